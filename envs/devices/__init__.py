@@ -1,0 +1,1 @@
+"""Physics of one kind of asset each."""

@@ -1,0 +1,77 @@
+"""The order book as tensors: where supply meets demand, and who is filled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """The largest volume at which every seller's limit is at or below every buyer's.
+
+    Attributes:
+        volume_kw: [B, 1].
+        ask_price: [B, 1] EUR/kWh, the dearest accepted ask (meaningless where the volume is 0).
+        bid_price: [B, 1] EUR/kWh, the cheapest accepted bid.
+    """
+
+    volume_kw: Tensor
+    ask_price: Tensor
+    bid_price: Tensor
+
+
+def cross(quantity_kw: Tensor, limit_price: Tensor) -> Crossing:
+    """Find the crossing of supply and demand, exactly and in one sort.
+
+    Args:
+        quantity_kw: [B, N], positive asks, negative bids.
+        limit_price: [B, N] EUR/kWh, of magnitude below one million.
+    """
+    order = _sort_key(limit_price, quantity_kw < 0).argsort(-1)
+    quantity = quantity_kw.gather(-1, order)
+    asks = quantity.clamp(min=0)
+    bids = asks - quantity
+    supply = asks.cumsum(-1)
+    demand = bids.flip(-1).cumsum(-1).flip(-1)
+    volume = torch.minimum(supply, demand).amax(-1, keepdim=True)
+
+    last = quantity.shape[-1] - 1
+    ask_at = (supply < volume).sum(-1, keepdim=True).clamp(max=last)
+    bid_at = (demand >= volume).sum(-1, keepdim=True) - 1
+    marginal = order.gather(-1, torch.cat([ask_at, bid_at], -1))
+    ask_price, bid_price = limit_price.gather(-1, marginal).split(1, -1)
+    return Crossing(volume, ask_price, bid_price)
+
+
+def fill(quantity_kw: Tensor, limit_price: Tensor, crossing: Crossing) -> Tensor:
+    """Fill orders better than the marginal ones wholly and the marginal ones pro rata.
+
+    Returns the cleared power [B, N] in kW with the sign of the order.
+    """
+    sell = _fill_side(quantity_kw.clamp(min=0), limit_price - crossing.ask_price, crossing)
+    buy = _fill_side((-quantity_kw).clamp(min=0), crossing.bid_price - limit_price, crossing)
+    return sell - buy
+
+
+def _fill_side(offered_kw: Tensor, behind: Tensor, crossing: Crossing) -> Tensor:
+    """Fill one side; `behind` is negative for better than marginal and 0 for marginal orders."""
+    ahead_kw = offered_kw * (behind < 0)
+    marginal_kw = offered_kw * (behind == 0)
+    left = crossing.volume_kw - ahead_kw.sum(-1, keepdim=True)
+    share = left / marginal_kw.sum(-1, keepdim=True).clamp(min=torch.finfo(left.dtype).tiny)
+    return torch.where(crossing.volume_kw > 0, ahead_kw + marginal_kw * share.clamp(0, 1), 0.0)
+
+
+def _sort_key(price: Tensor, is_bid: Tensor) -> Tensor:
+    """Return integers that sort by price, asks before bids at the same price, without rounding.
+
+    The bits of an IEEE number, read as an integer, sort as the number does once the negative
+    ones are mirrored. Scaling by a power of two is exact and frees the lowest bit; adding zero turns
+    -0.0, which would sort below 0.0, into it.
+    """
+    bits = (price.double() * 2.0**-20 + 0.0).view(torch.int64)
+    bits = torch.where(bits < 0, bits ^ torch.iinfo(torch.int64).max, bits)
+    return bits * 2 + is_bid

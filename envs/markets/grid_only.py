@@ -1,0 +1,28 @@
+"""No local market: every seat trades with the grid alone."""
+
+from __future__ import annotations
+
+import torch
+
+from envs.markets.base import MARKETS, Clearing, Context, MarketConfig, Orders
+
+
+@MARKETS.register("grid_only")
+class GridOnly:
+    """No local trade; the grid buys at feed-in and sells at retail."""
+
+    Config = MarketConfig
+
+    def __init__(self, config: MarketConfig):
+        self.config = config
+
+    def clear(self, orders: Orders, context: Context) -> Clearing:
+        """Clear nothing."""
+        nothing = torch.zeros_like(orders.quantity_kw)
+        return Clearing(
+            cleared_kw=nothing,
+            price=nothing,
+            payment_eur=nothing,
+            reference_price=nothing.new_full(nothing.shape[:1], torch.nan),
+            converged=torch.ones_like(nothing[:, 0], dtype=torch.bool),
+        )

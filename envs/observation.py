@@ -1,0 +1,160 @@
+"""What a seat sees: one vector of the same length for every role, features found by name.
+
+The vector has four parts: what never changes (seat), what everybody knows of the slot being bid for
+(public), what the seat alone knows of it (own), and what the last interval left behind (state).
+Nothing in it was metered in the slot being bid for.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+ROLES = ("prosumer", "storage", "ev", "consumer")
+OUTLOOK_HOURS = (1, 2, 4, 8, 12)
+
+
+class Feature(NamedTuple):
+    """One entry of the observation vector: physical value = entry / scale."""
+
+    name: str
+    unit: str
+    scale: float
+    meaning: str
+
+
+SEAT = (
+    *(Feature(f"is_{role}", "1", 1.0, f"1 for a seat of role {role}") for role in ROLES),
+    Feature("pv_kwp", "kWp", 0.1, "own PV rating"),
+    Feature("storage_kwh", "kWh", 0.05, "own battery capacity"),
+    Feature("flexible_kw", "kW", 0.1, "rated power of battery or charger"),
+)
+PUBLIC = (
+    Feature("day_sin", "1", 1.0, "sine of the time of day"),
+    Feature("day_cos", "1", 1.0, "cosine of the time of day"),
+    Feature("year_cos", "1", 1.0, "cosine of the day of the year: 1 at midwinter"),
+    Feature("weekend", "1", 1.0, "1 on Saturday and Sunday"),
+    Feature("day_left", "1", 1.0, "share of the episode still to come"),
+    Feature("retail", "EUR/kWh", 3.0, "price of the grid now"),
+    Feature("feed_in", "EUR/kWh", 3.0, "what the grid pays now"),
+    Feature("local_charge", "EUR/kWh", 3.0, "network charge on a local kWh now"),
+    *(
+        Feature(f"retail_in_{h}h", "EUR/kWh", 3.0, f"price of the grid in {h} h")
+        for h in OUTLOOK_HOURS
+    ),
+    Feature("retail_low", "EUR/kWh", 3.0, "lowest price of the grid until the day's end"),
+    Feature("retail_high", "EUR/kWh", 3.0, "highest price of the grid until the day's end"),
+    Feature("community_net", "kW/seat", 0.5, "net export of all homes yesterday at this hour"),
+    *(
+        Feature(f"community_net_{h}h", "kW/seat", 0.5, f"the same, mean of the next {h} h")
+        for h in OUTLOOK_HOURS
+    ),
+    Feature("community_surplus_left", "kWh/seat", 0.2, "yesterday's surplus from this hour on"),
+)
+OWN = (
+    Feature("forecast_load", "kW", 0.5, "forecast of own load in the slot bid for"),
+    Feature("forecast_pv", "kW", 0.2, "forecast of own PV in the slot bid for"),
+    Feature("load_4h", "kW", 0.5, "own load yesterday, mean of these 4 h"),
+    Feature("pv_4h", "kW", 0.2, "own PV yesterday, mean of these 4 h"),
+    Feature("load_left", "kWh", 0.1, "own load yesterday from this hour on"),
+    Feature("pv_left", "kWh", 0.05, "own PV yesterday from this hour on"),
+    Feature("slots_to_departure", "slots", 0.02, "slots until the plugged car leaves"),
+)
+OWN_STATE = (
+    Feature("soc", "1", 1.0, "stored share of the capacity of battery or plugged car"),
+    Feature("energy_kwh", "kWh", 0.05, "energy stored above the floor"),
+    Feature("room_kwh", "kWh", 0.05, "room for energy; what the plugged car still wants"),
+    Feature("urgency", "1", 1.0, "room over what can be charged until departure, at most 2"),
+    Feature("voltage", "p.u.", 20.0, "own voltage in the last interval, from nominal"),
+    Feature("included", "1", 1.0, "1 where the last order reached the ledger in time"),
+    Feature("delay", "slots", 1.0, "wait of the last order for its block, at most 1"),
+    Feature("locked", "EUR", 1.0, "own money waiting for finality"),
+)
+PUBLIC_STATE = (
+    Feature("last_price", "EUR/kWh", 3.0, "last published clearing price"),
+    Feature("last_volume", "kW/seat", 1.0, "traded in the last interval, all seats"),
+    Feature("last_supply", "kW/seat", 1.0, "offered in the last interval, all seats"),
+    Feature("last_demand", "kW/seat", 1.0, "asked for in the last interval, all seats"),
+    Feature("base_fee", "EUR", 10.0, "fee of a transaction without priority"),
+    Feature("backlog", "1/seat", 0.1, "transactions waiting for a block, per seat"),
+    Feature("finality", "slots", 1.0, "from gate closure to finality in the last interval"),
+)
+FEATURES = (*SEAT, *PUBLIC, *OWN, *OWN_STATE, *PUBLIC_STATE)
+SIZE = len(FEATURES)
+_INDEX = {feature.name: i for i, feature in enumerate(FEATURES)}
+_PUBLIC_START = len(SEAT)
+_OWN_START = _PUBLIC_START + len(PUBLIC)
+_STATE_START = _OWN_START + len(OWN)
+_PUBLIC_STATE_START = _STATE_START + len(OWN_STATE)
+
+
+def read(observation: Tensor, name: str) -> Tensor:
+    """Return one feature of [..., SIZE] in its physical unit; raises KeyError for an unknown name."""
+    i = _INDEX[name]
+    return observation[..., i] / FEATURES[i].scale
+
+
+def scales(part: tuple[Feature, ...], like: Tensor) -> Tensor:
+    """Return the scales of one part of the vector, with the type and device of `like`."""
+    return like.new_tensor([feature.scale for feature in part])
+
+
+class OwnState(NamedTuple):
+    """What the last interval left behind for each seat, [B, N] each, as OWN_STATE says."""
+
+    soc: Tensor
+    energy_kwh: Tensor
+    room_kwh: Tensor
+    urgency: Tensor
+    voltage: Tensor
+    included: Tensor
+    delay: Tensor
+    locked: Tensor
+
+
+class PublicState(NamedTuple):
+    """What the last interval left behind for all to see, [B] each, as PUBLIC_STATE says."""
+
+    last_price: Tensor
+    last_volume: Tensor
+    last_supply: Tensor
+    last_demand: Tensor
+    base_fee: Tensor
+    backlog: Tensor
+    finality: Tensor
+
+
+class Assembler:
+    """Lays the parts of the vector side by side.
+
+    Args:
+        seat: [N, SEAT] in physical units.
+    """
+
+    def __init__(self, seat: Tensor):
+        self._seat = seat * scales(SEAT, seat)
+        self._own_state_scale = scales(OWN_STATE, seat)
+        self._public_state_scale = scales(PUBLIC_STATE, seat)
+
+    def __call__(
+        self, public: Tensor, own: Tensor, own_state: OwnState, public_state: PublicState
+    ) -> Tensor:
+        """Return a fresh [B, N, SIZE].
+
+        Args:
+            public: [B, PUBLIC], scaled.
+            own: [B, N, OWN], scaled.
+            own_state: physical units.
+            public_state: physical units.
+        """
+        out = own.new_empty(*own.shape[:2], SIZE)
+        out[..., :_PUBLIC_START] = self._seat
+        out[..., _PUBLIC_START:_OWN_START] = public.unsqueeze(1)
+        out[..., _OWN_START:_STATE_START] = own
+        mine = torch.stack(own_state, -1)
+        torch.mul(mine, self._own_state_scale, out=out[..., _STATE_START:_PUBLIC_STATE_START])
+        common = torch.stack(public_state, -1) * self._public_state_scale
+        out[..., _PUBLIC_STATE_START:] = common.unsqueeze(1)
+        return out
