@@ -1,58 +1,127 @@
-"""Named variants: one file and one decorator line each."""
+"""Which ledgers exist, and how one is built from its configuration."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
 
-T = TypeVar("T")
+import yaml
+from pydantic import ValidationError
+
+from ledger_sim import ledgers
+from ledger_sim.base import Ledger, LedgerConfig, LedgerError
+
+Builder = TypeVar("Builder", bound=Callable[[Any], Ledger])
+
+_KINDS: dict[str, tuple[type[LedgerConfig], Callable[[Any], Ledger]]] = {}
 
 
-class UnknownNameError(KeyError):
-    """A name that is not among the known ones; the message gives the nearest of them."""
+def register(name: str, config: type[LedgerConfig]) -> Callable[[Builder], Builder]:
+    """Class decorator: make a ledger known as `name`, built from the validated `config` model.
 
-    def __init__(self, kind: str, given: str, known: Iterable[str]):
-        known = sorted(known)
-        near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        super().__init__(f"unknown {kind} {given!r}: {hint}known are {', '.join(known) or 'none'}")
+    The first line of the class's docstring describes it. A module in `ledger_sim/ledgers` is found
+    by itself.
 
-    def __str__(self) -> str:
-        return str(self.args[0])
+    Raises:
+        LedgerError: when the name is taken.
+    """
+
+    def add(builder: Builder) -> Builder:
+        if name in _KINDS:
+            raise LedgerError(f"a ledger named {name!r} is registered already; choose another name")
+        _KINDS[name] = (config, builder)
+        return builder
+
+    return add
 
 
-class Registry(Generic[T]):
-    """The variants of one kind (market, ledger, bidder, ...), by name."""
+@cache
+def _import_ledgers() -> None:
+    for module in pkgutil.iter_modules(ledgers.__path__):
+        importlib.import_module(f"{ledgers.__name__}.{module.name}")
 
-    def __init__(self, kind: str):
-        self.kind = kind
-        self._entries: dict[str, T] = {}
 
-    def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that enters a class or function under `name`.
+def names() -> list[str]:
+    """Return the registered kinds of ledger, in alphabetical order."""
+    _import_ledgers()
+    return sorted(_KINDS)
 
-        Raises ValueError where the name is taken.
-        """
 
-        def enter(entry: T) -> T:
-            if name in self._entries:
-                raise ValueError(f"{self.kind} {name!r} is registered twice; choose another name")
-            self._entries[name] = entry
-            return entry
+def describe() -> dict[str, str]:
+    """Return one line for each registered kind of ledger."""
+    return {name: (_KINDS[name][1].__doc__ or "").strip().partition("\n")[0] for name in names()}
 
-        return enter
 
-    def __getitem__(self, name: str) -> T:
-        """Return the variant called `name`; raises UnknownNameError with the nearest name."""
-        if name not in self._entries:
-            raise UnknownNameError(self.kind, name, self._entries)
-        return self._entries[name]
+def make(config: LedgerConfig | Mapping[str, Any]) -> Ledger:
+    """Build a ledger from its validated model, or from the mapping that a YAML file holds.
 
-    def names(self) -> list[str]:
-        """Return all names, sorted."""
-        return sorted(self._entries)
+    Raises:
+        LedgerError: for an unknown kind or key (with the nearest known one) and for missing or
+            impossible values (with the key, the value and what is allowed).
+    """
+    if not isinstance(config, LedgerConfig):
+        config = _validate({str(key): value for key, value in config.items()})
+    return _kind(config.name)[1](config)
 
-    def describe(self) -> dict[str, str]:
-        """Return each variant's first docstring line by name."""
-        return {n: (self._entries[n].__doc__ or "").strip().split("\n")[0] for n in self.names()}
+
+def read_config(path: Path) -> LedgerConfig:
+    """Read and validate a ledger's YAML file.
+
+    Raises:
+        LedgerError: when it is no YAML mapping, or as `make` does.
+        FileNotFoundError: when there is no such file.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise LedgerError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise LedgerError(
+            f"{path} holds {type(raw).__name__}; a ledger's file is a mapping that begins with name:"
+        )
+    try:
+        return _validate(raw)
+    except LedgerError as error:
+        raise LedgerError(f"{path}: {error}") from error
+
+
+def _kind(name: str) -> tuple[type[LedgerConfig], Callable[[Any], Ledger]]:
+    known = names()
+    if name not in known:
+        raise LedgerError(f"there is no ledger {name!r}; {_nearest(name, known)}")
+    return _KINDS[name]
+
+
+def _validate(raw: dict[str, Any]) -> LedgerConfig:
+    if "name" not in raw:
+        raise LedgerError(f"ledger.name is missing; it is one of {', '.join(names())}")
+    model, _ = _kind(str(raw["name"]))
+    for key in raw:
+        if key not in model.model_fields:
+            raise LedgerError(
+                f"ledger.{key} is no parameter of the {raw['name']!r} ledger; "
+                f"{_nearest(key, model.model_fields)}"
+            )
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"ledger{''.join(f'.{part}' for part in item['loc'])} is {item['input']!r}: "
+            f"{item['msg']}"
+            if item["type"] != "missing"
+            else f"ledger.{item['loc'][0]} is missing"
+            for item in error.errors()
+        )
+        raise LedgerError(wrong) from error
+
+
+def _nearest(given: str, known: Iterable[str]) -> str:
+    options = sorted(known)
+    match = difflib.get_close_matches(given, options, n=1)
+    hint = f"did you mean {match[0]!r}? " if match else ""
+    return f"{hint}Known: {', '.join(options)}"

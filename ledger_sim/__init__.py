@@ -1,0 +1,21 @@
+"""Ledgers that carry transactions: inclusion, waiting, fees, finality and tamper-evident blocks.
+
+Knows nothing of energy. Everything is batched over `[B, N]`: B independent ledgers with N accounts.
+"""
+
+from ledger_sim.base import Inclusions, Ledger, LedgerConfig, LedgerError, Receipts, Transactions
+from ledger_sim.registry import describe, make, names, read_config, register
+
+__all__ = [
+    "Inclusions",
+    "Ledger",
+    "LedgerConfig",
+    "LedgerError",
+    "Receipts",
+    "Transactions",
+    "describe",
+    "make",
+    "names",
+    "read_config",
+    "register",
+]

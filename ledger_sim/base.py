@@ -1,0 +1,170 @@
+"""What every ledger takes and gives: transactions in, receipts out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+
+class LedgerError(ValueError):
+    """A transaction, deadline, configuration or chain that the ledger cannot accept."""
+
+
+class LedgerConfig(BaseModel):
+    """What every ledger's configuration holds; a kind of ledger adds its own parameters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str = Field(description="registered kind of ledger")
+    slot_s: float = Field(gt=0, description="s, time between two submission windows' openings")
+
+
+@dataclass(frozen=True, slots=True)
+class Transactions:
+    """At most one transaction per account and slot.
+
+    Attributes:
+        sent: bool [B, N], whether the account submits one.
+        submitted_s: float [B, N], seconds since the slot's submission window opened, from 0 to the
+            slot's length. Ignored where nothing is sent, but finite.
+        tip: float [B, N], currency offered on top of the base fee for a place ahead in the queue.
+    """
+
+    sent: Tensor
+    submitted_s: Tensor
+    tip: Tensor
+
+    def __post_init__(self) -> None:
+        shape = self.sent.shape
+        if self.sent.dtype is not torch.bool:
+            raise LedgerError(f"sent has dtype {self.sent.dtype}; it must be torch.bool")
+        if len(shape) != 2 or self.submitted_s.shape != shape or self.tip.shape != shape:
+            raise LedgerError(
+                f"sent {tuple(shape)}, submitted_s {tuple(self.submitted_s.shape)} and tip "
+                f"{tuple(self.tip.shape)} must share one shape [B, N]"
+            )
+
+    def check(self, batch: int, slot_s: float) -> None:
+        """Raise `LedgerError` unless B is `batch` and all times and tips are possible."""
+        if self.sent.shape[0] != batch:
+            raise LedgerError(
+                f"transactions of {self.sent.shape[0]} environments, but reset() was given "
+                f"{batch} seeds; both must have the same length B"
+            )
+        _check_range("submitted_s", self.submitted_s, slot_s, "the slot's length in seconds")
+        _check_range("tip", self.tip, torch.finfo(self.tip.dtype).max, "a finite amount")
+
+
+def _check_range(name: str, value: Tensor, highest: float, meaning: str) -> None:
+    if value.numel() == 0:
+        return
+    low, high = torch.aminmax(value)
+    # A NaN anywhere makes both extremes NaN, and so fails the comparison.
+    if not (float(low) >= 0 and float(high) <= highest):
+        wrong = ~((value >= 0) & (value <= highest))
+        row, seat = (int(i) for i in wrong.nonzero()[0])
+        raise LedgerError(
+            f"{name}[{row}, {seat}] is {float(value[row, seat])}; allowed is 0 to {highest:g} "
+            f"({meaning})"
+        )
+
+
+def check_deadline(deadline_s: float, slot_s: float) -> None:
+    """Raise `LedgerError` unless the deadline lies within the slot: 0 < deadline_s <= slot_s."""
+    if not (math.isfinite(deadline_s) and 0 < deadline_s <= slot_s):
+        raise LedgerError(
+            f"deadline_s is {deadline_s}; it must lie after the window opens and within the slot: "
+            f"0 < deadline_s <= {slot_s:g}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Inclusions:
+    """Transactions of earlier slots that came into a block in this one, as a flat list of M.
+
+    Attributes:
+        environment: int64 [M], row of the batch.
+        seat: int64 [M], account that sent it.
+        slot: int64 [M], slot in which it was sent, counted from reset.
+        block_s: float [M], its block's time in seconds since this slot's window opened.
+        fee: float [M], currency charged; part of `Receipts.fee` of this slot.
+    """
+
+    environment: Tensor
+    seat: Tensor
+    slot: Tensor
+    block_s: Tensor
+    fee: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Receipts:
+    """What became of a slot's transactions, and what the ledger charged in that slot.
+
+    A transaction of this slot is in exactly one state: not sent; `included` (in a block by the
+    deadline); late (not included, finite latency: in a block of this slot after the deadline); or
+    waiting (sent, infinite latency), to be reported in a later slot's `earlier`.
+
+    Attributes:
+        included: bool [B, N], in a block no later than the deadline.
+        latency_s: float [B, N], seconds from submission to block; inf if not sent or waiting.
+        fee: float [B, N], currency charged to the account for all its transactions that came into
+            a block in this slot, in time, late, or sent in an earlier slot.
+        finality_s: float [B], seconds from the deadline until the block that settles the slot
+            is final.
+        reverted: bool [B], the slot's settlement was reorganised away.
+        base_fee: float [B], currency charged per transaction before tips.
+        backlog: int64 [B], transactions waiting at the end of the slot.
+        burned: float [B], currency charged that nobody receives.
+        validator_income: float [B], currency charged that validators receive; with `burned` it
+            adds up to the sum of `fee`.
+        earlier: the earlier slots' transactions that came into a block now; None if there was no
+            backlog in any environment.
+    """
+
+    included: Tensor
+    latency_s: Tensor
+    fee: Tensor
+    finality_s: Tensor
+    reverted: Tensor
+    base_fee: Tensor
+    backlog: Tensor
+    burned: Tensor
+    validator_income: Tensor
+    earlier: Inclusions | None = None
+
+
+class Ledger(Protocol):
+    """Carries mempool and chain state of B environments from slot to slot."""
+
+    @property
+    def slot_s(self) -> float:
+        """Seconds from one submission window's opening to the next."""
+
+    def reset(self, seed: Tensor) -> None:
+        """Start a new day: empty mempool, slot 0; `seed` int64 [B] fixes all of its randomness."""
+
+    def step(self, transactions: Transactions, deadline_s: float) -> Receipts:
+        """Carry one slot's transactions.
+
+        Args:
+            transactions: what the N accounts of each environment submit.
+            deadline_s: gate closure in seconds since the window opened, 0 < deadline_s <= slot_s.
+
+        Raises:
+            LedgerError: before `reset`, or on impossible times, tips, shapes or deadlines.
+        """
+
+
+def check_seed(seed: Tensor) -> None:
+    """Raise `LedgerError` unless `seed` is an int64 tensor [B]."""
+    if seed.dtype is not torch.int64 or seed.dim() != 1:
+        raise LedgerError(
+            f"seed has dtype {seed.dtype} and shape {tuple(seed.shape)}; it must be torch.int64 "
+            "of shape [B], one seed per environment"
+        )

@@ -1,0 +1,59 @@
+"""The ledger that trading models assume tacitly."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ledger_sim.base import (
+    LedgerConfig,
+    LedgerError,
+    Receipts,
+    Transactions,
+    check_deadline,
+    check_seed,
+)
+from ledger_sim.registry import register
+
+
+class IdealConfig(LedgerConfig):
+    """The ideal ledger has no parameters of its own."""
+
+
+@register("ideal", IdealConfig)
+class IdealLedger:
+    """Instant, free, without limit, final at once: the reference that others are held against."""
+
+    def __init__(self, config: IdealConfig) -> None:
+        self.config = config
+        self._batch: int | None = None
+
+    @property
+    def slot_s(self) -> float:
+        """Seconds from one submission window's opening to the next."""
+        return self.config.slot_s
+
+    def reset(self, seed: Tensor) -> None:
+        """Take the number of environments from `seed` int64 [B]; nothing here is random."""
+        check_seed(seed)
+        self._batch = seed.shape[0]
+
+    def step(self, transactions: Transactions, deadline_s: float) -> Receipts:
+        """Include at once whatever is sent by the deadline; what comes later is late, and free."""
+        if self._batch is None:
+            raise LedgerError("step() before reset(); call reset(seed) at the start of a day")
+        check_deadline(deadline_s, self.slot_s)
+        transactions.check(self._batch, self.slot_s)
+        sent, submitted = transactions.sent, transactions.submitted_s
+        per_environment = submitted.new_zeros(self._batch)
+        return Receipts(
+            included=sent & (submitted <= deadline_s),
+            latency_s=torch.zeros_like(submitted).masked_fill_(~sent, torch.inf),
+            fee=torch.zeros_like(transactions.tip),
+            finality_s=per_environment,
+            reverted=torch.zeros_like(per_environment, dtype=torch.bool),
+            base_fee=per_environment,
+            backlog=torch.zeros_like(per_environment, dtype=torch.int64),
+            burned=per_environment,
+            validator_income=per_environment,
+        )

@@ -1,0 +1,72 @@
+"""Transactions that no block has taken yet, carried from slot to slot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Mempool:
+    """What waits, with the longest queue of the batch as width W, oldest slot first.
+
+    Attributes:
+        arrival_s: float64 [B, W], seconds since the current slot's start (negative: before it);
+            inf in the empty places of shorter queues.
+        tip: [B, W], currency.
+        seat: int64 [B, W], account that sent it.
+        slot: int64 [B, W], slot in which it was sent.
+    """
+
+    arrival_s: Tensor
+    tip: Tensor
+    seat: Tensor
+    slot: Tensor
+
+    @classmethod
+    def empty(cls, batch: int, device: torch.device) -> Mempool:
+        """Return a mempool of width 0 for `batch` environments."""
+        amounts = torch.empty(batch, 0, dtype=torch.float64, device=device)
+        indices = torch.empty(batch, 0, dtype=torch.int64, device=device)
+        return cls(amounts, amounts, indices, indices)
+
+    @property
+    def width(self) -> int:
+        """Length W of the longest queue."""
+        return self.arrival_s.shape[1]
+
+    def joined(self, arrival_s: Tensor, tip: Tensor, slot: int) -> Mempool:
+        """Return the mempool with a slot's N new transactions in columns W to W + N - 1."""
+        batch, seats = arrival_s.shape
+        seat = torch.arange(seats, device=arrival_s.device).expand(batch, seats)
+        sent_in = torch.full((1, 1), slot, device=arrival_s.device).expand(batch, seats)
+        if not self.width:
+            return Mempool(arrival_s, tip, seat, sent_in)
+        return Mempool(
+            torch.cat([self.arrival_s, arrival_s], dim=1),
+            torch.cat([self.tip, tip], dim=1),
+            torch.cat([self.seat, seat], dim=1),
+            torch.cat([self.slot, sent_in], dim=1),
+        )
+
+    def carried(self, waiting: Tensor, slot_s: float) -> Mempool:
+        """Return what `waiting` bool [B, W] marks, seen from the next slot, packed to the left."""
+        row, column = waiting.nonzero(as_tuple=True)
+        if not row.numel():
+            return Mempool.empty(waiting.shape[0], waiting.device)
+        place = waiting.cumsum(dim=1)[row, column] - 1
+        shape = waiting.shape[0], int(place.max()) + 1
+
+        def packed(value: Tensor, filler: float) -> Tensor:
+            result = value.new_full(shape, filler)
+            result[row, place] = value[row, column]
+            return result
+
+        return Mempool(
+            packed(self.arrival_s - slot_s, torch.inf),
+            packed(self.tip, 0),
+            packed(self.seat, 0),
+            packed(self.slot, 0),
+        )
