@@ -1,0 +1,1 @@
+"""Data of a task: grids, profiles, ownership, sessions, tariffs, calendar, a user's files."""
