@@ -1,0 +1,159 @@
+"""Series from a user's own files of load, PV and charging sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from envs.data.errors import DataError
+from envs.data.series import Floats, Series
+from envs.data.sessions import no_sessions
+from envs.data.user_files import PowerUnit, TimedFile, read_power
+from envs.data.user_sessions import SessionFile, read_sessions
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+LARGEST_HOME_KW = 100.0
+ANNUAL_KWH = (100.0, 100_000.0)
+LARGEST_KW_PER_KWP = 1.5
+
+
+class LoadFile(TimedFile):
+    """Consumption: `columns` maps each home's name to its column."""
+
+    unit: PowerUnit
+    columns: dict[str, str]
+
+
+class PvFile(TimedFile):
+    """Generation: `columns` maps homes to columns, `kwp` gives each its size in kW.
+
+    `kwp: peak` takes the highest value of the series for the size where nobody knows it.
+    """
+
+    unit: PowerUnit
+    columns: dict[str, str]
+    kwp: dict[str, Positive] | Literal["peak"]
+
+
+class UserData(BaseModel):
+    """A user's files; `start` and `days` choose whole days, null takes all that the load covers.
+
+    Reactive power of the homes follows from `power_factor` (inductive).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slot_minutes: Literal[5, 10, 15, 30, 60]
+    start: str | None
+    days: Annotated[int, Field(gt=0)] | None
+    power_factor: Annotated[float, Field(gt=0, le=1)]
+    load: LoadFile
+    pv: PvFile | None
+    sessions: SessionFile | None
+
+
+def user_series(
+    data: UserData, home_bus: Sequence[int], charger_bus: Sequence[int], station_bus: int
+) -> Series:
+    """Return the series of a user's files; homes and chargers take the given buses in turn.
+
+    Homes without PV in the files get the mean of those that have it, for PV that ownership may draw
+    for them. Raises DataError for what the files lack or get wrong.
+    """
+    homes = tuple(data.load.columns)
+    H = len(homes)
+    if not 0 < H <= len(home_bus):
+        raise DataError(f"{H} homes for {len(home_bus)} buses; expected 1 to {len(home_bus)} homes")
+    begin, load = read_power(
+        data.load,
+        list(data.load.columns.values()),
+        data.load.unit,
+        data.slot_minutes,
+        None if data.start is None else pd.Timestamp(data.start),
+        data.days,
+    )
+    _check_homes(data.load, load)
+    num_days = len(load) * data.slot_minutes // (24 * 60)
+    sun, kwp = _sun(data, homes, begin, num_days)
+    tangent = np.sqrt(1 / data.power_factor**2 - 1)
+    empty = np.empty((len(load), 0), np.float32)
+    none = np.zeros(H, np.float32)
+    return Series(
+        start=begin,
+        slot_minutes=data.slot_minutes,
+        home_names=homes,
+        home_bus=np.asarray(home_bus[:H], np.int64),
+        load_kw=load.astype(np.float32),
+        load_kvar=(load * tangent).astype(np.float32),
+        pv_per_kwp=sun,
+        station_bus=station_bus,
+        background_bus=np.empty(0, np.int64),
+        background_p_kw=empty,
+        background_q_kvar=empty,
+        grid_pv_kwp=kwp,
+        grid_battery_kwh=none,
+        grid_battery_kw=none,
+        sessions=(
+            no_sessions(data.slot_minutes)
+            if data.sessions is None
+            else read_sessions(data.sessions, charger_bus, begin, num_days, data.slot_minutes)
+        ),
+    )
+
+
+def _check_homes(file: LoadFile, load_kw: NDArray[np.float64]) -> None:
+    """Raise DataError for a home that no home can be, which hints at a wrong unit."""
+    annual = load_kw.mean(axis=0) * 8760
+    for column, peak, energy in zip(
+        file.columns.values(), load_kw.max(axis=0), annual, strict=True
+    ):
+        if peak > LARGEST_HOME_KW or not ANNUAL_KWH[0] <= energy <= ANNUAL_KWH[1]:
+            raise DataError(
+                f"{file.path}: column {column!r} read as {file.unit} peaks at {peak:.4g} kW and "
+                f"makes {energy:.4g} kWh a year; expected a home of at most {LARGEST_HOME_KW:g} kW "
+                f"and {ANNUAL_KWH[0]:g} to {ANNUAL_KWH[1]:g} kWh; set unit to kW or kWh"
+            )
+
+
+def _sun(
+    data: UserData, homes: tuple[str, ...], begin: pd.Timestamp, num_days: int
+) -> tuple[Floats, Floats]:
+    """Return kW per kWp [T, H] and the homes' own kWp [H]."""
+    T, H = num_days * 24 * 60 // data.slot_minutes, len(homes)
+    kwp = np.zeros(H, np.float32)
+    file = data.pv
+    if file is None:
+        return np.zeros((T, H), np.float32), kwp
+    owners = list(file.columns)
+    named = set(owners) | (set() if file.kwp == "peak" else set(file.kwp))
+    strange = sorted(named - set(homes))
+    missing = [] if file.kwp == "peak" else sorted(set(owners) - set(file.kwp))
+    if strange or missing or not owners:
+        raise DataError(
+            f"{file.path}: PV of homes {owners}: not among the homes of the load file: {strange}; "
+            f"without kwp: {missing}"
+        )
+    _, power = read_power(
+        file, list(file.columns.values()), file.unit, data.slot_minutes, begin, num_days
+    )
+    peak = power.max(axis=0)
+    size = peak if file.kwp == "peak" else np.array([file.kwp[home] for home in owners])
+    for home, top, rated in zip(owners, peak, size, strict=True):
+        if not 0 < top <= LARGEST_KW_PER_KWP * rated:
+            raise DataError(
+                f"{file.path}: PV of {home!r} read as {file.unit} peaks at {top:.4g} kW for "
+                f"{rated:.4g} kWp; expected more than 0 and at most {LARGEST_KW_PER_KWP} kW per "
+                "kWp; check unit and kwp"
+            )
+    each = power / size
+    sun = np.repeat(each.mean(axis=1, keepdims=True), H, axis=1).astype(np.float32)
+    index = [homes.index(home) for home in owners]
+    sun[:, index] = each
+    kwp[index] = size
+    return sun, kwp
