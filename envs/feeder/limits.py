@@ -33,27 +33,26 @@ class Limits:
     ) -> Limits:
         """The net's own limits; `band_pu` and `loading_percent` where it gives none.
 
-        Raises `ValueError` where a lower voltage bound is not below the upper one.
+        Raises `ValueError` where a lower voltage bound lies above the upper one; a bus whose
+        voltage is held may have a band of one point.
         """
 
-        def tensor(values: NDArray[np.float64], default: float) -> Tensor:
-            filled = np.where(np.isnan(values), default, values)
-            return torch.as_tensor(filled, dtype=dtype, device=device)
+        def filled(values: NDArray[np.float64], default: float) -> Tensor:
+            complete = np.where(np.isnan(values), default, values)
+            return torch.as_tensor(complete, dtype=dtype, device=device)
 
-        low = np.where(np.isnan(network.vm_min_pu), band_pu[0], network.vm_min_pu)
-        high = np.where(np.isnan(network.vm_max_pu), band_pu[1], network.vm_max_pu)
-        # A bus whose voltage is held may be given a band of one point.
-        empty = network.buses[low > high]
+        low, high = filled(network.vm_min_pu, band_pu[0]), filled(network.vm_max_pu, band_pu[1])
+        empty = network.buses[(low > high).cpu().numpy()]
         if len(empty):
             raise ValueError(
                 f"Buses {empty.tolist()} of '{network.name}' have a lower voltage bound above the "
                 f"upper one (default band {band_pu}); mend min_vm_pu and max_vm_pu or the band"
             )
         return cls(
-            vm_min_pu=tensor(low, band_pu[0]),
-            vm_max_pu=tensor(high, band_pu[1]),
-            line_percent=tensor(network.line_max_percent, loading_percent),
-            trafo_percent=tensor(network.trafo_max_percent, loading_percent),
+            vm_min_pu=low,
+            vm_max_pu=high,
+            line_percent=filled(network.line_max_percent, loading_percent),
+            trafo_percent=filled(network.trafo_max_percent, loading_percent),
         )
 
 
