@@ -51,12 +51,20 @@ class Mempool:
             torch.cat([self.slot, sent_in], dim=1),
         )
 
-    def carried(self, waiting: Tensor, slot_s: float) -> Mempool:
-        """Return what `waiting` bool [B, W] marks, seen from the next slot, packed to the left."""
-        row, column = waiting.nonzero(as_tuple=True)
-        if not row.numel():
+    def carried(self, waiting: Tensor, order: Tensor, slot_s: float) -> Mempool:
+        """Return what still waits, seen from the next slot and packed to the left.
+
+        Args:
+            waiting: bool [B, W].
+            order: int64 [W], the order in which the columns stay: equal claims keep their ranks.
+            slot_s: seconds by which the next slot starts later.
+        """
+        if not waiting.any():
             return Mempool.empty(waiting.shape[0], waiting.device)
-        place = waiting.cumsum(dim=1)[row, column] - 1
+        order = order.to(waiting.device)
+        waiting = waiting[:, order]
+        row, ranked = waiting.nonzero(as_tuple=True)
+        place, column = waiting.cumsum(dim=1)[row, ranked] - 1, order[ranked]
         shape = waiting.shape[0], int(place.max()) + 1
 
         def packed(value: Tensor, filler: float) -> Tensor:

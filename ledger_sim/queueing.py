@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+Number = TypeVar("Number", Tensor, float)
 
 # Blocks that fall on a slot's edge, a deadline or an arrival count as meeting it despite rounding.
 _EDGE = 1e-6
@@ -28,8 +31,8 @@ class SlotBlocks:
     count: int
     closing: int
 
-    def time_s(self, block: Tensor) -> Tensor:
-        """Return the blocks' times in seconds since the slot's start; same shape."""
+    def time_s(self, block: Number) -> Number:
+        """Return the time of a block, or of a tensor of blocks, in s since the slot's start."""
         return block * self.interval_s + self.first_s
 
     def earliest(self, arrival_s: Tensor) -> Tensor:
@@ -52,6 +55,16 @@ def slot_blocks(slot: int, slot_s: float, interval_s: float, deadline_s: float) 
     return SlotBlocks(first_s, interval_s, count, closing=min(max(by_deadline, 0), count))
 
 
+def tie_order(waiting: int, seats: int, turn: int) -> Tensor:
+    """Return int64 [waiting + seats]: the columns in the order in which equal claims are served.
+
+    Earlier slots' transactions go first, then the new ones from seat `turn` modulo `seats` on. With
+    the slot's number as turn, no seat gains.
+    """
+    new = torch.arange(waiting, waiting + seats).roll(-turn)
+    return torch.cat([torch.arange(waiting), new])
+
+
 def assign_blocks(
     arrival_s: Tensor, tip: Tensor | None, order: Tensor, capacity: float, blocks: SlotBlocks
 ) -> Tensor:
@@ -60,7 +73,7 @@ def assign_blocks(
     Args:
         arrival_s: float64 [B, M], seconds since the slot's start; inf where there is none.
         tip: [B, M], highest first and then by arrival; or None for arrival alone.
-        order: int64 [M], a permutation of the columns; the earlier one wins where all else ties.
+        order: int64 [M], the columns in the order in which equal claims are served.
         capacity: places per block; a fraction adds up from block to block. May be inf.
         blocks: the slot's blocks.
 
@@ -68,8 +81,10 @@ def assign_blocks(
         float64 [B, M], number of the block; any number from `blocks.count` up, inf included, means
         not in this slot.
     """
-    if arrival_s.shape[1] <= math.floor(capacity):
+    columns = arrival_s.shape[1]
+    if columns <= math.floor(min(capacity, columns)):
         return blocks.earliest(arrival_s)
+    order = order.to(arrival_s.device)
     arrival_s, rank = arrival_s[:, order].sort(dim=1, stable=True)
     earliest = blocks.earliest(arrival_s)
     column = order[rank]

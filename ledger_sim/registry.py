@@ -82,7 +82,7 @@ def read_config(path: Path) -> LedgerConfig:
         raise LedgerError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(raw, dict):
         raise LedgerError(
-            f"{path} holds {type(raw).__name__}; a ledger's file is a mapping that begins with name:"
+            f"{path} holds {type(raw).__name__}; it must be a mapping that begins with name:"
         )
     try:
         return _validate(raw)
