@@ -47,8 +47,8 @@ def read_sessions(
 
     A session holds every slot it touches; where two touch the same slot the earlier keeps it.
     Energy that only this rounding makes too much for the charger is cut to what it can give. Raises
-    DataError for missing columns or cells, departures before arrivals, sessions that overlap, and
-    energy above power times duration.
+    DataError for missing columns or cells, and, among the rows kept, for departures before
+    arrivals, sessions that overlap, and energy above power times duration.
     """
     where = str(file.path)
     table = _complete_rows(file)
@@ -61,9 +61,10 @@ def read_sessions(
             "energy": numbers(table[[file.energy_kwh]], where)[:, 0],
         }
     )
-    _check_rows(rows, file)
     end = start + pd.Timedelta(days=num_days)
-    rows = rows[rows.charger.isin(names) & (rows.arrival >= start) & (rows.departure <= end)].copy()
+    inside = (rows.arrival >= start) & (rows.departure <= end)
+    rows = rows[rows.charger.isin(names) & inside].copy()
+    _check_rows(rows, file)
     if len(names) > len(charger_bus):
         raise DataError(
             f"{where}: {len(names)} chargers for {len(charger_bus)} buses; name at most "

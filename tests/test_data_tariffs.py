@@ -1,0 +1,121 @@
+"""Tariffs: what is shipped, what they price, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from envs.data.errors import DataError
+from envs.data.tariffs import parse_tariff
+
+SHIPPED = sorted((Path(__file__).parents[1] / "configs" / "tariff").glob("*.yaml"))
+START = pd.Timestamp("2016-01-01")
+
+
+def shipped(name):
+    path = next(p for p in SHIPPED if p.stem == name)
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_shipped_tariffs_price_a_year(path):
+    tariff = parse_tariff(yaml.safe_load(path.read_text(encoding="utf-8")))
+    prices = tariff.prices(START, 366, 15)
+    assert tariff.name == path.stem
+    assert tariff.source
+    assert prices.retail.shape == prices.feed_in.shape == prices.local_network.shape == (35136,)
+    assert (prices.retail > prices.feed_in + prices.local_network).all()
+    assert (prices.local_network >= 0).all()
+
+
+def test_german_windows_hold_in_winter_alone():
+    prices = parse_tariff(shipped("german_tou")).prices(START, 366, 15).retail.reshape(366, 96)
+    assert prices[10, 8] == pytest.approx(0.3077)
+    assert prices[10, 70] == pytest.approx(0.3956)
+    assert prices[10, 2] == pytest.approx(0.3692)
+    assert (prices[180] == prices[180, 0]).all()
+
+
+def test_nsw_prices_are_the_study_s():
+    prices = parse_tariff(shipped("ce_sdt_nsw")).prices(START, 1, 60)
+    expected = [0.177] * 7 + [0.2771] * 7 + [0.5411] * 6 + [0.2771] * 2 + [0.177] * 2
+    np.testing.assert_allclose(prices.retail, expected, rtol=1e-6)
+    assert prices.currency == "AUD"
+
+
+def windows(*parts):
+    keys = ("start", "end", "network")
+    rows = [dict(zip(keys, p, strict=True)) for p in parts]
+    return {"seasons": [{"months": list(range(1, 13)), "windows": rows}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (windows(("00:00", "12:00", 0.1), ("11:00", "24:00", 0.1)), "overlap at 11:00"),
+        (windows(("00:00", "12:00", 0.1), ("13:00", "24:00", 0.1)), "no window holds 12:00"),
+        (windows(("00:00", "25:00", 0.1)), "pattern"),
+        (windows((0, "24:00", 0.1)), "string"),
+        (windows(("00:00", "24:00", -0.1)), "greater than or equal to 0"),
+        ({"feed_in": 0.5}, "feed_in 0.5 is above retail 0.3969 in the window 00:00-24:00"),
+        ({"feed_in": -0.1}, "greater than or equal to 0"),
+        ({"local_network_share": 1.5}, "less than or equal to 1"),
+        ({"fed_in": 0.1}, "Extra inputs"),
+        ({"kind": "window"}, "kind"),
+    ],
+)
+def test_impossible_tariffs_are_refused(change, message):
+    with pytest.raises(ValidationError, match=message):
+        parse_tariff(shipped("flat") | change)
+
+
+def test_months_must_be_held_once():
+    season = shipped("flat")["seasons"][0] | {"months": [1, 2, 2]}
+    with pytest.raises(ValidationError, match=r"months \[1, 2, 2\]"):
+        parse_tariff(shipped("flat") | {"seasons": [season]})
+
+
+def test_windows_that_cut_slots_are_refused():
+    cut = parse_tariff(shipped("flat") | windows(("00:00", "06:10", 0.1), ("06:10", "24:00", 0.2)))
+    with pytest.raises(DataError, match="within a slot"):
+        cut.prices(START, 1, 15)
+    assert cut.prices(START, 1, 10).retail[36] < cut.prices(START, 1, 10).retail[37]
+
+
+def day_ahead(tmp_path, prices, **change):
+    time = pd.date_range(START, periods=len(prices), freq="h")
+    path = tmp_path / "prices.csv"
+    pd.DataFrame({"when": time, "eur_per_mwh": prices}).to_csv(path, index=False)
+    file = {"path": str(path), "time_column": "when", "time_zone": None}
+    base = {
+        "kind": "day_ahead",
+        "name": "mine",
+        "currency": "EUR",
+        "source": "own file",
+        "feed_in": 0.08,
+        "local_network_share": 0.43,
+        "price": file | {"column": "eur_per_mwh", "unit": "per_mwh"},
+        "adders": 0.08,
+        "network": 0.09,
+        "vat": 0.19,
+    }
+    return parse_tariff(base | change)
+
+
+def test_day_ahead_adds_the_fixed_parts(tmp_path):
+    prices = day_ahead(tmp_path, np.arange(24.0)).prices(START, 1, 15)
+    np.testing.assert_allclose(
+        prices.retail, np.repeat((np.arange(24) / 1000 + 0.17) * 1.19, 4), rtol=1e-6
+    )
+    np.testing.assert_allclose(prices.local_network, 0.43 * 0.09 * 1.19, rtol=1e-6)
+
+
+def test_feed_in_above_retail_names_slot_and_both_values(tmp_path):
+    spot = np.where(np.arange(24) == 13, -130.0, 30.0)
+    with pytest.raises(
+        DataError, match=r"feed-in 0.08 is above retail 0.0476 in slot 52 \(4 slots"
+    ):
+        day_ahead(tmp_path, spot).prices(START, 1, 15)
