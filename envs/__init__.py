@@ -1,0 +1,67 @@
+"""The world: households, feeder, market and settlement, as a batched simulation or PettingZoo.
+
+    import envs
+
+    env = envs.parallel_env(task="semiurb4")          # one market, PettingZoo
+    batch = envs.batched(task="semiurb4", num_envs=256)  # many, as tensors
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from configs import compose, validate
+from envs.build import build
+from envs.config import WorldConfig
+from envs.market_env import MarketEnv
+from envs.simulation import Interval, Simulation
+
+__all__ = ["Interval", "MarketEnv", "Simulation", "WorldConfig", "batched", "build", "parallel_env", "world"]
+
+
+def world(
+    task: str = "semiurb4",
+    market: str = "uniform_auction",
+    ledger: str = "ideal",
+    overrides: tuple[str, ...] = (),
+) -> WorldConfig:
+    """Return a validated world from configs/; raises ConfigError with the nearest known name.
+
+    Args:
+        task: name of a task; without a version, its newest.
+        market: name of a mechanism.
+        ledger: name of a ledger.
+        overrides: single values, as in `("task.vehicle.v2g=true", "market.k=0.3")`.
+    """
+    words = (f"task={task}", f"market={market}", f"ledger={ledger}", *overrides)
+    return validate(WorldConfig, compose("world", words))
+
+
+def batched(
+    task: str = "semiurb4",
+    market: str = "uniform_auction",
+    ledger: str = "ideal",
+    overrides: tuple[str, ...] = (),
+    num_envs: int = 256,
+    split: str = "train",
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Simulation:
+    """Return `num_envs` parallel markets as one `Simulation`; see there and `world`."""
+    return build(world(task, market, ledger, overrides), num_envs, split, seed, device, dtype)
+
+
+def parallel_env(
+    task: str = "semiurb4",
+    market: str = "uniform_auction",
+    ledger: str = "ideal",
+    overrides: tuple[str, ...] = (),
+    split: str = "train",
+    seed: int = 0,
+    **kwargs: Any,
+) -> MarketEnv:
+    """Return one market as a PettingZoo ParallelEnv; see `MarketEnv` and `world`."""
+    return MarketEnv(world(task, market, ledger, overrides), split, seed, **kwargs)

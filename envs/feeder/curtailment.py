@@ -32,6 +32,7 @@ class Sensitivities:
 
     vm_pu: Tensor  # [nbus, M] p.u. per kW
     branch_percent: Tensor  # [nl + nt, M] per kW, lines first; negative: against the branch's way
+    relief: Tensor  # [K, 2M] see `_relief`
 
     @classmethod
     def of(
@@ -56,10 +57,9 @@ class Sensitivities:
         along = np.take_along_axis(current, strongest, axis=1)
         size = np.abs(along)
         way = np.conj(along) / np.where(size > 0, size, 1.0)
-        return cls(
-            vm_pu=torch.as_tensor(vm, dtype=dtype, device=device),
-            branch_percent=torch.as_tensor((current * way).real, dtype=dtype, device=device),
-        )
+        vm_pu = torch.as_tensor(vm, dtype=dtype, device=device)
+        branch_percent = torch.as_tensor((current * way).real, dtype=dtype, device=device)
+        return cls(vm_pu, branch_percent, _relief(vm_pu, branch_percent))
 
 
 def curtail(
@@ -79,7 +79,6 @@ def curtail(
     given; what no curtailable injection can mend remains in the solution's violations.
     """
     left = p_kw.abs() if curtailable_kw is None else torch.minimum(curtailable_kw, p_kw.abs())
-    relief = _relief(sensitivities)
     for _ in range(rounds):
         breach = violations(solution, limits)
         rows = breach.broken(_VOLTAGE_PU, _PERCENT).nonzero().squeeze(1)
@@ -88,7 +87,7 @@ def curtail(
         p, room = p_kw[rows], left[rows]
         available = torch.cat([room * (p > 0), room * (p < 0)], 1)
         demand = _demand(breach, rows, p @ sensitivities.branch_percent.T)
-        asked = _fractions(relief, demand, available)
+        asked = _fractions(sensitivities.relief, demand, available)
         exports, imports = asked.chunk(2, 1)
         cut = torch.where(p > 0, exports, imports) * room
         p_kw = p_kw.index_copy(0, rows, p - cut * p.sign())
@@ -98,14 +97,14 @@ def curtail(
     return p_kw, solution
 
 
-def _relief(sensitivities: Sensitivities) -> Tensor:
+def _relief(vm_pu: Tensor, branch_percent: Tensor) -> Tensor:
     """Relief [K, 2M] of each limit per kW cut from an export (first M) or import (last M).
 
     Limits in order: overvoltage, undervoltage, branch along its way, branch against it.
     """
-    voltage, branch = sensitivities.vm_pu.clamp_min(0.0), sensitivities.branch_percent
+    voltage = vm_pu.clamp_min(0.0)
     nothing = torch.zeros_like(voltage)
-    along, against = branch.clamp_min(0.0), (-branch).clamp_min(0.0)
+    along, against = branch_percent.clamp_min(0.0), (-branch_percent).clamp_min(0.0)
     relief = torch.cat(
         [
             torch.cat([voltage, nothing], 1),

@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from ledger_sim.registry import Registry
+from ledger_sim.variants import Registry
 
 MARKETS: Registry[type[Market]] = Registry("market")
 

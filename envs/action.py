@@ -1,0 +1,92 @@
+"""What a seat decides, from the three numbers in [-1, 1] that a policy gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from envs.config import RulesConfig
+from envs.markets import Context
+
+ACTIONS = 3
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A seat's decision in physical units, [B, N] each.
+
+    Attributes:
+        limit_price: EUR/kWh.
+        requested_kw: of battery or charger, positive discharges; the device may give less.
+        tip: EUR per transaction.
+    """
+
+    limit_price: Tensor
+    requested_kw: Tensor
+    tip: Tensor
+
+
+def check_action(action: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise ValueError, naming market, seat and entry, unless the action is finite numbers."""
+    if tuple(action.shape) != shape:
+        raise ValueError(
+            f"action has shape {tuple(action.shape)}, expected {shape}: "
+            "[markets, seats, (limit price, flexible power, priority fee)]"
+        )
+    # One reduction instead of an element-wise test: a sum is finite only if every term is.
+    if not torch.isfinite(action.sum()):
+        bad = (~torch.isfinite(action)).nonzero()
+        if len(bad):
+            market, seat, entry = bad[0].tolist()
+            raise ValueError(
+                f"action of seat {seat} in market {market} has "
+                f"{action[market, seat, entry].item()} as entry {entry}, expected a number in "
+                "[-1, 1]"
+            )
+
+
+def decide(action: Tensor, context: Context, rated_kw: Tensor, rules: RulesConfig) -> Decision:
+    """Map an action to prices and powers; entries beyond [-1, 1] count as the bound.
+
+    Args:
+        action: [B, N, 3].
+        context: whose seller's floor and buyer's ceiling, widened by the rules' margin, are the
+            prices meant by -1 and +1.
+        rated_kw: [N] of battery or charger.
+        rules: of the interval.
+    """
+    price, power, tip = action.clamp(-1, 1).unbind(-1)
+    middle, reach = _price_range(context, rules)
+    return Decision(
+        limit_price=middle + price * reach,
+        requested_kw=power * rated_kw,
+        tip=(tip + 1) * (rules.max_tip / 2),
+    )
+
+
+def encode(
+    limit_price: Tensor, power_kw: Tensor, tip: Tensor, context: Context, rated_kw: Tensor, rules: RulesConfig
+) -> Tensor:
+    """Return the action [B, N, 3] that means this decision: the inverse of `decide`.
+
+    Prices and powers out of reach become the nearest within it.
+    """
+    middle, reach = _price_range(context, rules)
+    tiny = torch.finfo(limit_price.dtype).tiny
+    action = torch.stack(
+        [
+            (limit_price - middle) / reach.clamp(min=tiny),
+            power_kw / rated_kw.clamp(min=tiny),
+            2 * tip / max(rules.max_tip, tiny) - 1,
+        ],
+        -1,
+    )
+    return action.clamp(-1, 1)
+
+
+def _price_range(context: Context, rules: RulesConfig) -> tuple[Tensor, Tensor]:
+    """Return the middle of the limit prices and how far they reach to either side."""
+    low, high = context.seller_floor, context.buyer_ceiling
+    return (low + high) / 2, (high - low) * ((1 + rules.price_margin) / 2)

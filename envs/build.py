@@ -1,0 +1,162 @@
+"""From a configuration to a simulation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from configs import validate
+from envs.community import Community
+from envs.config import TaskConfig, WorldConfig
+from envs.data import calendar
+from envs.data.ownership import Ownership, draw_ownership
+from envs.data.series import Series
+from envs.data.tariffs import Prices, parse_tariff
+from envs.delivery import Delivery
+from envs.devices.storage import StorageLimits
+from envs.features import lowest_of_next_day, own_features, public_features
+from envs.feeder.limits import Limits
+from envs.feeder.network import Network
+from envs.feeder.power_flow import PowerFlow
+from envs.grid import load_grid_and_series
+from envs.markets import MARKETS
+from envs.observation import ROLES
+from envs.seating import Seating, seen_sessions
+from envs.simulation import Simulation
+from ledger_sim import make as make_ledger
+
+Array = NDArray[np.float32]
+
+
+def build(
+    world: WorldConfig,
+    num_envs: int,
+    split: str,
+    seed: int,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Simulation:
+    """Build `num_envs` parallel markets of one world, that draw their days from `split`."""
+    task = world.task
+    net, series = load_grid_and_series(task)
+    prices = parse_tariff(task.tariff).prices(series.start, series.num_days, series.slot_minutes)
+    network = Network.from_pandapower(net)
+    community, buses = build_community(task, series, prices, _busbar(net))
+    community = community.to(device, dtype)
+    feeder = PowerFlow(network, buses, device, dtype)
+    limits = Limits.of(
+        network, task.feeder.voltage_band, task.feeder.loading_percent, device, dtype
+    )
+    delivery = Delivery(community, feeder, buses, limits, task.rules.limits)
+    kind = MARKETS[world.market["name"]]
+    market = kind(validate(kind.Config, world.market, "market"))
+    ledger = make_ledger(world.ledger)
+    return Simulation(community, delivery, market, ledger, task.rules, num_envs, split, seed)
+
+
+def _busbar(net: Any) -> int:
+    """Return the bus of the community's batteries: where the transformer feeds the homes."""
+    return int(net.trafo.lv_bus.iloc[0] if len(net.trafo) else net.ext_grid.bus.iloc[0])
+
+
+def build_community(
+    task: TaskConfig, series: Series, prices: Prices, busbar: int
+) -> tuple[Community, NDArray[np.int64]]:
+    """Return the community, and the pandapower bus of each of its injections [M]."""
+    owned = draw_ownership(task.ownership, series, task.seed)
+    seating = Seating(series, owned)
+    lay, minutes = seating.lay, series.slot_minutes
+    charger_kw = series.sessions.max_power_kw
+    cars = seen_sessions(
+        series.sessions.per_slot(len(series.load_kw)), charger_kw, minutes / 60
+    )
+    load_kw = lay(series.load_kw, 0, 0)
+    pv_kw = lay(series.pv_per_kwp * owned.pv_kwp, 0, 0)
+    slots_left = lay(0, cars.slots_left, 0)
+    battery_kwh = lay(owned.battery_kwh, 0, owned.community_kwh)
+    charge_kw = lay(owned.battery_kw, charger_kw, owned.community_kw)
+    seat = [*(seating.role == i for i in range(len(ROLES))), lay(owned.pv_kwp, 0, 0)]
+    own = own_features(load_kw, pv_kw, slots_left, task.rules.forecast, minutes)
+    public = public_features(
+        series.start,
+        prices.retail,
+        prices.feed_in,
+        prices.local_network,
+        (pv_kw - load_kw).mean(-1),
+        minutes,
+    )
+    stored_worth = lowest_of_next_day(prices.retail, minutes)
+    seat_bus = lay(series.home_bus, series.sessions.charger_bus, busbar).astype(np.int64)
+    buses = np.unique(np.concatenate([seat_bus, series.background_bus]))
+    bus_p_kw, bus_q_kvar = _injections(series, buses)
+    community = Community(
+        seats=seating.names,
+        role=torch.as_tensor(seating.role),
+        seat=_tensor(np.stack([*seat, battery_kwh, charge_kw], -1)),
+        storage=_storage_limits(task, seating, owned, charger_kw),
+        battery_kwh=_tensor(battery_kwh),
+        lent_kwh=_tensor(lay(0, task.vehicle.lent_kwh * task.vehicle.v2g, 0)),
+        wear_price=_tensor(
+            lay(task.storage.wear_price, task.vehicle.wear_price, task.storage.wear_price)
+        ),
+        load_kw=_rows(load_kw),
+        pv_kw=_rows(pv_kw),
+        need_kwh=_rows(lay(0, cars.need_kwh, 0)),
+        session_kwh=_rows(lay(0, cars.carried_kwh, 0)),
+        departs=_rows(lay(0, cars.departs, 0)),
+        slots_left=_rows(slots_left),
+        own=_rows(own),
+        public=_rows(public),
+        prices=_rows(
+            np.stack([prices.retail, prices.feed_in, prices.local_network, stored_worth], -1)
+        ),
+        bus=torch.as_tensor(np.searchsorted(buses, seat_bus)),
+        bus_p_kw=_rows(bus_p_kw),
+        bus_q_kvar=_rows(bus_q_kvar),
+        days={
+            split: calendar.days(split, series.start, series.num_days) * series.slots_per_day
+            for split in calendar.SPLITS
+        },
+        slot_minutes=minutes,
+        currency=prices.currency,
+    )
+    return community, buses
+
+
+def _storage_limits(
+    task: TaskConfig, seating: Seating, owned: Ownership, charger_kw: Array
+) -> StorageLimits:
+    home, car = task.storage, task.vehicle
+    battery_way, car_way = home.round_trip_efficiency**0.5, car.round_trip_efficiency**0.5
+    lay = seating.lay
+    return StorageLimits(
+        charge_kw=_tensor(lay(owned.battery_kw, charger_kw, owned.community_kw)),
+        discharge_kw=_tensor(lay(owned.battery_kw, charger_kw * car.v2g, owned.community_kw)),
+        efficiency=_tensor(lay(battery_way, car_way, battery_way)),
+        floor=_tensor(lay(home.soc_floor, 0, home.soc_floor)),
+        ceiling=_tensor(lay(home.soc_ceiling, 1, home.soc_ceiling)),
+    )
+
+
+def _injections(series: Series, buses: NDArray[np.int64]) -> tuple[Array, Array]:
+    """Return what no seat decides at each bus [T, M]: background power, and all reactive power."""
+    T = len(series.load_kw)
+    active, reactive = np.zeros((2, T, len(buses)), np.float32)
+    at = np.searchsorted(buses, series.background_bus)
+    active[:, at] = series.background_p_kw
+    reactive[:, at] = series.background_q_kvar
+    np.subtract.at(reactive.T, np.searchsorted(buses, series.home_bus), series.load_kvar.T)
+    return active, reactive
+
+
+def _tensor(values: Array) -> Tensor:
+    return torch.as_tensor(np.ascontiguousarray(values, np.float32))
+
+
+def _rows(values: Array) -> Tensor:
+    """Return [T + 1, ...]: the last slot stands for the one after it, which is seen, not played."""
+    return _tensor(np.concatenate([values, values[-1:]]))

@@ -1,0 +1,115 @@
+"""The shape of a task's configuration; the values live in YAML under configs/ alone."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from envs.data.ownership import OwnershipConfig
+from envs.data.user_series import UserData
+
+Share = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Frozen(BaseModel):
+    """Refuses unknown keys and changes after it was built."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LimitsConfig(Frozen):
+    """What happens where voltage or loading leave their band."""
+
+    action: Literal["price", "curtail", "prevent"]
+    voltage_price: NonNegative = Field(description="EUR per p.u. beyond the band and hour and bus")
+    loading_price: NonNegative = Field(description="EUR per % beyond the rating and hour")
+    unsolved_price: NonNegative = Field(description="EUR for an interval without a power flow")
+
+
+class RulesConfig(Frozen):
+    """Rules of one interval that hold under every market."""
+
+    gate_closure_s: Positive = Field(description="s from the opening of the book to its closing")
+    price_margin: NonNegative = Field(
+        description="share by which limit prices may leave [feed-in, retail less local charge]"
+    )
+    max_tip: NonNegative = Field(description="EUR, priority fee meant by an action of +1")
+    penalty_price: NonNegative = Field(description="EUR per kWh promised and not kept")
+    unserved_price: NonNegative = Field(description="EUR per kWh a departing car misses")
+    forecast: Literal["persistence", "perfect"]
+    forecast_spread: NonNegative = Field(description="log-normal error on top of the forecast")
+    limits: LimitsConfig
+
+
+class FeederConfig(Frozen):
+    """Which network carries the energy."""
+
+    source: Literal["simbench", "pandapower"]
+    code: str = Field(description="SimBench code or name of a pandapower network")
+    voltage_band: tuple[Positive, Positive] = Field(description="p.u., where the net gives none")
+    loading_percent: Positive = Field(description="of the rating, where the net gives no limit")
+
+
+class StorageConfig(Frozen):
+    """Stationary batteries of homes and community."""
+
+    round_trip_efficiency: Annotated[float, Field(gt=0, le=1)]
+    soc_floor: Share
+    soc_ceiling: Share
+    wear_price: NonNegative = Field(description="EUR per kWh discharged")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> StorageConfig:
+        if self.soc_floor >= self.soc_ceiling:
+            raise ValueError(
+                f"soc_floor {self.soc_floor} must lie below soc_ceiling {self.soc_ceiling}"
+            )
+        return self
+
+
+class VehicleConfig(Frozen):
+    """Charging points."""
+
+    round_trip_efficiency: Annotated[float, Field(gt=0, le=1)]
+    v2g: bool = Field(description="whether cars may feed back")
+    lent_kwh: NonNegative = Field(description="kWh a driver lends for feeding back, with v2g")
+    wear_price: NonNegative = Field(description="EUR per kWh fed back")
+
+
+class SimbenchData(Frozen):
+    """Homes, sun and chargers of a SimBench grid."""
+
+    source: Literal["simbench"]
+    code: str
+
+
+class FilesData(UserData):
+    """Homes, sun and charging sessions from a user's own files."""
+
+    source: Literal["files"]
+
+
+class TaskConfig(Frozen):
+    """A task: feeder, seats, data and rules, under a name with a version."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_]+-v\d+$")]
+    description: str
+    seed: int = Field(description="draws who owns what and how long cars stay")
+    feeder: FeederConfig
+    data: Annotated[SimbenchData | FilesData, Field(discriminator="source")]
+    ownership: OwnershipConfig
+    storage: StorageConfig
+    vehicle: VehicleConfig
+    tariff: dict[str, Any] = Field(description="as configs/tariff/ shows")
+    rules: RulesConfig
+
+
+class WorldConfig(Frozen):
+    """A task under one market and one ledger: everything a simulation is built from."""
+
+    task: TaskConfig
+    market: dict[str, Any] = Field(description="name and parameters of a registered market")
+    ledger: dict[str, Any] = Field(description="name and parameters of a registered ledger")

@@ -1,0 +1,54 @@
+"""What chance decides before a day begins, drawn whole from each market's own seed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from envs.community import Community
+from envs.observation import ROLES
+from ledger_sim.randomness import normal, uniform
+
+_DAY, _ENERGY, _FORECAST = 101, 102, 103
+
+
+def draw_days(seed: Tensor, days: Tensor) -> Tensor:
+    """Return the first slot [B] of a day from `days` [D] for each seed [B]."""
+    share = uniform(seed, _DAY, (), torch.float64)
+    return days[(share * len(days)).long()]
+
+
+def draw_storage(
+    seed: Tensor, community: Community, first_slot: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Carry stored energy in from the day before at a random level.
+
+    A battery starts anywhere between its floor and ceiling. A car that plugged in yesterday has
+    some of its energy already; it lacks no more than its charger can still give.
+
+    Returns:
+        energy and capacity, [B, N] kWh each.
+    """
+    c = community
+    share = uniform(seed, _ENERGY, c.role.shape, c.seat.dtype)
+    wanted = c.session_kwh[first_slot]
+    reachable = c.slots_left[first_slot] * c.storage.charge_kw * c.slot_h
+    missing = torch.minimum(share * wanted, reachable)
+    plugged = wanted > 0
+    is_ev = c.role == ROLES.index("ev")
+    capacity = torch.where(is_ev, (wanted + c.lent_kwh) * plugged, c.battery_kwh)
+    band = c.storage.floor + share * (c.storage.ceiling - c.storage.floor)
+    return torch.where(is_ev, capacity - missing, band * capacity), capacity
+
+
+def draw_forecast_error(
+    seed: Tensor, slots: int, seats: int, spread: float, dtype: torch.dtype
+) -> Tensor | None:
+    """Return factors [B, slots, seats, 2] on the forecasts of load and PV, of mean 1.
+
+    Log-normal with standard deviation `spread` of the logarithm; None where that is zero.
+    """
+    if spread == 0:
+        return None
+    noise = normal(seed, _FORECAST, (slots + 1, seats, 2), dtype)
+    return (noise * spread - spread**2 / 2).exp()

@@ -1,0 +1,199 @@
+"""What really flows: the feeder under the seats' power, and what is done where it bears no more.
+
+`price` lets it happen and charges for it; `curtail` cuts exports and charging in proportion to
+their effect on the broken limit; `prevent` keeps every seat inside an operating envelope that the
+feeder bears whatever the others do. Loads are served in all three.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from envs.community import Community
+from envs.config import LimitsConfig
+from envs.feeder.curtailment import Sensitivities, curtail
+from envs.feeder.envelope import operating_envelope
+from envs.feeder.limits import Limits, Violations, violations
+from envs.feeder.power_flow import PowerFlow, Solution
+
+_CURTAILMENT_ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """Power of one interval as metered, [B, N] kW unless said otherwise.
+
+    Attributes:
+        pv_kw: after curtailment.
+        flexible_kw: of battery or charger after curtailment.
+        net_kw: at the seat's meter, positive exported.
+        voltage_pu: at the seat's bus, [B, N].
+        solution: state of the feeder.
+        violation_eur: [B] price of the limits broken.
+    """
+
+    pv_kw: Tensor
+    flexible_kw: Tensor
+    net_kw: Tensor
+    voltage_pu: Tensor
+    solution: Solution
+    violation_eur: Tensor
+
+
+def violation_cost(
+    broken: Violations, converged: Tensor, rules: LimitsConfig, slot_h: float
+) -> Tensor:
+    """Return the price of the limits broken, [B] EUR; unsolved intervals have a price of their own."""
+    voltage = (broken.under_pu + broken.over_pu).sum(-1)
+    loading = broken.line_percent.sum(-1) + broken.trafo_percent.sum(-1)
+    cost = (voltage * rules.voltage_price + loading * rules.loading_price) * slot_h
+    return torch.where(converged, cost, rules.unsolved_price)
+
+
+def cut(pv_kw: Tensor, flexible_kw: Tensor, export_kw: Tensor, import_kw: Tensor) -> tuple[Tensor, Tensor]:
+    """Take power away from a seat: its discharging first, then its PV; or its charging.
+
+    Args:
+        pv_kw: [B, N] generated.
+        flexible_kw: [B, N], positive discharges.
+        export_kw: [B, N] to take from what is exported, at most PV and discharging together.
+        import_kw: [B, N] to take from charging, at most all of it.
+
+    Returns:
+        PV and flexible power after.
+    """
+    from_storage = torch.minimum(flexible_kw.clamp(min=0), export_kw)
+    return pv_kw - (export_kw - from_storage), flexible_kw - from_storage + import_kw
+
+
+class Delivery:
+    """The feeder and the rule for its limits.
+
+    Args:
+        community: seats and background.
+        feeder: the power flow over the community's buses.
+        buses: [M] pandapower bus of each injection.
+        limits: of voltage and loading.
+        rules: what happens where they break.
+    """
+
+    def __init__(
+        self,
+        community: Community,
+        feeder: PowerFlow,
+        buses: NDArray[np.int64],
+        limits: Limits,
+        rules: LimitsConfig,
+    ):
+        self._feeder, self._limits, self._rules = feeder, limits, rules
+        self._slot_h = community.slot_h
+        c = community
+        self._to_bus = torch.nn.functional.one_hot(c.bus, len(buses)).to(c.seat)
+        row = np.searchsorted(feeder.network.buses, buses)
+        self._seat_row = torch.as_tensor(row, device=c.bus.device)[c.bus]
+        if rules.action == "curtail":
+            self._sensitivities = Sensitivities.of(
+                feeder.network, buses, c.seat.device, c.seat.dtype
+            )
+        self.envelope = self._envelope(c) if rules.action == "prevent" else None
+
+    def _envelope(self, c: Community) -> tuple[Tensor, Tensor]:
+        """Return what each seat may import and export, [N] kW each, under the worst background."""
+        most_pv, most_load = c.pv_kw.amax(0), c.load_kw.amax(0)
+        export_kw = (most_pv + c.storage.discharge_kw) @ self._to_bus
+        import_kw = (most_load + c.storage.charge_kw) @ self._to_bus
+        sending = operating_envelope(
+            self._feeder, self._limits, export_kw, import_kw, c.bus_p_kw.amax(0)
+        )
+        taking = operating_envelope(
+            self._feeder, self._limits, export_kw, import_kw, c.bus_p_kw.amin(0)
+        )
+        return (
+            (most_load + c.storage.charge_kw) * taking.import_share,
+            (most_pv + c.storage.discharge_kw) * sending.export_share,
+        )
+
+    def plan(self, pv_kw: Tensor, load_kw: Tensor, flexible_kw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return PV and flexible power [B, N] kW inside the envelope, where there is one."""
+        if self.envelope is None:
+            return pv_kw, flexible_kw
+        import_kw, export_kw = self.envelope
+        net_kw = pv_kw - load_kw + flexible_kw
+        over_export = (net_kw - export_kw).clamp(min=0)
+        over_import = torch.minimum((-net_kw - import_kw).clamp(min=0), (-flexible_kw).clamp(min=0))
+        most = pv_kw + flexible_kw.clamp(min=0)
+        return cut(pv_kw, flexible_kw, torch.minimum(over_export, most), over_import)
+
+    def __call__(
+        self,
+        pv_kw: Tensor,
+        load_kw: Tensor,
+        flexible_kw: Tensor,
+        background_kw: Tensor,
+        reactive_kvar: Tensor,
+        start: Tensor | None,
+    ) -> Delivered:
+        """Let the power flow.
+
+        Args:
+            pv_kw: [B, N] that the sun offers.
+            load_kw: [B, N].
+            flexible_kw: [B, N] that battery or charger was told to give.
+            background_kw: [B, M] injections of those outside the market.
+            reactive_kvar: [B, M] injections of all.
+            start: voltages of the last interval, where known.
+        """
+        pv_kw, flexible_kw = self.plan(pv_kw, load_kw, flexible_kw)
+        net_kw = pv_kw - load_kw + flexible_kw
+        injection_kw = torch.addmm(background_kw, net_kw, self._to_bus)
+        solution = self._feeder.solve(injection_kw, reactive_kvar, start)
+        if self._rules.action == "curtail":
+            pv_kw, flexible_kw, solution = self._curtail(
+                pv_kw, load_kw, flexible_kw, injection_kw, reactive_kvar, solution
+            )
+            net_kw = pv_kw - load_kw + flexible_kw
+        broken = violations(solution, self._limits)
+        cost = violation_cost(broken, solution.converged, self._rules, self._slot_h)
+        voltage_pu = solution.vm_pu[:, self._seat_row]
+        return Delivered(pv_kw, flexible_kw, net_kw, voltage_pu, solution, cost)
+
+    def _curtail(
+        self,
+        pv_kw: Tensor,
+        load_kw: Tensor,
+        flexible_kw: Tensor,
+        injection_kw: Tensor,
+        reactive_kvar: Tensor,
+        solution: Solution,
+    ) -> tuple[Tensor, Tensor, Solution]:
+        """Cut what breaks a limit; the cut at a bus is shared by its seats pro rata."""
+        sends = (pv_kw + flexible_kw.clamp(min=0)) @ self._to_bus
+        takes = (-flexible_kw).clamp(min=0) @ self._to_bus
+        exporting = injection_kw > 0
+        available = torch.where(exporting, sends, takes)
+        left_kw, solution = curtail(
+            self._feeder,
+            self._sensitivities,
+            self._limits,
+            injection_kw,
+            reactive_kvar,
+            solution,
+            _CURTAILMENT_ROUNDS,
+            available,
+        )
+        tiny = torch.finfo(available.dtype).tiny
+        share = (injection_kw - left_kw).abs() / available.clamp(min=tiny)
+        export_share = (share * exporting) @ self._to_bus.T
+        import_share = (share * ~exporting) @ self._to_bus.T
+        pv_kw, flexible_kw = cut(
+            pv_kw,
+            flexible_kw,
+            (pv_kw + flexible_kw.clamp(min=0)) * export_share,
+            (-flexible_kw).clamp(min=0) * import_share,
+        )
+        return pv_kw, flexible_kw, solution

@@ -1,0 +1,128 @@
+"""The parts of the observation that follow from data alone, laid out over the slots of the year.
+
+Outlooks are yesterday's meters at the same hours; the forecast of the slot bid for is the last
+metered slot (persistence). Neither holds anything metered later than the slot before.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from envs.observation import OUTLOOK_HOURS, OWN, PUBLIC
+
+Array = NDArray[np.float32]
+
+
+def own_features(
+    load_kw: Array,
+    pv_kw: Array,
+    slots_left: Array,
+    forecast: Literal["persistence", "perfect"],
+    slot_minutes: int,
+) -> Array:
+    """Return OWN, scaled, [T, N, OWN], from what each seat meters, [T, N] each."""
+    per_hour = 60 // slot_minutes
+    day = 24 * per_hour
+    load_seen, pv_seen = _delayed(load_kw, day), _delayed(pv_kw, day)
+    lag = 0 if forecast == "perfect" else 1
+    columns = [
+        _delayed(load_kw, lag),
+        _delayed(pv_kw, lag),
+        _mean_ahead(load_seen, 4 * per_hour),
+        _mean_ahead(pv_seen, 4 * per_hour),
+        _left_of_day(load_seen, day) / per_hour,
+        _left_of_day(pv_seen, day) / per_hour,
+        slots_left,
+    ]
+    return _scaled(columns, OWN)
+
+
+def public_features(
+    start: pd.Timestamp,
+    retail: Array,
+    feed_in: Array,
+    local_charge: Array,
+    home_net_kw: Array,
+    slot_minutes: int,
+) -> Array:
+    """Return PUBLIC, scaled, [T, PUBLIC].
+
+    Args:
+        start: beginning of the first slot.
+        retail: [T] EUR/kWh.
+        feed_in: [T] EUR/kWh.
+        local_charge: [T] EUR/kWh.
+        home_net_kw: [T] net export of all homes, divided by the number of seats.
+        slot_minutes: length of a slot.
+    """
+    per_hour = 60 // slot_minutes
+    day = 24 * per_hour
+    T = len(retail)
+    time = start + pd.to_timedelta(np.arange(T) * slot_minutes, unit="min")
+    angle = 2 * np.pi * (np.arange(T) % day) / day
+    season = 2 * np.pi * (time.dayofyear.to_numpy() - 1) / 365.25
+    seen = _delayed(home_net_kw, day)
+    columns = [
+        np.sin(angle),
+        np.cos(angle),
+        np.cos(season),
+        (time.dayofweek.to_numpy() >= 5).astype(float),
+        1 - (np.arange(T) % day) / day,
+        retail,
+        feed_in,
+        local_charge,
+        *(_ahead(retail, h * per_hour) for h in OUTLOOK_HOURS),
+        _extreme_left_of_day(retail, day, np.minimum),
+        _extreme_left_of_day(retail, day, np.maximum),
+        seen,
+        *(_mean_ahead(seen, h * per_hour) for h in OUTLOOK_HOURS),
+        _left_of_day(np.maximum(seen, 0), day) / per_hour,
+    ]
+    return _scaled(columns, PUBLIC)
+
+
+def lowest_of_next_day(price: Array, slot_minutes: int) -> Array:
+    """Return the lowest price [T] of the 24 hours that follow each slot."""
+    day = 24 * 60 // slot_minutes
+    following = np.concatenate([price[1:], np.repeat(price[-1:], day)])
+    windows = np.lib.stride_tricks.sliding_window_view(following, day)
+    return np.asarray(windows.min(-1)[: len(price)], np.float32)
+
+
+def _scaled(columns: list[Array], part: tuple) -> Array:
+    if len(columns) != len(part):
+        raise AssertionError(f"{len(columns)} columns for {len(part)} features")
+    scaled = [c * feature.scale for c, feature in zip(columns, part, strict=True)]
+    return np.stack(scaled, -1).astype(np.float32)
+
+
+def _delayed(values: Array, slots: int) -> Array:
+    """What was metered `slots` earlier; the first value stands for what came before it."""
+    return np.concatenate([np.repeat(values[:1], slots, axis=0), values[: len(values) - slots]])
+
+
+def _ahead(values: Array, slots: int) -> Array:
+    return np.concatenate([values[slots:], np.repeat(values[-1:], slots, axis=0)])
+
+
+def _mean_ahead(values: Array, slots: int) -> Array:
+    """Mean over this slot and the following, `slots` in all."""
+    padded = np.concatenate([values, np.repeat(values[-1:], slots, axis=0)])
+    total = np.cumsum(padded, axis=0, dtype=np.float64)
+    total = np.concatenate([np.zeros_like(total[:1]), total])
+    return (total[slots : slots + len(values)] - total[: len(values)]) / slots
+
+
+def _left_of_day(values: Array, day: int) -> Array:
+    """Sum from this slot to the end of its day."""
+    days = values.reshape(-1, day, *values.shape[1:])
+    return np.flip(np.flip(days, 1).cumsum(1, dtype=np.float64), 1).reshape(values.shape)
+
+
+def _extreme_left_of_day(values: Array, day: int, extreme: np.ufunc) -> Array:
+    days = np.flip(values.reshape(-1, day), 1)
+    return np.flip(extreme.accumulate(days, axis=1), 1).reshape(-1)

@@ -1,0 +1,163 @@
+"""One market as a PettingZoo environment: a batch of one, with dictionaries around it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pettingzoo import ParallelEnv
+
+from envs.action import ACTIONS
+from envs.build import build
+from envs.config import WorldConfig
+from envs.observation import SIZE
+from envs.simulation import Interval
+
+Array = NDArray[np.float32]
+
+
+class MarketEnv(ParallelEnv[str, Array, Array]):
+    """Households trade energy over a distribution feeder while a ledger carries their orders.
+
+    ## Description
+    Each seat is an agent: a prosumer (load, PV, perhaps a battery), a community battery, a charging
+    point, or a consumer. Every interval (15 minutes in the default task) each sends one order to
+    the ledger before gate closure; the market clears the orders that came in time; the feeder's AC
+    power flow is solved for what is metered; trades, imbalance, penalties, network charges and
+    fees are settled. An episode is one day of the split's calendar days.
+
+    ## Action space
+    `Box(-1, 1, (3,), float32)` for every agent:
+
+    | entry | meaning of -1 and +1 |
+    |---|---|
+    | limit price | feed-in tariff; retail price less the local network charge |
+    | flexible power | charge or discharge battery or charger at its rated power |
+    | priority fee | none; the rules' highest tip |
+
+    The quantity offered is the forecast of PV less load plus the flexible power that the device
+    can give. Entries beyond the bounds count as the bound.
+
+    ## Observation space
+    `Box(-inf, inf, (SIZE,), float32)`: the same features for every role, in scaled units, listed
+    with their physical units in `envs.observation.FEATURES`; `envs.observation.read` returns one
+    in its physical unit. Nothing in it was metered in the slot being bid for.
+
+    ## Starting state
+    A day of the split and the stored energy are drawn from the seed; a car that plugged in the
+    evening before is there, partly charged.
+
+    ## Rewards
+    What the interval was worth to the seat, in the task's currency: its bill, less battery wear,
+    energy its cars missed, and its share of the price of broken limits; at the day's end, the worth
+    of stored energy against its start.
+
+    ## Episode end
+    All agents terminate together after the day's last slot. Nothing truncates.
+
+    ## Arguments
+    world: task, market and ledger, see `envs.world`.
+    split: the days to draw from: train, validation or test.
+    seed: of the first episode, where `reset` is given none.
+
+    ## Version history
+    The version is the task's: `semiurb4-v0` is the first.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"name": "gridbazaar_v0", "render_modes": []}
+    render_mode = None
+
+    def __init__(self, world: WorldConfig, split: str = "train", seed: int = 0):
+        self.simulation = build(world, num_envs=1, split=split, seed=seed)
+        self.possible_agents = list(self.simulation.community.seats)
+        self.agents: list[str] = []
+        box = gym.spaces.Box(-np.inf, np.inf, (SIZE,), np.float32)
+        actions = gym.spaces.Box(-1, 1, (ACTIONS,), np.float32)
+        self.observation_spaces = {agent: box for agent in self.possible_agents}
+        self.action_spaces = {agent: actions for agent in self.possible_agents}
+
+    def observation_space(self, agent: str) -> gym.Space[Array]:
+        """Return the observation space, the same for every agent."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> gym.Space[Array]:
+        """Return the action space, the same for every agent."""
+        return self.action_spaces[agent]
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Array], dict[str, dict[str, Any]]]:
+        """Start a day; `options={"day": first_slot}` plays a chosen one.
+
+        Without a seed, the next day follows from the last seed.
+        """
+        day = (options or {}).get("day")
+        days = None if day is None else torch.tensor([day])
+        observation = self.simulation.reset(days, seed)
+        self.agents = list(self.possible_agents)
+        return self._per_agent(observation), {agent: {} for agent in self.agents}
+
+    def step(
+        self, actions: dict[str, Array]
+    ) -> tuple[
+        dict[str, Array],
+        dict[str, float],
+        dict[str, bool],
+        dict[str, bool],
+        dict[str, dict[str, Any]],
+    ]:
+        """Play one interval; each agent's info names its cleared power, price and bill.
+
+        Raises ValueError for a missing agent, a wrong shape, or an entry that is not a number.
+        """
+        interval = self.simulation.step(self._stacked(actions))
+        names = self.agents
+        rewards = dict(zip(names, interval.reward.total[0].tolist(), strict=True))
+        infos = self._infos(interval)
+        if interval.done:
+            self.agents = []
+        done, ongoing = dict.fromkeys(names, interval.done), dict.fromkeys(names, False)
+        return self._per_agent(interval.observation), rewards, done, ongoing, infos
+
+    def render(self) -> None:
+        """Draw nothing: `evaluate.py` draws days."""
+
+    def close(self) -> None:
+        """Hold nothing open."""
+
+    def _per_agent(self, observation: torch.Tensor) -> dict[str, Array]:
+        return dict(zip(self.possible_agents, observation[0].numpy(), strict=True))
+
+    def _stacked(self, actions: dict[str, Array]) -> torch.Tensor:
+        if not self.agents:
+            raise ValueError("the day is over or has not begun: call reset() before step()")
+        missing = [agent for agent in self.agents if agent not in actions]
+        if missing:
+            raise ValueError(
+                f"no action for {len(missing)} of {len(self.agents)} agents, first {missing[0]!r}; "
+                "every agent acts in every interval"
+            )
+        rows = np.empty((1, len(self.agents), ACTIONS), np.float32)
+        for i, agent in enumerate(self.agents):
+            if np.shape(actions[agent]) != (ACTIONS,):
+                raise ValueError(
+                    f"action of {agent!r} has shape {np.shape(actions[agent])}, expected ({ACTIONS},)"
+                )
+            rows[0, i] = actions[agent]
+        return torch.from_numpy(rows)
+
+    def _infos(self, interval: Interval) -> dict[str, dict[str, Any]]:
+        columns = (
+            interval.clearing.cleared_kw[0].tolist(),
+            interval.clearing.price[0].tolist(),
+            interval.bill.total[0].tolist(),
+            interval.receipts.included[0].tolist(),
+        )
+        keys = ("cleared_kw", "price", "bill", "included")
+        return {
+            agent: dict(zip(keys, row, strict=True))
+            for agent, *row in zip(self.agents, *columns, strict=True)
+        }

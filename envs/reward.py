@@ -1,0 +1,64 @@
+"""What an interval was worth to each seat, in EUR, computed after the physics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from envs.settlement import Bill
+
+
+@dataclass(frozen=True)
+class Reward:
+    """The parts of a seat's reward, [B, N] EUR each; costs are negative.
+
+    `terminal` is the worth of the energy left in storage at the day's end against its start, less
+    what plugged cars still want; it keeps a bidder from selling what it was given.
+    """
+
+    bill: Tensor
+    wear: Tensor
+    unserved: Tensor
+    violation: Tensor
+    terminal: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """Return the seat's reward, [B, N] EUR."""
+        return self.bill + self.wear + self.unserved + self.violation + self.terminal
+
+
+def reward(
+    bill: Bill,
+    discharged_kwh: Tensor,
+    wear_price: Tensor,
+    unserved_kwh: Tensor,
+    unserved_price: float,
+    violation_eur: Tensor,
+    net_kw: Tensor,
+    terminal_eur: Tensor,
+) -> Reward:
+    """Value one interval.
+
+    Args:
+        bill: money of the interval.
+        discharged_kwh: [B, N] taken from storage.
+        wear_price: [N] EUR per kWh discharged.
+        unserved_kwh: [B, N] that departing cars missed.
+        unserved_price: EUR per kWh missed.
+        violation_eur: [B] price of the feeder's violations, shared in proportion to the seats'
+            metered power.
+        net_kw: [B, N] metered power.
+        terminal_eur: [B, N], zero but at the day's end.
+    """
+    power = net_kw.abs()
+    share = power / power.sum(-1, keepdim=True).clamp(min=torch.finfo(power.dtype).eps)
+    return Reward(
+        bill=bill.total,
+        wear=-wear_price * discharged_kwh,
+        unserved=-unserved_price * unserved_kwh,
+        violation=-share * violation_eur.unsqueeze(-1),
+        terminal=terminal_eur,
+    )

@@ -1,0 +1,280 @@
+"""One trading interval for B parallel markets: orchestration alone, the rules are elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from envs.action import ACTIONS, Decision, check_action, decide
+from envs.community import Community
+from envs.config import RulesConfig
+from envs.day import draw_days, draw_forecast_error, draw_storage
+from envs.delivery import Delivered, Delivery
+from envs.devices.storage import advance, feasible_power
+from envs.devices.vehicle import arrive, depart
+from envs.escrow import Escrow
+from envs.markets import Clearing, Context, Market, Orders
+from envs.observation import OWN, ROLES, Assembler, OwnState, PublicState, scales
+from envs.reward import Reward, reward
+from envs.settlement import Bill, Tariff, settle
+from ledger_sim import Ledger, Receipts, Transactions
+from ledger_sim.randomness import fold
+
+_SMALL = 1e-6
+
+@dataclass(frozen=True)
+class Interval:
+    """Everything that happened in one interval; tensors are [B, N].
+
+    Attributes:
+        decision: what the seats wanted.
+        orders: the book at gate closure, late orders left out.
+        receipts: what the ledger did.
+        clearing: what the market did.
+        delivered: what flowed.
+        load_kw: metered load.
+        energy_kwh: stored at the end, before departing cars left.
+        unserved_kwh: that departing cars missed.
+        bill: who paid what.
+        reward: what it was worth.
+        locked_eur: money waiting for finality.
+        tariff: prices outside the market.
+        observation: [B, N, SIZE] of the next interval.
+        done: whether the day is over.
+    """
+
+    decision: Decision
+    orders: Orders
+    receipts: Receipts
+    clearing: Clearing
+    delivered: Delivered
+    load_kw: Tensor
+    energy_kwh: Tensor
+    unserved_kwh: Tensor
+    bill: Bill
+    reward: Reward
+    locked_eur: Tensor
+    tariff: Tariff
+    observation: Tensor
+    done: bool
+
+
+class Simulation:
+    """B markets that live through one day each, side by side.
+
+    Args:
+        community: seats and data; its device and dtype are the simulation's.
+        delivery: the feeder.
+        market: the mechanism.
+        ledger: carries the orders.
+        rules: prices and limits of the interval.
+        num_envs: B.
+        split: which days `reset` draws from: train, validation or test.
+        seed: environment b draws from the stream of `seed + b`.
+    """
+
+    def __init__(
+        self,
+        community: Community,
+        delivery: Delivery,
+        market: Market,
+        ledger: Ledger,
+        rules: RulesConfig,
+        num_envs: int,
+        split: str,
+        seed: int,
+    ):
+        self.community, self.delivery = community, delivery
+        self.market, self.ledger, self.rules = market, ledger, rules
+        self.num_envs, self.num_seats = num_envs, len(community.seats)
+        self.split, self.slots = split, community.slots_per_day
+        c = community
+        physical = torch.stack([c.load_kw, c.pv_kw, c.need_kwh, c.departs, c.slots_left], -1)
+        self._physical_size, self._prices_size = physical.shape[-1], c.prices.shape[-1]
+        # One row per slot, so that an interval is three reads.
+        self._seat_data = torch.cat([physical, c.own], -1)
+        self._public_data = torch.cat([c.prices, c.public], -1)
+        self._bus_data = torch.cat([c.bus_p_kw, c.bus_q_kvar], -1)
+        self._assemble = Assembler(c.seat)
+        self._forecast_scale = scales(OWN[:2], c.seat)
+        self._rated_kw = torch.maximum(c.storage.charge_kw, c.storage.discharge_kw)
+        self._is_ev = c.role == ROLES.index("ev")
+        self._seed = torch.arange(num_envs, device=c.seat.device) + seed
+        self._episode = 0
+
+    def reset(self, days: Tensor | None = None, seed: Tensor | int | None = None) -> Tensor:
+        """Start a day in every market.
+
+        Args:
+            days: [B] first slots of the days to play; drawn from the split where None.
+            seed: restarts the random streams: an int is the first environment's, [B] each one's.
+
+        Returns:
+            observation [B, N, SIZE].
+        """
+        c, B = self.community, self.num_envs
+        if isinstance(seed, int):
+            seed = torch.arange(B) + seed
+        if seed is not None:
+            self._seed, self._episode = seed.to(c.seat.device), 0
+        day_seed = fold(self._seed, self._episode)
+        self._episode += 1
+        drawn = draw_days(day_seed, c.days[self.split])
+        self.first_slot = drawn if days is None else days.to(c.seat.device)
+        self.t = 0
+        self.ledger.reset(day_seed)
+        self._forecast_error = draw_forecast_error(
+            day_seed, self.slots, self.num_seats, self.rules.forecast_spread, c.seat.dtype
+        )
+        self.energy_kwh, self.capacity_kwh = draw_storage(day_seed, c, self.first_slot)
+        self._initial_kwh = torch.where(self._is_ev, 0.0, self.energy_kwh)
+        none = c.seat.new_zeros(B, self.num_seats)
+        zero = none[:, 0]
+        self._escrow = Escrow(c.slot_minutes * 60, like=none)
+        self._voltage: Tensor | None = None
+        self._seat_voltage = none
+        self._included, self._delay, self._locked = torch.ones_like(none), none, none
+        self._public_state = PublicState(*[zero] * len(PublicState._fields))
+        return self._observe()
+
+    def step(self, action: Tensor) -> Interval:
+        """Play one interval.
+
+        Args:
+            action: [B, N, 3] in [-1, 1]: limit price, flexible power, priority fee.
+
+        Raises:
+            ValueError: the action has the wrong shape or is not a number; or the day is over.
+        """
+        if self.t >= self.slots:
+            raise ValueError(f"the day of {self.slots} slots is over: call reset() before step()")
+        check_action(action, (self.num_envs, self.num_seats, ACTIONS))
+        c, rules, h = self.community, self.rules, self.community.slot_h
+        tariff = Tariff(*self._prices[:, :3].unsqueeze(-1).unbind(1))
+        context = Context(tariff.retail - tariff.local_charge, tariff.feed_in, h)
+        load_kw, pv_kw, _, departs, _ = self._physical
+
+        decision = decide(action, context, self._rated_kw, rules)
+        flexible_kw = feasible_power(
+            decision.requested_kw, self.energy_kwh, self.capacity_kwh, c.storage, h
+        )
+        forecast_load_kw, forecast_pv_kw = self._forecast_kw
+        planned_pv_kw, flexible_kw = self.delivery.plan(
+            forecast_pv_kw, forecast_load_kw, flexible_kw
+        )
+        orders, receipts = self._submit(decision, planned_pv_kw - forecast_load_kw + flexible_kw)
+        clearing = self.market.clear(orders, context)
+
+        delivered = self.delivery(pv_kw, load_kw, flexible_kw, *self._background, self._voltage)
+        self._voltage = delivered.solution.v
+        energy_kwh = advance(delivered.flexible_kw, self.energy_kwh, c.storage, h)
+        self.energy_kwh, self.capacity_kwh, unserved_kwh = depart(
+            energy_kwh, self.capacity_kwh, departs
+        )
+        self.t += 1
+
+        net_kw = delivered.net_kw
+        bill = settle(
+            clearing, net_kw, receipts.fee, tariff, rules.penalty_price, receipts.reverted, h
+        )
+        gain = reward(
+            bill,
+            delivered.flexible_kw.clamp(min=0) * h,
+            c.wear_price,
+            unserved_kwh,
+            rules.unserved_price,
+            delivered.violation_eur,
+            net_kw,
+            self._terminal_eur(),
+        )
+        self._remember(orders, receipts, clearing, bill, delivered)
+        return Interval(
+            decision=decision,
+            orders=orders,
+            receipts=receipts,
+            clearing=clearing,
+            delivered=delivered,
+            load_kw=load_kw,
+            energy_kwh=energy_kwh,
+            unserved_kwh=unserved_kwh,
+            bill=bill,
+            reward=gain,
+            locked_eur=self._locked,
+            tariff=tariff,
+            observation=self._observe(),
+            done=self.t == self.slots,
+        )
+
+    def _submit(self, decision: Decision, quantity_kw: Tensor) -> tuple[Orders, Receipts]:
+        """Send the orders to the ledger; return the book of those that came in time."""
+        sent = quantity_kw != 0
+        transactions = Transactions(sent, torch.zeros_like(quantity_kw), decision.tip)
+        receipts = self.ledger.step(transactions, self.rules.gate_closure_s)
+        book = Orders(quantity_kw * receipts.included, decision.limit_price, receipts.latency_s)
+        return book, receipts
+
+    def _terminal_eur(self) -> Tensor:
+        """Value the energy stored at the day's end against its start; zero before."""
+        if self.t < self.slots:
+            return torch.zeros_like(self.energy_kwh)
+        worth = self._prices[:, 3:] * self.community.storage.efficiency
+        return (self.energy_kwh - self.capacity_kwh * self._is_ev - self._initial_kwh) * worth
+
+    def _remember(
+        self, orders: Orders, receipts: Receipts, clearing: Clearing, bill: Bill, delivered: Delivered
+    ) -> None:
+        """Keep what the next observation shows of this interval."""
+        slot_s = self.community.slot_minutes * 60
+        last = self._public_state
+        price = clearing.reference_price
+        offered = orders.quantity_kw.clamp(min=0).mean(-1)
+        self._public_state = PublicState(
+            last_price=torch.where(price.isnan(), last.last_price, price),
+            last_volume=clearing.volume_kw / self.num_seats,
+            last_supply=offered,
+            last_demand=offered - orders.quantity_kw.mean(-1),
+            base_fee=receipts.base_fee,
+            backlog=receipts.backlog.to(offered) / self.num_seats,
+            finality=receipts.finality_s / slot_s,
+        )
+        self._included = receipts.included.to(offered)
+        self._delay = (receipts.latency_s / slot_s).clamp(max=1)
+        self._seat_voltage = delivered.voltage_pu - 1
+        self._locked = self._escrow.step(bill.trade.abs(), receipts.finality_s)
+
+    def _observe(self) -> Tensor:
+        """Enter slot t: let cars arrive, and show every seat what it may know."""
+        c = self.community
+        # The observation after the last interval is of the next day's first slot, never played.
+        row = self.first_slot + self.t
+        seat_data = self._seat_data[row]
+        self._physical = seat_data[..., : self._physical_size].unbind(-1)
+        need_kwh, slots_left = self._physical[2], self._physical[4]
+        public_data = self._public_data[row]
+        self._prices, public = public_data.tensor_split([self._prices_size], -1)
+        self._background = self._bus_data[row].chunk(2, -1)
+        own = seat_data[..., self._physical_size :]
+        if self._forecast_error is not None:
+            own = torch.cat([own[..., :2] * self._forecast_error[:, self.t], own[..., 2:]], -1)
+        self._forecast_kw = (own[..., :2] / self._forecast_scale).unbind(-1)
+
+        if self.t > 0:
+            self.energy_kwh, self.capacity_kwh = arrive(
+                self.energy_kwh, self.capacity_kwh, need_kwh, c.lent_kwh
+            )
+        room_kwh = c.storage.ceiling * self.capacity_kwh - self.energy_kwh
+        reachable = (slots_left * c.slot_h * c.storage.charge_kw).clamp(min=_SMALL)
+        stored = self.energy_kwh - c.storage.floor * self.capacity_kwh
+        own_state = OwnState(
+            soc=self.energy_kwh / self.capacity_kwh.clamp(min=_SMALL),
+            energy_kwh=stored,
+            room_kwh=room_kwh,
+            urgency=(room_kwh / reachable).clamp(max=2) * self._is_ev,
+            voltage=self._seat_voltage,
+            included=self._included,
+            delay=self._delay,
+            locked=self._locked,
+        )
+        return self._assemble(public, own, own_state, self._public_state)
