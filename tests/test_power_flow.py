@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from envs.feeder import Network, NetworkError, PowerFlow, load_net
-from envs.feeder.catalogue import UnknownFeederError
+from envs.feeder.catalogue import UnknownFeederError, names
 
 SIMBENCH = ("rural1", "rural2", "rural3", "semiurb4", "semiurb5", "urban6")
 GRIDS = (
@@ -254,3 +254,11 @@ def test_bad_input_is_refused():
 def test_unknown_feeders_name_their_neighbours(source, code, near):
     with pytest.raises(UnknownFeederError, match=near):
         load_net(source, code)
+
+
+@pytest.mark.parametrize("code", names("pandapower"))
+def test_every_catalogued_feeder_becomes_a_network(code):
+    network = Network.from_pandapower(load_net("pandapower", code))
+    solution = PowerFlow(network, network.buses).solve(torch.zeros(2, len(network.buses)))
+    assert solution.converged.all()
+    assert solution.line_loading_percent.shape == (2, len(network.lines))
