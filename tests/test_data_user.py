@@ -39,7 +39,7 @@ def config(path, **change):
 
 
 def read(data):
-    return user_series(data, home_bus=range(2, 40), charger_bus=range(5), station_bus=1)
+    return user_series(data)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -132,8 +132,8 @@ def test_missing_and_foreign_files_are_refused(tmp_path):
     write_load(tmp_path / "load.csv", "20min")
     with pytest.raises(DataError, match="multiple"):
         read(config(tmp_path / "load.csv"))
-    with pytest.raises(DataError, match="2 homes for 1 buses"):
-        user_series(config(tmp_path / "load.csv"), [3], [], 0)
+    with pytest.raises(DataError, match="names no home"):
+        read(config(tmp_path / "load.csv", columns={}))
     with pytest.raises(DataError, match="set time_column"):
         read(config(tmp_path / "load.csv", time_column=None))
 
@@ -235,41 +235,24 @@ def test_fontana_homes_with_norwegian_sessions():
     assert series.load_kw[:, 2].sum() / 4 == pytest.approx(hourly, rel=1e-4)
 
 
+NORWAY = ("user_id", "plugin_time", "plugout_time", "energy_session", "Europe/Oslo", True)
+ACN = ("station_id", "arrival", "departure", "delivered_kwh", "America/Los_Angeles", False)
+KEYS = ("charger", "arrival", "departure", "energy_kwh", "time_zone", "drop_incomplete")
+
+
 @pytest.mark.parametrize(
-    ("name", "start", "change"),
+    ("name", "start", "columns", "chargers"),
     [
-        (
-            "norway_residential_sessions",
-            "2019-09-01",
-            {
-                "charger": "user_id",
-                "arrival": "plugin_time",
-                "departure": "plugout_time",
-                "energy_kwh": "energy_session",
-                "time_zone": "Europe/Oslo",
-                "chargers": ["ASK_Plass15"],
-                "drop_incomplete": True,
-            },
-        ),
-        (
-            "acn_caltech_jpl_sessions",
-            "2019-05-01",
-            {
-                "charger": "station_id",
-                "arrival": "arrival",
-                "departure": "departure",
-                "energy_kwh": "delivered_kwh",
-                "time_zone": "America/Los_Angeles",
-                "chargers": ["CA-305", "CA-314"],
-            },
-        ),
+        ("norway_residential_sessions", "2019-09-01", NORWAY, ["ASK_Plass15"]),
+        ("acn_caltech_jpl_sessions", "2019-05-01", ACN, ["CA-305", "CA-314"]),
     ],
 )
-def test_published_sessions_are_read(tmp_path, name, start, change):
+def test_published_sessions_are_read(tmp_path, name, start, columns, chargers):
     path = shared("ev", f"{name}.parquet")
     load = tmp_path / "load.parquet"
     write_load(load, start=start, days=120)
-    made = read(config(load, sessions=sessions(path, max_power_kw=22.0, **change))).sessions
+    change = dict(zip(KEYS, columns, strict=True)) | {"chargers": chargers, "max_power_kw": 22.0}
+    made = read(config(load, sessions=sessions(path, **change))).sessions
     assert len(made.charger) > 10
     assert made.per_slot(120 * 96).plugged.any(axis=0).all()
 

@@ -1,7 +1,7 @@
 """Who owns PV and batteries: what the grid's data say, then a seeded draw at a penetration.
 
-Sizing: PV of 1 kWp per MWh of annual use and 1 kWh of usable battery per kWp, the balanced system
-of Weniger, Tjaden and Quaschning, "Sizing of residential PV battery systems", Energy Procedia 46
+Sizing by rule of thumb, PV per MWh of annual use and usable battery per kWp, in the range of
+Weniger, Tjaden and Quaschning, "Sizing of residential PV battery systems", Energy Procedia 46
 (2014) 78-87, doi 10.1016/j.egypro.2014.01.160. Community batteries hold what the homes with PV and
 no battery would have had by the same rule: Quernheim and Waffenschmidt, Energies 2024, 17(17),
 4306, compare district and home batteries at equal total capacity.

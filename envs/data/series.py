@@ -20,11 +20,11 @@ class Series:
     """Time series of one community, float32, from midnight in whole days.
 
     start: first slot's beginning, standard time of the place (no summer time: each day has the same
-    number of slots). T slots, H homes, nb background buses; buses are pandapower indices.
+    number of slots). T slots, H homes, nb background buses. Buses are pandapower
+    indices; series of a user's files have places 0, 1, ... instead, to be seated on a grid.
 
     load_kw, load_kvar [T, H]: what a home draws, before PV, battery and car.
     pv_per_kwp [T, H]: kW from each kWp that stands on the home's roof, 0..1.
-    station_bus: busbar of the substation, where community batteries stand.
     background_p_kw, background_q_kvar [T, nb]: net injection of all else at a bus, export positive.
     grid_pv_kwp, grid_battery_kwh, grid_battery_kw [H]: what the home owns by the grid's data.
     """
@@ -36,7 +36,6 @@ class Series:
     load_kw: Floats
     load_kvar: Floats
     pv_per_kwp: Floats
-    station_bus: int
     background_bus: Ints
     background_p_kw: Floats
     background_q_kvar: Floats

@@ -53,7 +53,6 @@ def series_from_grid(net: pandapower.pandapowerNet, profiles: pd.DataFrame, seed
         load_kw=_kilo(homes, "p_mw", "load/" + homes.profile + "_pload", profiles),
         load_kvar=_kilo(homes, "q_mvar", "load/" + homes.profile + "_qload", profiles),
         pv_per_kwp=_sun(owned, profiles),
-        station_bus=int(net.trafo.lv_bus.iloc[0]),
         background_bus=background_bus,
         background_p_kw=p_kw,
         background_q_kvar=q_kvar,

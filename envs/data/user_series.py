@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -58,18 +57,16 @@ class UserData(BaseModel):
     sessions: SessionFile | None
 
 
-def user_series(
-    data: UserData, home_bus: Sequence[int], charger_bus: Sequence[int], station_bus: int
-) -> Series:
-    """Return the series of a user's files; homes and chargers take the given buses in turn.
+def user_series(data: UserData) -> Series:
+    """Return the series of a user's files; homes and chargers have places 0, 1, ... for buses.
 
     Homes without PV in the files get the mean of those that have it, for PV that ownership may draw
     for them. Raises DataError for what the files lack or get wrong.
     """
     homes = tuple(data.load.columns)
     H = len(homes)
-    if not 0 < H <= len(home_bus):
-        raise DataError(f"{H} homes for {len(home_bus)} buses; expected 1 to {len(home_bus)} homes")
+    if not H:
+        raise DataError(f"{data.load.path}: `columns` names no home; expected at least one")
     begin, load = read_power(
         data.load,
         list(data.load.columns.values()),
@@ -88,11 +85,10 @@ def user_series(
         start=begin,
         slot_minutes=data.slot_minutes,
         home_names=homes,
-        home_bus=np.asarray(home_bus[:H], np.int64),
+        home_bus=np.arange(H),
         load_kw=load.astype(np.float32),
         load_kvar=(load * tangent).astype(np.float32),
         pv_per_kwp=sun,
-        station_bus=station_bus,
         background_bus=np.empty(0, np.int64),
         background_p_kw=empty,
         background_q_kvar=empty,
@@ -102,7 +98,7 @@ def user_series(
         sessions=(
             no_sessions(data.slot_minutes)
             if data.sessions is None
-            else read_sessions(data.sessions, charger_bus, begin, num_days, data.slot_minutes)
+            else read_sessions(data.sessions, begin, num_days, data.slot_minutes)
         ),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -38,12 +37,11 @@ class SessionFile(BaseModel):
 
 def read_sessions(
     file: SessionFile,
-    charger_bus: Sequence[int],
     start: pd.Timestamp,
     num_days: int,
     slot_minutes: int,
 ) -> Sessions:
-    """Return the sessions that lie within the days; chargers take the given buses in turn.
+    """Return the sessions that lie within the days; chargers have places 0, 1, ... for buses.
 
     A session holds every slot it touches; where two touch the same slot the earlier keeps it.
     Energy that only this rounding makes too much for the charger is cut to what it can give. Raises
@@ -65,14 +63,9 @@ def read_sessions(
     inside = (rows.arrival >= start) & (rows.departure <= end)
     rows = rows[rows.charger.isin(names) & inside].copy()
     _check_rows(rows, file)
-    if len(names) > len(charger_bus):
-        raise DataError(
-            f"{where}: {len(names)} chargers for {len(charger_bus)} buses; name at most "
-            f"{len(charger_bus)} of them in `chargers`"
-        )
     rows["number"] = rows.charger.map({name: i for i, name in enumerate(names)})
     rows = rows.sort_values(["number", "arrival"], kind="stable", ignore_index=True)
-    return _to_slots(rows, names, file, charger_bus, start, slot_minutes)
+    return _to_slots(rows, names, file, start, slot_minutes)
 
 
 def _complete_rows(file: SessionFile) -> pd.DataFrame:
@@ -118,7 +111,6 @@ def _to_slots(
     rows: pd.DataFrame,
     names: tuple[str, ...],
     file: SessionFile,
-    charger_bus: Sequence[int],
     start: pd.Timestamp,
     slot_minutes: int,
 ) -> Sessions:
@@ -140,7 +132,7 @@ def _to_slots(
     most = file.max_power_kw * (departure - arrival) * slot_minutes / 60
     return Sessions(
         charger_names=names,
-        charger_bus=np.asarray(charger_bus[: len(names)], np.int64),
+        charger_bus=np.arange(len(names)),
         max_power_kw=np.full(len(names), file.max_power_kw, np.float32),
         charger=charger,
         arrival=arrival,
