@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,10 +14,12 @@ from pydantic import ValidationError
 
 from ledger_sim import ledgers
 from ledger_sim.base import Ledger, LedgerConfig, LedgerError
+from ledger_sim.variants import Registry, UnknownNameError
 
 Builder = TypeVar("Builder", bound=Callable[[Any], Ledger])
 
-_KINDS: dict[str, tuple[type[LedgerConfig], Callable[[Any], Ledger]]] = {}
+_KINDS: Registry[Callable[[Any], Ledger]] = Registry("ledger")
+_CONFIGS: dict[str, type[LedgerConfig]] = {}
 
 
 def register(name: str, config: type[LedgerConfig]) -> Callable[[Builder], Builder]:
@@ -28,16 +29,15 @@ def register(name: str, config: type[LedgerConfig]) -> Callable[[Builder], Build
     by itself.
 
     Raises:
-        LedgerError: when the name is taken.
+        ValueError: when the name is taken.
     """
 
-    def add(builder: Builder) -> Builder:
-        if name in _KINDS:
-            raise LedgerError(f"a ledger named {name!r} is registered already; choose another name")
-        _KINDS[name] = (config, builder)
+    def enter(builder: Builder) -> Builder:
+        _KINDS.register(name)(builder)
+        _CONFIGS[name] = config
         return builder
 
-    return add
+    return enter
 
 
 @cache
@@ -49,24 +49,27 @@ def _import_ledgers() -> None:
 def names() -> list[str]:
     """Return the registered kinds of ledger, in alphabetical order."""
     _import_ledgers()
-    return sorted(_KINDS)
+    return _KINDS.names()
 
 
 def describe() -> dict[str, str]:
     """Return one line for each registered kind of ledger."""
-    return {name: (_KINDS[name][1].__doc__ or "").strip().partition("\n")[0] for name in names()}
+    _import_ledgers()
+    return _KINDS.describe()
 
 
 def make(config: LedgerConfig | Mapping[str, Any]) -> Ledger:
     """Build a ledger from its validated model, or from the mapping that a YAML file holds.
 
     Raises:
-        LedgerError: for an unknown kind or key (with the nearest known one) and for missing or
-            impossible values (with the key, the value and what is allowed).
+        UnknownNameError: for an unknown kind or parameter, with the nearest known one.
+        LedgerError: for missing or impossible values, with the parameter, the value and what is
+            allowed.
     """
     if not isinstance(config, LedgerConfig):
         config = _validate({str(key): value for key, value in config.items()})
-    return _kind(config.name)[1](config)
+    _import_ledgers()
+    return _KINDS[config.name](config)
 
 
 def read_config(path: Path) -> LedgerConfig:
@@ -86,27 +89,20 @@ def read_config(path: Path) -> LedgerConfig:
         )
     try:
         return _validate(raw)
-    except LedgerError as error:
+    except (LedgerError, UnknownNameError) as error:
         raise LedgerError(f"{path}: {error}") from error
-
-
-def _kind(name: str) -> tuple[type[LedgerConfig], Callable[[Any], Ledger]]:
-    known = names()
-    if name not in known:
-        raise LedgerError(f"there is no ledger {name!r}; {_nearest(name, known)}")
-    return _KINDS[name]
 
 
 def _validate(raw: dict[str, Any]) -> LedgerConfig:
     if "name" not in raw:
         raise LedgerError(f"ledger.name is missing; it is one of {', '.join(names())}")
-    model, _ = _kind(str(raw["name"]))
+    _import_ledgers()
+    kind = str(raw["name"])
+    _KINDS[kind]  # an unknown kind raises here, with the nearest known one
+    model = _CONFIGS[kind]
     for key in raw:
         if key not in model.model_fields:
-            raise LedgerError(
-                f"ledger.{key} is no parameter of the {raw['name']!r} ledger; "
-                f"{_nearest(key, model.model_fields)}"
-            )
+            raise UnknownNameError(f"parameter of ledger {kind!r}", key, model.model_fields)
     try:
         return model.model_validate(raw)
     except ValidationError as error:
@@ -118,10 +114,3 @@ def _validate(raw: dict[str, Any]) -> LedgerConfig:
             for item in error.errors()
         )
         raise LedgerError(wrong) from error
-
-
-def _nearest(given: str, known: Iterable[str]) -> str:
-    options = sorted(known)
-    match = difflib.get_close_matches(given, options, n=1)
-    hint = f"did you mean {match[0]!r}? " if match else ""
-    return f"{hint}Known: {', '.join(options)}"
