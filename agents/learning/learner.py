@@ -1,0 +1,101 @@
+"""RLlib's PPO learner, fed with minibatches that keep the roles' proportions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
+from torch import Tensor
+
+_KL_COEFFICIENTS = "kl_coefficients"
+
+
+class ProportionalMinibatches:
+    """Every role's rows, shuffled anew in each epoch, in the same number of equal parts.
+
+    RLlib's own iterator gives each module minibatches of one size and starts small batches over
+    until the largest is through: two storage seats beside twenty consumers would be learned from
+    ten times as often.
+
+    Args:
+        batch: tensors alone; one SampleBatch per module.
+        num_epochs: passes over the batch.
+        minibatch_size: rows of all modules together, about.
+        seed: of the shuffles.
+    """
+
+    def __init__(self, batch: MultiAgentBatch, num_epochs: int, minibatch_size: int, seed: int):
+        self._batch, self._num_epochs, self._seed = batch, num_epochs, seed
+        counts = [len(rows) for rows in batch.policy_batches.values()]
+        self._parts = min(max(1, round(sum(counts) / minibatch_size)), *counts)
+
+    def __len__(self) -> int:
+        return self._num_epochs * self._parts
+
+    def __iter__(self) -> Iterator[MultiAgentBatch]:
+        generator = torch.Generator().manual_seed(self._seed)
+        columns = {
+            role: {key: torch.as_tensor(column) for key, column in rows.items()}
+            for role, rows in self._batch.policy_batches.items()
+        }
+        for _ in range(self._num_epochs):
+            orders = {
+                role: self._shuffled(len(rows), generator)
+                for role, rows in self._batch.policy_batches.items()
+            }
+            for part in range(self._parts):
+                minibatch = {}
+                for role, order in orders.items():
+                    chosen = order[part].to(next(iter(columns[role].values())).device)
+                    minibatch[role] = SampleBatch(
+                        {key: column[chosen] for key, column in columns[role].items()}
+                    )
+                yield MultiAgentBatch(minibatch, self._batch.env_steps() // self._parts)
+
+    def _shuffled(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        return torch.randperm(rows, generator=generator).tensor_split(self._parts)
+
+
+class DayLearner(PPOTorchLearner):
+    """PPO whose every update depends on weights, optimiser, batch and iteration alone.
+
+    RLlib's learner forgets the divergence weights and the schedules' places in a checkpoint; here
+    the former are saved, and the latter follow from the steps sampled.
+    """
+
+    def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+        """Put learning rate and entropy weight where the schedules want them now."""
+        super().before_gradient_based_update(timesteps=timesteps)
+        now = timesteps[NUM_ENV_STEPS_SAMPLED_LIFETIME]
+        for role in self.module.keys():  # noqa: SIM118 - a module, not a dict
+            self.entropy_coeff_schedulers_per_module[role].update(timestep=now)
+            for _, optimiser in self.get_optimizers_for_module(role):
+                schedule = self._optimizer_lr_schedules[optimiser]
+                self._set_optimizer_lr(optimiser, lr=schedule.update(timestep=now))
+
+    def _create_iterator_if_necessary(
+        self,
+        *,
+        training_data: Any,
+        num_epochs: int = 1,
+        minibatch_size: int | None = None,
+        **_: Any,
+    ) -> ProportionalMinibatches:
+        batch = self._make_batch_if_necessary(training_data=training_data)
+        size = minibatch_size or batch.agent_steps()
+        return ProportionalMinibatches(batch, num_epochs, size, self._weights_seq_no)
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return RLlib's state and the divergence weights, which RLlib leaves out."""
+        coefficients = {role: float(c) for role, c in self.curr_kl_coeffs_per_module.items()}
+        return {**super().get_state(*args, **kwargs), _KL_COEFFICIENTS: coefficients}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take a state that `get_state` gave."""
+        super().set_state(state)
+        for role, coefficient in state.get(_KL_COEFFICIENTS, {}).items():
+            self.curr_kl_coeffs_per_module[role].fill_(coefficient)

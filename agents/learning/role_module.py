@@ -1,0 +1,61 @@
+"""The network of one role: RLlib's default actor and critic, started near-deterministic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import gymnasium as gym
+import numpy as np
+import torch
+from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+
+from agents.config import PPOSettings
+from envs.action import ACTIONS
+from envs.observation import SIZE
+
+OBSERVATION_SPACE = gym.spaces.Box(-np.inf, np.inf, (SIZE,), np.float32)
+ACTION_SPACE = gym.spaces.Box(-1.0, 1.0, (ACTIONS,), np.float32)
+# First actions near the middle of their range for every observation (Andrychowicz et al.,
+# arXiv:2006.05990, advise a last policy layer 100 times smaller).
+_LAST_LAYER_SCALE = 0.01
+
+
+class RoleModule(DefaultPPOTorchRLModule):
+    """Separate tanh networks for the mean action and the value; one standard deviation per action.
+
+    `model_config["initial_log_std"]` is the logarithm of the standard deviation at the start.
+    """
+
+    def setup(self) -> None:
+        """Build the networks through RLlib's catalog and scale the policy's start."""
+        super().setup()
+        layers = [layer for layer in self.pi.modules() if isinstance(layer, torch.nn.Linear)]
+        with torch.no_grad():
+            layers[-1].weight.mul_(_LAST_LAYER_SCALE)
+            layers[-1].bias.zero_()
+            self.pi.log_std.fill_(self.model_config["initial_log_std"])
+
+
+def role_specs(roles: Sequence[str], settings: PPOSettings) -> MultiRLModuleSpec:
+    """Return one module per role, all of one architecture."""
+    model = DefaultModelConfig(
+        fcnet_hiddens=settings.fcnet_hiddens,
+        fcnet_activation=settings.fcnet_activation,
+        vf_share_layers=False,
+        free_log_std=True,
+    )
+    return MultiRLModuleSpec(
+        rl_module_specs={
+            role: RLModuleSpec(
+                module_class=RoleModule,
+                observation_space=OBSERVATION_SPACE,
+                action_space=ACTION_SPACE,
+                model_config=asdict(model) | {"initial_log_std": settings.initial_log_std},
+            )
+            for role in roles
+        }
+    )
