@@ -13,6 +13,8 @@ Number = TypeVar("Number", Tensor, float)
 
 # Blocks that fall on a slot's edge, a deadline or an arrival count as meeting it despite rounding.
 _EDGE = 1e-6
+# Beyond this, a table of all blocks costs more than the sort that it may spare.
+_COUNTED_BLOCKS_PER_TRANSACTION = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +83,9 @@ def assign_blocks(
         float64 [B, M], number of the block; any number from `blocks.count` up, inf included, means
         not in this slot.
     """
-    columns = arrival_s.shape[1]
-    if columns <= math.floor(min(capacity, columns)):
-        return blocks.earliest(arrival_s)
+    earliest = blocks.earliest(arrival_s)
+    if _nobody_waits(earliest, capacity, blocks.count):
+        return earliest
     order = order.to(arrival_s.device)
     arrival_s, rank = arrival_s[:, order].sort(dim=1, stable=True)
     earliest = blocks.earliest(arrival_s)
@@ -96,6 +98,24 @@ def assign_blocks(
             queue = earliest[contested], served[contested], tip.gather(1, column)[contested]
             served[contested] = _highest_tip(*queue, capacity, blocks.count)
     return torch.empty_like(served).scatter_(1, column, served)
+
+
+def _nobody_waits(earliest: Tensor, capacity: float, count: int) -> bool:
+    """Tell cheaply, where it can be, that no block has more arrivals than places.
+
+    False may also mean that the slot has too many blocks to count the arrivals in each.
+    """
+    batch, columns = earliest.shape
+    places = math.floor(min(capacity, columns))
+    if columns <= places or count == 0:
+        return True
+    if count > _COUNTED_BLOCKS_PER_TRANSACTION * columns:
+        return False
+    arrivals = torch.zeros(batch, count + 1, device=earliest.device)
+    arrivals.scatter_add_(
+        1, earliest.clamp(max=count).long(), arrivals.new_ones(1, 1).expand_as(earliest)
+    )
+    return bool((arrivals[:, :count] <= places).all())
 
 
 def _first_come(earliest: Tensor, capacity: float) -> Tensor:
