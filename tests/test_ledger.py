@@ -140,9 +140,7 @@ def test_latency_never_falls_with_load(queue):
         total.append([got.latency_s for got in run(config, days, range(16))])
     for light, heavy in itertools.pairwise(total):
         for less, more in zip(light, heavy, strict=True):
-            if queue == "fifo":
-                assert (more >= less).all()
-            assert (more.isinf().sum(1) >= less.isinf().sum(1)).all()
+            assert (more >= less).all()
     assert not torch.equal(total[0][3], total[-1][3])
 
 
