@@ -1,9 +1,9 @@
 """The world: households, feeder, market and settlement, as a batched simulation or PettingZoo.
 
-    import envs
+import envs
 
-    env = envs.parallel_env(task="semiurb4")          # one market, PettingZoo
-    batch = envs.batched(task="semiurb4", num_envs=256)  # many, as tensors
+env = envs.parallel_env(task="semiurb4")          # one market, PettingZoo
+batch = envs.batched(task="semiurb4", num_envs=256)  # many, as tensors
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ from envs.config import WorldConfig
 from envs.market_env import MarketEnv
 from envs.simulation import Interval, Simulation
 
-__all__ = ["Interval", "MarketEnv", "Simulation", "WorldConfig", "batched", "build", "parallel_env", "world"]
+__all__ = [
+    "Interval",
+    "MarketEnv",
+    "Simulation",
+    "WorldConfig",
+    "batched",
+    "build",
+    "parallel_env",
+    "world",
+]
 
 
 def world(

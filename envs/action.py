@@ -67,7 +67,12 @@ def decide(action: Tensor, context: Context, rated_kw: Tensor, rules: RulesConfi
 
 
 def encode(
-    limit_price: Tensor, power_kw: Tensor, tip: Tensor, context: Context, rated_kw: Tensor, rules: RulesConfig
+    limit_price: Tensor,
+    power_kw: Tensor,
+    tip: Tensor,
+    context: Context,
+    rated_kw: Tensor,
+    rules: RulesConfig,
 ) -> Tensor:
     """Return the action [B, N, 3] that means this decision: the inverse of `decide`.
 

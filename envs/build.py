@@ -71,9 +71,7 @@ def build_community(
     seating = Seating(series, owned)
     lay, minutes = seating.lay, series.slot_minutes
     charger_kw = series.sessions.max_power_kw
-    cars = seen_sessions(
-        series.sessions.per_slot(len(series.load_kw)), charger_kw, minutes / 60
-    )
+    cars = seen_sessions(series.sessions.per_slot(len(series.load_kw)), charger_kw, minutes / 60)
     load_kw = lay(series.load_kw, 0, 0)
     pv_kw = lay(series.pv_per_kwp * owned.pv_kwp, 0, 0)
     slots_left = lay(0, cars.slots_left, 0)
@@ -89,7 +87,8 @@ def build_community(
         (pv_kw - load_kw).mean(-1),
         minutes,
     )
-    stored_worth = lowest_of_next_day(prices.retail, minutes)
+    car_worth = lowest_of_next_day(prices.retail, minutes)
+    battery_worth = prices.feed_in + task.rules.stored_worth * (car_worth - prices.feed_in)
     seat_bus = lay(series.home_bus, series.sessions.charger_bus, busbar).astype(np.int64)
     buses = np.unique(np.concatenate([seat_bus, series.background_bus]))
     bus_p_kw, bus_q_kvar = _injections(series, buses)
@@ -112,7 +111,9 @@ def build_community(
         own=_rows(own),
         public=_rows(public),
         prices=_rows(
-            np.stack([prices.retail, prices.feed_in, prices.local_network, stored_worth], -1)
+            np.stack(
+                [prices.retail, prices.feed_in, prices.local_network, battery_worth, car_worth], -1
+            )
         ),
         bus=torch.as_tensor(np.searchsorted(buses, seat_bus)),
         bus_p_kw=_rows(bus_p_kw),

@@ -32,7 +32,8 @@ class Community:
         slots_left: [T, N] slots that the plugged car still stays, this one included.
         own: [T, N, OWN] features, scaled.
         public: [T, PUBLIC] features, scaled.
-        prices: [T, 4] EUR/kWh: retail, feed-in, local charge, worth of a stored kWh.
+        prices: [T, 5] EUR/kWh: retail, feed-in, local charge, worth of a kWh left in a battery at
+            the day's end, and of one that a plugged car still wants then.
         bus: [N] row of each seat's bus among the feeder's injection buses.
         bus_p_kw: [T, M] injections of those outside the market.
         bus_q_kvar: [T, M] reactive injections of all.
@@ -87,7 +88,9 @@ class Community:
             if isinstance(value, dict):
                 return {k: move(v) for k, v in value.items()}
             if isinstance(value, StorageLimits):
-                return StorageLimits(*(getattr(value, f.name).to(device, dtype) for f in fields(value)))
+                return StorageLimits(
+                    *(getattr(value, f.name).to(device, dtype) for f in fields(value))
+                )
             return value
 
         return replace(self, **{f.name: move(getattr(self, f.name)) for f in fields(self)})

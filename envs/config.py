@@ -39,6 +39,10 @@ class RulesConfig(Frozen):
     max_tip: NonNegative = Field(description="EUR, priority fee meant by an action of +1")
     penalty_price: NonNegative = Field(description="EUR per kWh promised and not kept")
     unserved_price: NonNegative = Field(description="EUR per kWh a departing car misses")
+    stored_worth: Share = Field(
+        description="worth of a kWh left in a battery at the day's end: 0 the feed-in tariff, 1 the "
+        "lowest retail price of the next day"
+    )
     forecast: Literal["persistence", "perfect"]
     forecast_spread: NonNegative = Field(description="log-normal error on top of the forecast")
     limits: LimitsConfig

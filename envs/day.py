@@ -18,9 +18,7 @@ def draw_days(seed: Tensor, days: Tensor) -> Tensor:
     return days[(share * len(days)).long()]
 
 
-def draw_storage(
-    seed: Tensor, community: Community, first_slot: Tensor
-) -> tuple[Tensor, Tensor]:
+def draw_storage(seed: Tensor, community: Community, first_slot: Tensor) -> tuple[Tensor, Tensor]:
     """Carry stored energy in from the day before at a random level.
 
     A battery starts anywhere between its floor and ceiling. A car that plugged in yesterday has

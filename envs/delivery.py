@@ -55,7 +55,9 @@ def violation_cost(
     return torch.where(converged, cost, rules.unsolved_price)
 
 
-def cut(pv_kw: Tensor, flexible_kw: Tensor, export_kw: Tensor, import_kw: Tensor) -> tuple[Tensor, Tensor]:
+def cut(
+    pv_kw: Tensor, flexible_kw: Tensor, export_kw: Tensor, import_kw: Tensor
+) -> tuple[Tensor, Tensor]:
     """Take power away from a seat: its discharging first, then its PV; or its charging.
 
     Args:

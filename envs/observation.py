@@ -70,6 +70,7 @@ OWN_STATE = (
     Feature("voltage", "p.u.", 20.0, "own voltage in the last interval, from nominal"),
     Feature("included", "1", 1.0, "1 where the last order reached the ledger in time"),
     Feature("delay", "slots", 1.0, "wait of the last order for its block, at most 1"),
+    Feature("filled", "1", 1.0, "share of the last order that the market cleared"),
     Feature("locked", "EUR", 1.0, "own money waiting for finality"),
 )
 PUBLIC_STATE = (
@@ -91,7 +92,7 @@ _PUBLIC_STATE_START = _STATE_START + len(OWN_STATE)
 
 
 def read(observation: Tensor, name: str) -> Tensor:
-    """Return one feature of [..., SIZE] in its physical unit; raises KeyError for an unknown name."""
+    """Return one feature of [..., SIZE] in its physical unit; raises KeyError for another name."""
     i = _INDEX[name]
     return observation[..., i] / FEATURES[i].scale
 
@@ -111,6 +112,7 @@ class OwnState(NamedTuple):
     voltage: Tensor
     included: Tensor
     delay: Tensor
+    filled: Tensor
     locked: Tensor
 
 

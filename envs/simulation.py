@@ -24,6 +24,7 @@ from ledger_sim.randomness import fold
 
 _SMALL = 1e-6
 
+
 @dataclass(frozen=True)
 class Interval:
     """Everything that happened in one interval; tensors are [B, N].
@@ -129,13 +130,14 @@ class Simulation:
             day_seed, self.slots, self.num_seats, self.rules.forecast_spread, c.seat.dtype
         )
         self.energy_kwh, self.capacity_kwh = draw_storage(day_seed, c, self.first_slot)
-        self._initial_kwh = torch.where(self._is_ev, 0.0, self.energy_kwh)
+        self._initial_kwh = self.energy_kwh
         none = c.seat.new_zeros(B, self.num_seats)
         zero = none[:, 0]
         self._escrow = Escrow(c.slot_minutes * 60, like=none)
         self._voltage: Tensor | None = None
         self._seat_voltage = none
-        self._included, self._delay, self._locked = torch.ones_like(none), none, none
+        self._included = torch.ones_like(none)
+        self._delay = self._filled = self._locked = none
         self._public_state = PublicState(*[zero] * len(PublicState._fields))
         return self._observe()
 
@@ -216,14 +218,21 @@ class Simulation:
         return book, receipts
 
     def _terminal_eur(self) -> Tensor:
-        """Value the energy stored at the day's end against its start; zero before."""
+        """Value what batteries hold at the day's end against its start, and what cars still want."""
         if self.t < self.slots:
             return torch.zeros_like(self.energy_kwh)
-        worth = self._prices[:, 3:] * self.community.storage.efficiency
-        return (self.energy_kwh - self.capacity_kwh * self._is_ev - self._initial_kwh) * worth
+        battery_worth, car_worth = self._prices[:, 3:4], self._prices[:, 4:]
+        gained = (self.energy_kwh - self._initial_kwh) * self.community.storage.efficiency
+        missing = self.capacity_kwh - self.energy_kwh
+        return torch.where(self._is_ev, -missing * car_worth, gained * battery_worth)
 
     def _remember(
-        self, orders: Orders, receipts: Receipts, clearing: Clearing, bill: Bill, delivered: Delivered
+        self,
+        orders: Orders,
+        receipts: Receipts,
+        clearing: Clearing,
+        bill: Bill,
+        delivered: Delivered,
     ) -> None:
         """Keep what the next observation shows of this interval."""
         slot_s = self.community.slot_minutes * 60
@@ -241,6 +250,8 @@ class Simulation:
         )
         self._included = receipts.included.to(offered)
         self._delay = (receipts.latency_s / slot_s).clamp(max=1)
+        offered_kw = orders.quantity_kw.abs().clamp(min=_SMALL)
+        self._filled = clearing.cleared_kw.abs() / offered_kw
         self._seat_voltage = delivered.voltage_pu - 1
         self._locked = self._escrow.step(bill.trade.abs(), receipts.finality_s)
 
@@ -275,6 +286,7 @@ class Simulation:
             voltage=self._seat_voltage,
             included=self._included,
             delay=self._delay,
+            filled=self._filled,
             locked=self._locked,
         )
         return self._assemble(public, own, own_state, self._public_state)

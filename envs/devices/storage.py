@@ -28,7 +28,11 @@ class StorageLimits:
 
 
 def feasible_power(
-    request_kw: Tensor, energy_kwh: Tensor, capacity_kwh: Tensor, limits: StorageLimits, slot_h: float
+    request_kw: Tensor,
+    energy_kwh: Tensor,
+    capacity_kwh: Tensor,
+    limits: StorageLimits,
+    slot_h: float,
 ) -> Tensor:
     """Clip a request to what rating and state of charge allow for a whole slot.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ledger_sim.variants import Registry
 
-MARKETS: Registry[type[Market]] = Registry("market")
+MARKETS: Registry[type[Any]] = Registry("market")
 
 
 class MarketConfig(BaseModel):

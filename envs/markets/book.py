@@ -69,8 +69,8 @@ def _sort_key(price: Tensor, is_bid: Tensor) -> Tensor:
     """Return integers that sort by price, asks before bids at the same price, without rounding.
 
     The bits of an IEEE number, read as an integer, sort as the number does once the negative
-    ones are mirrored. Scaling by a power of two is exact and frees the lowest bit; adding zero turns
-    -0.0, which would sort below 0.0, into it.
+    ones are mirrored. Scaling by a power of two is exact and frees the lowest bit; adding zero
+    turns -0.0, which would sort below 0.0, into it.
     """
     bits = (price.double() * 2.0**-20 + 0.0).view(torch.int64)
     bits = torch.where(bits < 0, bits ^ torch.iinfo(torch.int64).max, bits)

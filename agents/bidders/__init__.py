@@ -1,0 +1,30 @@
+"""Bidders: one classic strategy a file, and the learned ones from a run's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agents.bidders import stand_alone, tariff_rule, truthful, zero_intelligence, zip
+from agents.bidders.base import BIDDERS, Bidder, BidderConfig, make_classic
+from envs.config import RulesConfig
+
+__all__ = [
+    "BIDDERS",
+    "Bidder",
+    "BidderConfig",
+    "make",
+    "stand_alone",
+    "tariff_rule",
+    "truthful",
+    "zero_intelligence",
+    "zip",
+]
+
+
+def make(name: str, rules: RulesConfig) -> Bidder:
+    """Return the bidder called `name`: a registered one, or the run or checkpoint in that folder."""
+    if name in BIDDERS.names() or not Path(name).is_dir():
+        return make_classic(name, rules)
+    from agents.learning.bidder import LearnedBidder  # ray is heavy, classic bidders need none
+
+    return LearnedBidder.load(Path(name))

@@ -1,0 +1,28 @@
+"""Lives as if there were no neighbours."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from agents.bidders.base import BIDDERS, BidderConfig
+from agents.bidders.seat import Seat, own_use_power
+from envs.config import RulesConfig
+
+
+@BIDDERS.register("stand_alone")
+class StandAlone:
+    """Own use first, cars charge at once, community batteries rest; the grid alone's reference."""
+
+    Config = BidderConfig
+
+    def __init__(self, config: BidderConfig, rules: RulesConfig):
+        self._rules = rules
+
+    def act(self, observation: Tensor, state: None) -> tuple[Tensor, None]:
+        """Decide one interval; see Bidder."""
+        seat = Seat(observation, self._rules)
+        power = own_use_power(seat)
+        return seat.action(
+            torch.where(power + seat.net_kw > 0, seat.floor, seat.ceiling), power
+        ), None
