@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -82,7 +83,7 @@ class Community:
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Community:
         """Return a copy on `device`, real numbers in `dtype`."""
 
-        def move(value: object) -> object:
+        def move(value: Any) -> Any:
             if isinstance(value, Tensor):
                 return value.to(device, dtype if value.is_floating_point() else None)
             if isinstance(value, dict):

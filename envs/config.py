@@ -33,6 +33,9 @@ class RulesConfig(Frozen):
     """Rules of one interval that hold under every market."""
 
     gate_closure_s: Positive = Field(description="s from the opening of the book to its closing")
+    submission_s: NonNegative = Field(
+        description="s from the opening of the book to the sending of the orders: later risks more"
+    )
     price_margin: NonNegative = Field(
         description="share by which limit prices may leave [feed-in, retail less local charge]"
     )
@@ -40,12 +43,21 @@ class RulesConfig(Frozen):
     penalty_price: NonNegative = Field(description="EUR per kWh promised and not kept")
     unserved_price: NonNegative = Field(description="EUR per kWh a departing car misses")
     stored_worth: Share = Field(
-        description="worth of a kWh left in a battery at the day's end: 0 the feed-in tariff, 1 the "
-        "lowest retail price of the next day"
+        description="worth of a kWh left in a battery at the day's end: 0 the feed-in tariff, "
+        "1 the lowest retail price of the next day"
     )
     forecast: Literal["persistence", "perfect"]
     forecast_spread: NonNegative = Field(description="log-normal error on top of the forecast")
     limits: LimitsConfig
+
+    @model_validator(mode="after")
+    def _sent_before_closure(self) -> RulesConfig:
+        if self.submission_s >= self.gate_closure_s:
+            raise ValueError(
+                f"submission_s {self.submission_s} must lie before gate_closure_s "
+                f"{self.gate_closure_s}"
+            )
+        return self
 
 
 class FeederConfig(Frozen):

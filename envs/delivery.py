@@ -48,7 +48,7 @@ class Delivered:
 def violation_cost(
     broken: Violations, converged: Tensor, rules: LimitsConfig, slot_h: float
 ) -> Tensor:
-    """Return the price of the limits broken, [B] EUR; unsolved intervals have a price of their own."""
+    """Return the price of the limits broken, [B] EUR; unsolved intervals have their own."""
     voltage = (broken.under_pu + broken.over_pu).sum(-1)
     loading = broken.line_percent.sum(-1) + broken.trafo_percent.sum(-1)
     cost = (voltage * rules.voltage_price + loading * rules.loading_price) * slot_h

@@ -6,7 +6,7 @@ metered slot (persistence). Neither holds anything metered later than the slot b
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from envs.observation import OUTLOOK_HOURS, OWN, PUBLIC
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]
 
 
 def own_features(
@@ -66,7 +66,7 @@ def public_features(
     angle = 2 * np.pi * (np.arange(T) % day) / day
     season = 2 * np.pi * (time.dayofyear.to_numpy() - 1) / 365.25
     seen = _delayed(home_net_kw, day)
-    columns = [
+    columns: list[Array] = [
         np.sin(angle),
         np.cos(angle),
         np.cos(season),

@@ -17,7 +17,7 @@ from envs.feeder.catalogue import load_net
 
 
 def load_grid_and_series(task: TaskConfig) -> tuple[Any, Series]:
-    """Return the net and the series; homes and chargers of another source fill its loads in turn."""
+    """Return the net and the series, seated on its load buses where they come from elsewhere."""
     feeder, data = task.feeder, task.data
     if isinstance(data, UserData):
         net = load_grid(feeder.code)[0] if feeder.source == "simbench" else _network(feeder.code)

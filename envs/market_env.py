@@ -76,8 +76,8 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
         self.agents: list[str] = []
         box = gym.spaces.Box(-np.inf, np.inf, (SIZE,), np.float32)
         actions = gym.spaces.Box(-1, 1, (ACTIONS,), np.float32)
-        self.observation_spaces = {agent: box for agent in self.possible_agents}
-        self.action_spaces = {agent: actions for agent in self.possible_agents}
+        self.observation_spaces = dict.fromkeys(self.possible_agents, box)
+        self.action_spaces = dict.fromkeys(self.possible_agents, actions)
 
     def observation_space(self, agent: str) -> gym.Space[Array]:
         """Return the observation space, the same for every agent."""
@@ -144,7 +144,8 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
         for i, agent in enumerate(self.agents):
             if np.shape(actions[agent]) != (ACTIONS,):
                 raise ValueError(
-                    f"action of {agent!r} has shape {np.shape(actions[agent])}, expected ({ACTIONS},)"
+                    f"action of {agent!r} has shape {np.shape(actions[agent])}, "
+                    f"expected ({ACTIONS},)"
                 )
             rows[0, i] = actions[agent]
         return torch.from_numpy(rows)

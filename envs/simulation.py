@@ -169,7 +169,10 @@ class Simulation:
         orders, receipts = self._submit(decision, planned_pv_kw - forecast_load_kw + flexible_kw)
         clearing = self.market.clear(orders, context)
 
-        delivered = self.delivery(pv_kw, load_kw, flexible_kw, *self._background, self._voltage)
+        background_kw, reactive_kvar = self._background
+        delivered = self.delivery(
+            pv_kw, load_kw, flexible_kw, background_kw, reactive_kvar, self._voltage
+        )
         self._voltage = delivered.solution.v
         energy_kwh = advance(delivered.flexible_kw, self.energy_kwh, c.storage, h)
         self.energy_kwh, self.capacity_kwh, unserved_kwh = depart(
@@ -212,13 +215,14 @@ class Simulation:
     def _submit(self, decision: Decision, quantity_kw: Tensor) -> tuple[Orders, Receipts]:
         """Send the orders to the ledger; return the book of those that came in time."""
         sent = quantity_kw != 0
-        transactions = Transactions(sent, torch.zeros_like(quantity_kw), decision.tip)
+        submitted_s = torch.full_like(quantity_kw, self.rules.submission_s)
+        transactions = Transactions(sent, submitted_s, decision.tip)
         receipts = self.ledger.step(transactions, self.rules.gate_closure_s)
         book = Orders(quantity_kw * receipts.included, decision.limit_price, receipts.latency_s)
         return book, receipts
 
     def _terminal_eur(self) -> Tensor:
-        """Value what batteries hold at the day's end against its start, and what cars still want."""
+        """Value what batteries hold at the day's end against its start, and what cars want."""
         if self.t < self.slots:
             return torch.zeros_like(self.energy_kwh)
         battery_worth, car_worth = self._prices[:, 3:4], self._prices[:, 4:]

@@ -22,7 +22,7 @@ __all__ = [
 
 
 def make(name: str, rules: RulesConfig) -> Bidder:
-    """Return the bidder called `name`: a registered one, or the run or checkpoint in that folder."""
+    """Return a registered bidder, or the learned one of the run or checkpoint folder `name`."""
     if name in BIDDERS.names() or not Path(name).is_dir():
         return make_classic(name, rules)
     from agents.learning.bidder import LearnedBidder  # ray is heavy, classic bidders need none

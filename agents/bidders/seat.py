@@ -11,7 +11,7 @@ from torch import Tensor
 from envs.action import encode
 from envs.config import RulesConfig
 from envs.markets import Context
-from envs.observation import OUTLOOK_HOURS, read
+from envs.observation import read
 
 
 class StorageCosts(BaseModel):
@@ -53,13 +53,8 @@ class Seat:
         """Return a feature in its physical unit, [B, N]."""
         return read(self._observation, feature)
 
-    def windows(self) -> list[tuple[int, int]]:
-        """Return the hours ahead, from and to, over which the outlook is known piece by piece."""
-        edges = (0, *OUTLOOK_HOURS)
-        return list(zip(edges[:-1], edges[1:], strict=True))
-
     def action(self, limit_price: Tensor, power_kw: Tensor) -> Tensor:
-        """Return the action [B, N, 3] for a limit price [EUR/kWh] and a power of the device [kW]."""
+        """Return the action [B, N, 3] for a limit price in EUR/kWh and a device power in kW."""
         context = Context(self.floor, self.ceiling, self.slot_h)
         no_tip = torch.zeros_like(limit_price)
         return encode(limit_price, power_kw, no_tip, context, self.rated_kw, self._rules)

@@ -46,7 +46,7 @@ class _State:
 
 @BIDDERS.register("zip")
 class Zip:
-    """Zero intelligence plus (ZIP): prices adapt to the published price by Widrow-Hoff with momentum.
+    """Zero intelligence plus (ZIP): margins follow the published price by Widrow-Hoff.
 
     A seller whose price the market beat raises it; one whose order was not filled lowers it below
     the last price; a buyer does the opposite. Prices never pass the seat's own worth. Storage is
