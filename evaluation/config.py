@@ -1,0 +1,150 @@
+"""What an evaluation is told, and what its words mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+import ledger_sim
+from agents.bidders import BIDDERS
+from configs import compose, option, options, validate
+from envs.config import TaskConfig, WorldConfig
+from envs.markets import MARKETS
+from ledger_sim.variants import UnknownNameError
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Names = Annotated[tuple[str, ...], Field(min_length=1)]
+# Groups of which an evaluation takes lists, where Hydra's own words would choose a single option.
+_LISTS = ("bidder", "market", "ledger")
+ALL = "all"
+
+
+class EvaluationConfig(BaseModel):
+    """Everything an evaluation depends on; the meaning of each key stands in evaluate.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    folder: str
+    overwrite: bool
+    task: TaskConfig
+    bidder: Names
+    market: Names
+    ledger: Names
+    split: Literal["train", "validation", "test"]
+    days: Count | None
+    repeats: Count
+    seed: Annotated[int, Field(ge=0)]
+    device: str
+    precision: Literal["float32", "float64"]
+    baseline: str
+    reference: str | None
+    resamples: Annotated[int, Field(ge=100)]
+    carbon_kg_per_kwh: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    signatures: bool
+    signed_days: Count | None
+    verified_share: Share
+
+    def world(self, market: str, ledger: str) -> WorldConfig:
+        """Return the task under one market and one ledger."""
+        return WorldConfig(
+            task=self.task, market=option("market", market), ledger=option("ledger", ledger)
+        )
+
+
+def configure(words: Sequence[str]) -> EvaluationConfig:
+    """Return the configuration that command-line words mean.
+
+    `bidder`, `market` and `ledger` take one name, a list or `all`; every other word is Hydra's.
+
+    Raises:
+        ConfigError: a word or value is refused.
+        UnknownNameError: there is no such bidder, market or ledger; gives the nearest.
+    """
+    lists, others = _split(words)
+    values: dict[str, Any] = {**compose("evaluate", others), **lists}
+    values["bidder"] = _names("bidder", values["bidder"], BIDDERS.names(), _is_folder)
+    values["market"] = _names("market", values["market"], options("market"))
+    values["ledger"] = _names("ledger", values["ledger"], options("ledger"))
+    config = validate(EvaluationConfig, values)
+    if config.reference is not None and label(config.reference) not in map(label, config.bidder):
+        raise UnknownNameError("reference", config.reference, map(label, config.bidder))
+    return config
+
+
+def label(bidder: str) -> str:
+    """Return how tables call a bidder: its name, or its folder's path below runs/."""
+    if bidder in BIDDERS.names():
+        return bidder
+    parts = [part for part in Path(bidder).parts if part not in ("/", ".", "..")]
+    if "runs" in parts[:-1]:
+        parts = parts[parts.index("runs") + 1 :]
+    return "/".join(part for part in parts if part != "checkpoints")
+
+
+def is_learned(bidder: str) -> bool:
+    """Return whether a bidder comes from a folder."""
+    return bidder not in BIDDERS.names()
+
+
+def listing() -> str:
+    """Return every task, market, ledger, bidder and preset, one line each."""
+    lines: list[str] = []
+    described = {
+        "task": {name: str(option("task", name)["description"]) for name in options("task")},
+        "market": MARKETS.describe(),
+        "ledger": _configured(ledger_sim.describe(), "ledger"),
+        "bidder": BIDDERS.describe(),
+        "preset": dict.fromkeys(options("preset"), ""),
+    }
+    for group, entries in described.items():
+        lines.append(f"{group}:")
+        width = max(map(len, entries), default=0)
+        lines += [f"  {name:{width}}  {line}".rstrip() for name, line in entries.items()]
+        if not entries:
+            lines.append("  (none yet)")
+    return "\n".join(lines)
+
+
+def _configured(described: dict[str, str], group: str) -> dict[str, str]:
+    """Describe each YAML of a group by the kind that it configures."""
+    return {name: described[option(group, name)["name"]] for name in options(group)}
+
+
+def _split(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    lists: dict[str, list[str]] = {}
+    others = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if equals and key in _LISTS:
+            names = value.strip().removeprefix("[").removesuffix("]").split(",")
+            lists[key] = [name.strip().strip("'\"") for name in names if name.strip()]
+        else:
+            others.append(word)
+    return lists, others
+
+
+def _is_folder(name: str) -> bool:
+    return Path(name).is_dir()
+
+
+def _names(
+    kind: str, given: Iterable[str] | str, known: Sequence[str], also: Any = lambda name: False
+) -> tuple[str, ...]:
+    """Replace `all`, drop what is named twice, and refuse what does not exist."""
+    wanted = [given] if isinstance(given, str) else list(given)
+    found: dict[str, None] = {}
+    for name in wanted:
+        if name == ALL:
+            found.update(dict.fromkeys(known))
+        elif name in known or also(name):
+            found[name] = None
+        elif kind == "bidder" and "/" in name:
+            raise UnknownNameError("run or checkpoint folder", name, known)
+        else:
+            raise UnknownNameError(kind, name, known)
+    return tuple(found)

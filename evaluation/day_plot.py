@@ -1,0 +1,109 @@
+"""One day of two bidders side by side: prices, flows, stored energy, voltages and cars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from envs.observation import ROLES
+from envs.record import DayRecord
+from evaluation.palette import BLUE, FLOW, GREEN, GREY, INK, ORANGE, PINK, RED
+
+_EV = ROLES.index("ev")
+
+
+def day(records: Sequence[tuple[str, DayRecord]], band: tuple[float, float]) -> Figure:
+    """Draw a column per bidder; panels of a row share their scale.
+
+    Args:
+        records: title and record (B = 1) of each.
+        band: permitted voltages in p.u., for the scale.
+    """
+    figure, panels = plt.subplots(
+        5, len(records), figsize=(5.6 * len(records), 13), sharex=True, sharey="row", squeeze=False
+    )
+    for column, (title, record) in enumerate(records):
+        hours = np.arange(len(record.retail)) * record.facts.slot_h
+        first = column == 0
+        for draw, axes in zip((_prices, _flows, _stored, _voltages, _cars), panels[:, column],
+                              strict=True):  # fmt: skip
+            draw(axes, hours, record, first)
+        panels[0, column].set_title(title)
+        panels[-1, column].set_xlabel("hour of the day")
+        panels[-1, column].set_xticks(range(0, 25, 4))
+        panels[-1, column].set_xlim(0, 24)
+    return figure
+
+
+def _prices(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
+    axes.step(hours, record.retail[:, 0], color=RED, where="post", label="retail")
+    axes.step(hours, record.feed_in[:, 0], color=GREY, where="post", label="feed-in")
+    axes.step(hours, (record.retail - record.local_charge)[:, 0], color=RED, ls=":", where="post",
+              label="retail less local charge")  # fmt: skip
+    axes.plot(hours, record.reference_price[:, 0], ".", color=BLUE, label="local market")
+    if first:
+        axes.set_ylabel(f"price, {record.facts.currency}/kWh")
+        axes.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, 0.72), handlelength=1.4)
+
+
+def _flows(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
+    cars = record.facts.role == _EV
+    flexible = record.flexible_kw[:, 0]
+    up = [record.pv_kw[:, 0].sum(-1), (flexible * ~cars).clamp(min=0).sum(-1)]
+    down = [
+        -record.load_kw[:, 0].sum(-1),
+        (flexible * ~cars).clamp(max=0).sum(-1),
+        (flexible * cars).sum(-1),
+    ]
+    axes.stackplot(hours, *up, colors=[FLOW["PV"], FLOW["batteries"]], alpha=0.85,
+                   labels=["PV", "batteries"])  # fmt: skip
+    axes.stackplot(hours, *down, colors=[FLOW["loads"], FLOW["batteries"], FLOW["cars"]],
+                   alpha=0.85, labels=["loads", "_", "cars"])  # fmt: skip
+    axes.plot(hours, record.net_kw[:, 0].sum(-1), color=INK, lw=1.6, label="net export")
+    axes.axhline(0, color=INK, lw=0.6)
+    if first:
+        axes.set_ylabel("community power, kW")
+        axes.legend(ncols=2, loc="upper left", handlelength=1.2)
+
+
+def _stored(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
+    size = record.facts.battery_kwh
+    energy = record.energy_kwh[:, 0]
+    for role, colour, name in (("prosumer", ORANGE, "home batteries"),
+                               ("storage", GREEN, "community batteries")):  # fmt: skip
+        mine = (record.facts.role == ROLES.index(role)) & (size > 0)
+        if not mine.any():
+            continue
+        axes.plot(hours, 100 * energy[:, mine] / size[mine], color=colour, lw=0.7, alpha=0.35)
+        axes.plot(hours, 100 * energy[:, mine].sum(-1) / size[mine].sum(), color=colour, lw=2.2,
+                  label=name)  # fmt: skip
+    axes.set_ylim(0, 105)
+    if first:
+        axes.set_ylabel("state of charge, %")
+        axes.legend(loc="upper left")
+
+
+def _voltages(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
+    level = record.voltage_pu[:, 0].masked_fill(~record.solved, float("nan"))
+    axes.fill_between(hours, level.amin(-1), level.amax(-1), color=BLUE, alpha=0.25,
+                      label="lowest to highest bus")  # fmt: skip
+    axes.plot(hours, level.mean(-1), color=BLUE, lw=1.5, label="mean")
+    if first:
+        axes.set_ylabel("voltage, p.u.")
+        axes.legend(loc="upper left")
+
+
+def _cars(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
+    cars = record.facts.role == _EV
+    axes.stackplot(hours, (-record.flexible_kw[:, 0][:, cars]).sum(-1), colors=[PINK], alpha=0.85)
+    missed = record.unserved_kwh[:, 0][:, cars].sum(-1)
+    gone = missed > 1e-3
+    axes.plot(hours[gone], np.zeros(int(gone.sum())), "x", color=RED, ms=8, label="left unserved")
+    if first:
+        axes.set_ylabel("cars charge, kW")
+        if gone.any():
+            axes.legend(loc="upper left")

@@ -1,0 +1,52 @@
+"""Colours and type of all plots: Okabe and Ito's palette, which the colour-blind can tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import matplotlib
+from cycler import cycler
+
+# Okabe and Ito (2008), "Color Universal Design".
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+SKY, PINK, YELLOW, GREY, INK = "#56B4E9", "#CC79A7", "#F0E442", "#8A8F98", "#20262E"
+ROLE = {"prosumer": ORANGE, "storage": GREEN, "ev": PINK, "consumer": BLUE}
+FLOW = {"PV": ORANGE, "batteries": GREEN, "loads": BLUE, "cars": PINK, "net": INK}
+_BIDDERS = (BLUE, GREEN, PINK, SKY, ORANGE, YELLOW)
+_STYLE = {
+    "figure.facecolor": "white",
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 140,
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": "#C9CED6",
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E6E9EE",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 10,
+    "axes.prop_cycle": cycler(color=list(_BIDDERS)),
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in this project's style, without a screen."""
+    with matplotlib.rc_context({"backend": "Agg", **_STYLE}):
+        yield
+
+
+def bidder_colours(bidders: Sequence[str], learned: Sequence[str]) -> dict[str, str]:
+    """Return a colour per bidder: learned ones in vermilion, the others in turn."""
+    others = [name for name in bidders if name not in learned]
+    colours = {name: _BIDDERS[i % len(_BIDDERS)] for i, name in enumerate(others)}
+    return colours | dict.fromkeys(learned, RED)

@@ -1,0 +1,175 @@
+"""The comparison as plots: cost, differences, savings, roles and voltages of all combinations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from envs.observation import ROLES
+from evaluation.palette import GREY, INK, ROLE
+from evaluation.tournament import GRID_ONLY, OPTIMUM, VOLTAGE_QUANTILES, Outcome
+
+Row = dict[str, Any]
+
+
+def title_of(row: Row) -> str:
+    """Return how plots and tables call a combination."""
+    if row["bidder"] == OPTIMUM:
+        return "optimum (perfect foresight)"
+    if row["baseline"]:
+        return "grid alone"
+    return f"{row['bidder']} · {row['market']} · {row['ledger']}".replace("_", " ")
+
+
+def shown(rows: Sequence[Row], unit: str = "") -> list[Row]:
+    """Return the played rows, cheapest first."""
+    played = [row for row in rows if row["bidder"] != OPTIMUM]
+    return sorted(played, key=lambda row: row["kpis"]["community_cost"]["mean"])
+
+
+def _canvas(count: int, extra: float = 0.0) -> tuple[Figure, Any]:
+    return plt.subplots(figsize=(9, 1.5 + 0.42 * count + extra))
+
+
+def _name_rows(axes: Any, rows: Sequence[Row]) -> None:
+    axes.set_yticks(range(len(rows)), [title_of(row) for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+
+
+def _interval(axes: Any, y: int, figure: Row, colour: str) -> None:
+    axes.plot([figure["low"], figure["high"]], [y, y], color=colour, lw=3, alpha=0.45,
+              solid_capstyle="round")  # fmt: skip
+    axes.plot(figure["mean"], y, "o", color=colour, ms=8)
+
+
+def cost(rows: Sequence[Row], colours: dict[str, str]) -> Figure:
+    """Community cost with its interval per combination; the optimum as a line."""
+    played = shown(rows)
+    figure, axes = _canvas(len(played))
+    for y, row in enumerate(played):
+        colour = GREY if row["baseline"] else colours[row["bidder"]]
+        kpi = row["kpis"]["community_cost"]
+        _interval(axes, y, kpi, colour)
+        axes.annotate(f"{kpi['mean']:.2f}", (kpi["mean"], y), xytext=(0, 9),
+                      textcoords="offset points", ha="center", fontsize=9)  # fmt: skip
+    best = next(row for row in rows if row["bidder"] == OPTIMUM)["kpis"]["community_cost"]
+    axes.axvline(best["mean"], color=INK, lw=1.2, ls="--")
+    axes.annotate(f"optimum {best['mean']:.2f} ", (best["mean"], 0.01), ha="right", va="bottom",
+                  xycoords=("data", "axes fraction"), fontsize=9)  # fmt: skip
+    _name_rows(axes, played)
+    axes.margins(x=0.12)
+    axes.set_xlabel(f"{best['unit']}, mean and 95 % interval over days")
+    axes.set_title("Community cost")
+    return figure
+
+
+def differences(rows: Sequence[Row], colours: dict[str, str]) -> Figure | None:
+    """How much more each bidder costs than the reference on the same days; None without others."""
+    played = [row for row in shown(rows) if row["difference"]]
+    if not played:
+        return None
+    figure, axes = _canvas(len(played))
+    for y, row in enumerate(played):
+        kpi = row["difference"]["kpis"]["community_cost"]
+        _interval(axes, y, kpi, colours[row["bidder"]])
+    axes.axvline(0, color=INK, lw=1.2)
+    _name_rows(axes, played)
+    reference = played[0]["difference"]["reference"]
+    axes.set_xlabel(f"{kpi['unit']} more than {reference} on the same day; mean and 95 % interval")
+    axes.set_title(f"Cost above that of {reference}")
+    return figure
+
+
+def savings(rows: Sequence[Row], colours: dict[str, str]) -> Figure:
+    """Share of the optimum's savings over the grid alone that each combination reached."""
+    played = [row for row in shown(rows) if not row["baseline"]]
+    figure, axes = _canvas(len(played))
+    for y, row in enumerate(played):
+        kpi = row["kpis"]["optimum_share"]
+        axes.barh(y, kpi["mean"], color=colours[row["bidder"]], height=0.62)
+        axes.plot([kpi["low"], kpi["high"]], [y, y], color=INK, lw=1.6)
+        right = max(kpi["high"], 0)
+        text = "not defined" if np.isnan(kpi["mean"]) else f"{kpi['mean']:.0f} %"
+        axes.annotate(text, (right, y), xytext=(5, 0), textcoords="offset points", va="center",
+                      fontsize=9)  # fmt: skip
+    axes.axvline(0, color=INK, lw=1.2)
+    axes.axvline(100, color=INK, lw=1.2, ls="--")
+    _name_rows(axes, played)
+    axes.set_xlabel("% of what perfect foresight saves over the grid alone (dashed)")
+    axes.set_title("Savings reached")
+    return figure
+
+
+def roles(rows: Sequence[Row]) -> Figure:
+    """Cost per role and combination."""
+    played = shown(rows)
+    present = [r for r in ROLES if np.isfinite(played[0]["kpis"][f"cost_{r}"]["mean"])]
+    figure, panels = plt.subplots(
+        1, len(present), figsize=(10.5, 1.6 + 0.36 * len(played)), sharey=True, squeeze=False
+    )
+    for axes, role in zip(panels[0], present, strict=True):
+        for y, row in enumerate(played):
+            _interval(axes, y, row["kpis"][f"cost_{role}"], ROLE[role])
+        axes.axvline(0, color=INK, lw=0.8)
+        axes.set_title(role)
+        axes.margins(x=0.15)
+    _name_rows(panels[0][0], played)
+    for axes in panels[0]:
+        axes.grid(axis="y", visible=True)
+    unit = played[0]["kpis"]["community_cost"]["unit"]
+    figure.supxlabel(f"{unit}, all seats of the role; negative: they earn", fontsize=11)
+    return figure
+
+
+def voltages(
+    rows: Sequence[Row],
+    outcomes: Sequence[Outcome],
+    colours: dict[str, str],
+    band: tuple[float, float],
+) -> Figure:
+    """Distribution of all bus voltages per combination, and the permitted band."""
+    order = {id(row): outcome for row, outcome in zip(rows, outcomes, strict=True)}
+    played = shown(rows)
+    figure, axes = _canvas(len(played), 0.3)
+    for y, row in enumerate(played):
+        level = order[id(row)].voltages
+        if level is None:
+            continue
+        q = dict(zip(VOLTAGE_QUANTILES, level.tolist(), strict=True))
+        colour = GREY if row["baseline"] else colours[row["bidder"]]
+        axes.plot([q[0.0], q[1.0]], [y, y], color=colour, lw=1.2)
+        axes.plot([q[0.01], q[0.99]], [y, y], color=colour, lw=5, alpha=0.45)
+        axes.plot([q[0.25], q[0.75]], [y, y], color=colour, lw=10, solid_capstyle="butt")
+        axes.plot(q[0.5], y, "|", color="white", ms=9, mew=2)
+    for bound in band:
+        axes.axvline(bound, color=INK, lw=1.2, ls="--")
+    _name_rows(axes, played)
+    axes.set_xlabel("p.u., all buses and intervals: median, middle half, 1 to 99 %, extremes; "
+                    "dashed: limits")  # fmt: skip
+    axes.set_title("Voltages")
+    return figure
+
+
+def learning_curve(curves: dict[str, Any]) -> Figure | None:
+    """Community cost in training and validation per run; None without a curve."""
+    if not curves:
+        return None
+    figure, axes = plt.subplots(figsize=(9, 3.6))
+    for name, table in curves.items():
+        steps = table["agent_steps"] / 1e6
+        axes.plot(steps, table["train_community_cost_eur_per_day"], lw=1, alpha=0.6,
+                  label=f"{name}: training days, exploring")  # fmt: skip
+        known = table["validation_community_cost_eur_per_day"].notna()
+        axes.plot(steps[known], table["validation_community_cost_eur_per_day"][known], "o-", ms=4,
+                  label=f"{name}: validation days")  # fmt: skip
+    axes.set_xlabel("million agent steps")
+    axes.set_ylabel("EUR/day")
+    axes.set_title("Learning curve: community cost")
+    axes.legend()
+    return figure

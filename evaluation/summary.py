@@ -1,0 +1,136 @@
+"""What a tournament's days say about each combination, as plain data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+from envs.kpis import KPIS, Better
+from evaluation.comparison import FIGURES, RATIOS
+from evaluation.config import EvaluationConfig, is_learned, label
+from evaluation.statistics import Bootstrap, Summary
+from evaluation.tournament import Outcome, Tournament
+
+Array = NDArray[np.float64]
+
+
+def kpi_table(currency: str) -> dict[str, dict[str, str]]:
+    """Return unit, better direction and meaning of every key figure by name."""
+    own: dict[str, tuple[str, Better, str]] = {
+        name: (kpi.unit, kpi.better, kpi.meaning) for name, kpi in KPIS.items()
+    }
+    own |= {name: tuple(figure) for name, figure in FIGURES.items()}
+    return {
+        name: {"unit": unit.replace("EUR", currency), "better": better, "meaning": meaning}
+        for name, (unit, better, meaning) in own.items()
+    }
+
+
+def per_day(tournament: Tournament, figure: Tensor) -> Array:
+    """Return a figure's mean over repeats [D] from [B]; NaN where no repeat has it."""
+    repeats = figure.double().cpu().numpy().reshape(tournament.repeats, -1)
+    there = np.isfinite(repeats)
+    total, count = np.where(there, repeats, 0.0).sum(0), there.sum(0)
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
+def reference_of(config: EvaluationConfig) -> str:
+    """Return the label of the bidder that others are compared with."""
+    if config.reference is not None:
+        return label(config.reference)
+    return label(next(filter(is_learned, config.bidder), config.bidder[0]))
+
+
+def rows(config: EvaluationConfig, tournament: Tournament) -> list[dict[str, Any]]:
+    """Return a row per outcome: bidder, market, ledger, kpis, difference and audit.
+
+    `difference` holds, for the same days under the same market and ledger, this bidder's figures
+    less the reference's; None for the reference itself and where it did not play.
+    """
+    bootstrap = Bootstrap(len(tournament.first_slot), config.resamples, config.seed)
+    table, reference = kpi_table(tournament.facts.currency), reference_of(config)
+    days = [_daily(tournament, outcome) for outcome in tournament.outcomes]
+    found = {o.combination: d for o, d in zip(tournament.outcomes, days, strict=True)}
+    result = []
+    for outcome, daily in zip(tournament.outcomes, days, strict=True):
+        place = outcome.combination
+        against = found.get(type(place)(reference, place.market, place.ledger))
+        paired = (
+            None
+            if against is None or place.bidder == reference
+            else {name: daily[name] - against[name] for name in daily if name in against}
+        )
+        result.append(
+            {
+                "bidder": place.bidder,
+                "market": place.market,
+                "ledger": place.ledger,
+                "baseline": outcome is tournament.baseline,
+                "kpis": _figures(daily, bootstrap, table, ratios=True),
+                "difference": paired
+                and {"reference": reference, "kpis": _figures(paired, bootstrap, table)},
+                "audit": None if outcome.audit is None else asdict(outcome.audit),
+            }
+        )
+    return result
+
+
+def episodes(tournament: Tournament, seed: int) -> pd.DataFrame:
+    """Return a line per combination, day and repeat with every key figure; NaN where undefined."""
+    D = len(tournament.first_slot)
+    frames = []
+    for outcome in tournament.outcomes:
+        place, numbers = outcome.combination, np.arange(D * tournament.repeats)
+        columns: dict[str, Any] = {
+            "bidder": place.bidder,
+            "market": place.market,
+            "ledger": place.ledger,
+            "first_slot": np.tile(tournament.first_slot.cpu().numpy(), tournament.repeats),
+            "repeat": numbers // D,
+            "seed": numbers + seed,
+        }
+        columns |= {name: values.cpu().numpy() for name, values in outcome.figures.items()}
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True)
+
+
+def strict(value: Any) -> Any:
+    """Return plain data that JSON can hold: what is not a finite number becomes None."""
+    if isinstance(value, Mapping):
+        return {str(key): strict(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _daily(tournament: Tournament, outcome: Outcome) -> dict[str, Array]:
+    return {name: per_day(tournament, figure) for name, figure in outcome.figures.items()}
+
+
+def _figures(
+    daily: dict[str, Array],
+    bootstrap: Bootstrap,
+    table: dict[str, dict[str, str]],
+    ratios: bool = False,
+) -> dict[str, dict[str, Any]]:
+    names = [name for name in table if name in daily]
+    found = bootstrap.summaries(np.stack([daily[name] for name in names], -1))
+    summaries = dict(zip(names, found, strict=True))
+    if ratios:
+        for name, (part, whole) in RATIOS.items():
+            share = bootstrap.ratio(daily[part], daily[whole])
+            summaries[name] = Summary(*(100 * value for value in asdict(share).values()))
+    return {
+        name: {**asdict(summaries[name]), "unit": table[name]["unit"]}
+        for name in table
+        if name in summaries
+    }

@@ -1,0 +1,228 @@
+"""Every bidder under every market and ledger, on the same held-out days with the same chances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agents.bidders import Bidder
+from envs import build, kpis
+from envs.config import RulesConfig
+from envs.record import DayRecord, Facts
+from envs.simulation import Simulation
+from evaluation.audit import Audit, AuditResult
+from evaluation.comparison import compare
+from evaluation.config import EvaluationConfig, label
+from evaluation.optimum import Optimum, days_of
+from evaluation.rollout import play
+
+IDEAL, GRID_ONLY, NONE = "ideal", "grid_only", "-"
+OPTIMUM = "optimum"
+# Shares of all bus voltages of all intervals that the report shows.
+VOLTAGE_QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
+_MOST_VOLTAGES = 2_000_000
+
+Maker = Callable[[str, RulesConfig], Bidder]
+Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class Combination:
+    """Who bids, under which market and ledger; `bidder` is the label."""
+
+    bidder: str
+    market: str
+    ledger: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one combination came to.
+
+    Attributes:
+        combination: which.
+        figures: [B] per key figure.
+        seat_cost: [B, N] EUR per day; None for the optimum, which knows no seats.
+        example: the example day.
+        voltages: [len(VOLTAGE_QUANTILES)] p.u. over all buses, intervals and days.
+        audit: of the chains, where there are any.
+    """
+
+    combination: Combination
+    figures: dict[str, Tensor]
+    seat_cost: Tensor | None = None
+    example: DayRecord | None = None
+    voltages: Tensor | None = None
+    audit: AuditResult | None = None
+
+
+@dataclass(frozen=True)
+class Tournament:
+    """All outcomes, on D days times R repeats: B = R * D, a repeat's days side by side.
+
+    Attributes:
+        outcomes: baseline first, then the combinations; the optimum last.
+        first_slot: [D] of the days in the year's data.
+        repeats: R.
+        example: number of the example day among the days.
+        facts: of the community.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    first_slot: Tensor
+    repeats: int
+    example: int
+    facts: Facts
+
+    @property
+    def baseline(self) -> Outcome:
+        """The grid alone."""
+        return self.outcomes[0]
+
+
+def choose_days(simulation: Simulation, split: str, most: int | None) -> Tensor:
+    """Return the first slots [D] of a split's days, all or `most` of them evenly spaced."""
+    days = simulation.community.days[split]
+    return days if most is None or most >= len(days) else days[_spread(len(days), most)]
+
+
+def run(
+    config: EvaluationConfig, make: Maker, progress: Progress = lambda items, _: items
+) -> Tournament:
+    """Play all combinations.
+
+    Args:
+        config: which, on what.
+        make: builds a bidder from its name and the rules.
+        progress: wraps an iterable and names what it counts.
+    """
+    bidders = {name: make(name, config.task.rules) for name in (config.baseline, *config.bidder)}
+    stage = _Stage(config, bidders)
+    baseline = stage.play(config.baseline, GRID_ONLY, IDEAL)
+    cost = [stage.optimum.solve(day) for day in progress(stage.days, "optimum")]
+    stage.compare_with(baseline, torch.tensor(cost, dtype=torch.float64))
+    wanted = [
+        (bidder, market, ledger)
+        for market in config.market
+        for ledger in config.ledger
+        for bidder in config.bidder
+        if (bidder, market, ledger) != (config.baseline, GRID_ONLY, IDEAL)
+    ]
+    # Once more: only now is it known which day is shown and what it is compared with.
+    played = [stage.play(config.baseline, GRID_ONLY, IDEAL)]
+    played += [stage.play(*words) for words in progress(wanted, "combinations")]
+    best = Outcome(Combination(OPTIMUM, NONE, NONE), stage.optimum_figures())
+    return Tournament(
+        outcomes=(*played, best),
+        first_slot=stage.first_slot,
+        repeats=config.repeats,
+        example=stage.example,
+        facts=stage.facts,
+    )
+
+
+class _Stage:
+    """The days and chances that all combinations share, and the worlds they are played in."""
+
+    def __init__(self, config: EvaluationConfig, bidders: dict[str, Bidder]):
+        self._config, self._bidders = config, bidders
+        self._worlds: dict[tuple[str, str], Simulation] = {}
+        probe = self._build(GRID_ONLY, IDEAL, 1)
+        self.first_slot = choose_days(probe, config.split, config.days)
+        self._days = self.first_slot.repeat(config.repeats)
+        self._seed = torch.arange(len(self._days)) + config.seed
+        self.facts = Facts.of(probe.community, config.carbon_kg_per_kwh)
+        self.optimum = Optimum(probe.community, config.task.rules.unserved_price)
+        simulation = self._world(GRID_ONLY, IDEAL)
+        simulation.reset(days=self._days, seed=self._seed)
+        self.days = days_of(simulation)
+        self.example = 0
+        self._baseline: Outcome | None = None
+        self._optimum_cost = torch.zeros(len(self._days))
+
+    def _build(self, market: str, ledger: str, num_envs: int) -> Simulation:
+        c = self._config
+        dtype = getattr(torch, c.precision)
+        return build(c.world(market, ledger), num_envs, c.split, c.seed, c.device, dtype)
+
+    def _world(self, market: str, ledger: str) -> Simulation:
+        if (market, ledger) not in self._worlds:
+            # One at a time: a world holds the year's data of its community.
+            self._worlds = {(market, ledger): self._build(market, ledger, len(self._days))}
+        return self._worlds[market, ledger]
+
+    def compare_with(self, baseline: Outcome, optimum_cost: Tensor) -> None:
+        """Fix what outcomes are compared with, and choose a day of middling potential to show."""
+        self._baseline, self._optimum_cost = baseline, optimum_cost
+        potential = self._optimum_savings()[: len(self.first_slot)]
+        self.example = int(potential.argsort()[len(potential) // 2])
+
+    def _optimum_savings(self) -> Tensor:
+        assert self._baseline is not None
+        return self._baseline.figures["community_cost"] - self._optimum_cost
+
+    def play(self, bidder: str, market: str, ledger: str) -> Outcome:
+        """Play one combination on all days."""
+        simulation = self._world(market, ledger)
+        audit = self._audit(simulation) if self._config.signatures and ledger != IDEAL else None
+        record = play(
+            simulation,
+            self._bidders[bidder],
+            self._days,
+            self._seed,
+            self.facts,
+            simulation.delivery._limits,
+            audit,
+        )
+        seat_cost = record.seat_cost
+        return Outcome(
+            combination=Combination(label(bidder), market, ledger),
+            figures=kpis.compute(record) | self._comparison(seat_cost),
+            seat_cost=seat_cost,
+            example=record.select(self.example),
+            voltages=_quantiles(record.voltage_pu[record.solved]),
+            audit=None if audit is None else audit.verify(self._config.verified_share),
+        )
+
+    def _audit(self, simulation: Simulation) -> Audit:
+        days = len(self.first_slot)
+        markets = _spread(days, min(self._config.signed_days or days, days))
+        slot_s = simulation.community.slot_minutes * 60
+        return Audit(self._seed, markets, simulation.num_seats, slot_s)
+
+    def _comparison(self, seat_cost: Tensor) -> dict[str, Tensor]:
+        base = self._baseline
+        if base is None or base.seat_cost is None:
+            return {}
+        return compare(seat_cost, base.seat_cost) | self._wholes()
+
+    def _wholes(self) -> dict[str, Tensor]:
+        """Return what ratios refer to."""
+        assert self._baseline is not None
+        return {
+            "baseline_cost": self._baseline.figures["community_cost"],
+            "optimum_savings": self._optimum_savings(),
+        }
+
+    def optimum_figures(self) -> dict[str, Tensor]:
+        """Return the optimum's cost, and what follows from it."""
+        cost = {"community_cost": self._optimum_cost, "savings": self._optimum_savings()}
+        return cost | self._wholes()
+
+
+def _spread(count: int, chosen: int) -> Tensor:
+    """Return `chosen` numbers below `count`, evenly spaced."""
+    return (torch.arange(chosen) * count) // chosen
+
+
+def _quantiles(voltages: Tensor) -> Tensor:
+    """Return the quantiles of all voltages; of an even sample where there are very many."""
+    flat = voltages.flatten()
+    sample = flat[:: max(1, -(-len(flat) // _MOST_VOLTAGES))]
+    if not len(sample):
+        return torch.full((len(VOLTAGE_QUANTILES),), torch.nan, dtype=voltages.dtype)
+    return sample.quantile(sample.new_tensor(VOLTAGE_QUANTILES))
