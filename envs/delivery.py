@@ -7,7 +7,7 @@ feeder bears whatever the others do. Loads are served in all three.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,9 +18,13 @@ from envs.community import Community
 from envs.config import LimitsConfig
 from envs.feeder.curtailment import Sensitivities, curtail
 from envs.feeder.envelope import operating_envelope
+from envs.feeder.distance import electrical_distance
 from envs.feeder.limits import Limits, Violations, violations
 from envs.feeder.power_flow import PowerFlow, Solution
+from envs.markets import Place
+from envs.observation import SEAT
 
+_PV_KWP = [feature.name for feature in SEAT].index("pv_kwp")
 _CURTAILMENT_ROUNDS = 4
 
 
@@ -98,6 +102,17 @@ class Delivery:
         self._to_bus = torch.nn.functional.one_hot(c.bus, len(buses)).to(c.seat)
         row = np.searchsorted(feeder.network.buses, buses)
         self._seat_row = torch.as_tensor(row, device=c.bus.device)[c.bus]
+        distance = electrical_distance(feeder.network, buses)[np.ix_(c.bus.cpu(), c.bus.cpu())]
+        nothing = c.bus_p_kw[:0]
+        self._place = Place(
+            distance=torch.as_tensor(distance).to(c.seat),
+            green=c.seat[:, _PV_KWP] > 0,
+            solver=feeder,
+            limits=limits,
+            to_bus=self._to_bus,
+            background_kw=nothing,
+            reactive_kvar=nothing,
+        )
         if rules.action == "curtail":
             self._sensitivities = Sensitivities.of(
                 feeder.network, buses, c.seat.device, c.seat.dtype
@@ -119,6 +134,10 @@ class Delivery:
             (most_load + c.storage.charge_kw) * taking.import_share,
             (most_pv + c.storage.discharge_kw) * sending.export_share,
         )
+
+    def place(self, background_kw: Tensor, reactive_kvar: Tensor) -> Place:
+        """Return what a market may know of the feeder, given the rest's injections [B, M]."""
+        return replace(self._place, background_kw=background_kw, reactive_kvar=reactive_kvar)
 
     def plan(self, pv_kw: Tensor, load_kw: Tensor, flexible_kw: Tensor) -> tuple[Tensor, Tensor]:
         """Return PV and flexible power [B, N] kW inside the envelope, where there is one."""

@@ -20,9 +20,11 @@ from envs.observation import OWN, ROLES, Assembler, OwnState, PublicState, scale
 from envs.reward import Reward, reward
 from envs.settlement import Bill, Tariff, settle
 from ledger_sim import Ledger, Receipts, Transactions
-from ledger_sim.randomness import fold
+from ledger_sim.randomness import fold, uniform
 
 _SMALL = 1e-6
+_HISTORY = 8
+_ORDER = 1000
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Simulation:
             seed = torch.arange(B) + seed
         if seed is not None:
             self._seed, self._episode = seed.to(c.seat.device), 0
-        day_seed = fold(self._seed, self._episode)
+        self._day_seed = day_seed = fold(self._seed, self._episode)
         self._episode += 1
         drawn = draw_days(day_seed, c.days[self.split])
         self.first_slot = drawn if days is None else days.to(c.seat.device)
@@ -139,6 +141,8 @@ class Simulation:
         self._included = torch.ones_like(none)
         self._delay = self._filled = self._locked = none
         self._public_state = PublicState(*[zero] * len(PublicState._fields))
+        self._history = none.new_full((B, _HISTORY), torch.nan)
+        self._background = self._bus_data[self.first_slot - 1].chunk(2, -1)
         return self._observe()
 
     def step(self, action: Tensor) -> Interval:
@@ -155,7 +159,7 @@ class Simulation:
         check_action(action, (self.num_envs, self.num_seats, ACTIONS))
         c, rules, h = self.community, self.rules, self.community.slot_h
         tariff = Tariff(*self._prices[:, :3].unsqueeze(-1).unbind(1))
-        context = Context(tariff.retail - tariff.local_charge, tariff.feed_in, h)
+        context = self._context(tariff)
         load_kw, pv_kw, _, departs, _ = self._physical
 
         decision = decide(action, context, self._rated_kw, rules)
@@ -218,8 +222,23 @@ class Simulation:
         submitted_s = torch.full_like(quantity_kw, self.rules.submission_s)
         transactions = Transactions(sent, submitted_s, decision.tip)
         receipts = self.ledger.step(transactions, self.rules.gate_closure_s)
-        book = Orders(quantity_kw * receipts.included, decision.limit_price, receipts.latency_s)
-        return book, receipts
+        arrival_s = receipts.latency_s
+        if self.market.time_priority:
+            # Nobody comes first by its number: orders of the same half second are shuffled.
+            order = uniform(self._day_seed, _ORDER + self.t, (self.num_seats,), arrival_s.dtype)
+            arrival_s = arrival_s + order / 2
+        return Orders(quantity_kw * receipts.included, decision.limit_price, arrival_s), receipts
+
+    def _context(self, tariff: Tariff) -> Context:
+        """Say what the market may know; of the background, what was metered last."""
+        background_kw, reactive_kvar = self._last_background
+        return Context(
+            buyer_ceiling=tariff.retail - tariff.local_charge,
+            seller_floor=tariff.feed_in,
+            slot_h=self.community.slot_h,
+            history=self._history,
+            place=self.delivery.place(background_kw, reactive_kvar),
+        )
 
     def _terminal_eur(self) -> Tensor:
         """Value what batteries hold at the day's end against its start, and what cars want."""
@@ -242,6 +261,7 @@ class Simulation:
         slot_s = self.community.slot_minutes * 60
         last = self._public_state
         price = clearing.reference_price
+        self._history = torch.cat([price.unsqueeze(-1), self._history[:, :-1]], -1)
         offered = orders.quantity_kw.clamp(min=0).mean(-1)
         self._public_state = PublicState(
             last_price=torch.where(price.isnan(), last.last_price, price),
@@ -269,7 +289,10 @@ class Simulation:
         need_kwh, slots_left = self._physical[2], self._physical[4]
         public_data = self._public_data[row]
         self._prices, public = public_data.tensor_split([self._prices_size], -1)
-        self._background = self._bus_data[row].chunk(2, -1)
+        self._last_background, self._background = (
+            self._background,
+            self._bus_data[row].chunk(2, -1),
+        )
         own = seat_data[..., self._physical_size :]
         if self._forecast_error is not None:
             own = torch.cat([own[..., :2] * self._forecast_error[:, self.t], own[..., 2:]], -1)

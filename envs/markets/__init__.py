@@ -1,15 +1,20 @@
 """Market mechanisms: one file each, found by name in MARKETS."""
 
-from envs.markets import grid_only, uniform_auction
-from envs.markets.base import MARKETS, Clearing, Context, Market, MarketConfig, Orders
+import importlib
+import pkgutil
+
+from envs.markets.base import MARKETS, Claim, Clearing, Context, Market, MarketConfig, Orders, Place
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
     "MARKETS",
+    "Claim",
     "Clearing",
     "Context",
     "Market",
     "MarketConfig",
     "Orders",
-    "grid_only",
-    "uniform_auction",
+    "Place",
 ]

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from envs.feeder.limits import Limits
+from envs.feeder.power_flow import FlowSolver
 from ledger_sim.variants import Registry
+
+# no_deficit: the operator never adds money; budget_balanced: nor does it keep any.
+# individually_rational: nobody does worse by trading than at its limit price.
+# truthful: no seat gains by misreporting its limit price.
+# efficient: the traded surplus is the largest that the orders allow.
+# one_price: all trades of a market are at the same price.
+Claim = Literal[
+    "budget_balanced", "no_deficit", "individually_rational", "truthful", "efficient", "one_price"
+]
 
 MARKETS: Registry[type[Any]] = Registry("market")
 
@@ -56,6 +67,28 @@ class Orders:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the seats sit and what the feeder bears, the same for every market of the batch.
+
+    Attributes:
+        distance: [N, N] electrical distance between the seats' buses, per unit impedance.
+        green: [N] bool, whether a seat's energy comes from its own sun.
+        solver: power flow over the injection buses.
+        limits: of voltage and loading.
+        to_bus: [N, M], 1 where a seat injects at a bus.
+        background_kw, reactive_kvar: [B, M] injections beside the seats', as forecast.
+    """
+
+    distance: Tensor
+    green: Tensor
+    solver: FlowSolver
+    limits: Limits
+    to_bus: Tensor
+    background_kw: Tensor
+    reactive_kvar: Tensor
+
+
+@dataclass(frozen=True)
 class Context:
     """What a mechanism may know beside the book.
 
@@ -63,11 +96,15 @@ class Context:
         buyer_ceiling: [B, 1] EUR/kWh, the price at which a local kWh costs as much as the grid's.
         seller_floor: [B, 1] EUR/kWh, what the grid pays for a kWh.
         slot_h: length of the interval in hours.
+        history: [B, K] EUR/kWh, the last published prices, newest first, NaN before the first.
+        place: where the seats sit; None where a market is used by itself.
     """
 
     buyer_ceiling: Tensor
     seller_floor: Tensor
     slot_h: float
+    history: Tensor | None = None
+    place: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +118,8 @@ class Clearing:
             what they receive is the market operator's surplus.
         reference_price: [B] EUR/kWh, the price the market publishes; NaN where nothing traded.
         converged: [B] bool, false where an iterative mechanism gave up and cleared nothing.
-        messages: transactions per seat that the mechanism needs beyond the order itself.
+        iterations: rounds that the slowest market of the batch took; 1 where there are none.
+        messages: transactions per market that the mechanism needs beyond the orders themselves.
     """
 
     cleared_kw: Tensor
@@ -89,7 +127,8 @@ class Clearing:
     payment_eur: Tensor
     reference_price: Tensor
     converged: Tensor
-    messages: int = 0
+    iterations: int = 1
+    messages: float = 0.0
 
     @property
     def volume_kw(self) -> Tensor:
@@ -103,9 +142,17 @@ class Clearing:
 
 
 class Market(Protocol):
-    """A mechanism: a pure function from orders to a clearing, [B, N] in and out."""
+    """A mechanism: a pure function from orders to a clearing, [B, N] in and out.
+
+    Attributes:
+        Config: its parameters.
+        claims: what the literature proves of it, and the tests therefore hold it to.
+        time_priority: whether the order of arrival matters to it.
+    """
 
     Config: type[MarketConfig]
+    claims: frozenset[Claim]
+    time_priority: bool
 
     def __init__(self, config: MarketConfig): ...
 

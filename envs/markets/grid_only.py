@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
-from envs.markets.base import MARKETS, Clearing, Context, MarketConfig, Orders
+from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
 
 
 @MARKETS.register("grid_only")
@@ -12,6 +14,10 @@ class GridOnly:
     """No local trade; the grid buys at feed-in and sells at retail."""
 
     Config = MarketConfig
+    claims: ClassVar[frozenset[Claim]] = frozenset(
+        {"budget_balanced", "no_deficit", "individually_rational", "truthful", "one_price"}
+    )
+    time_priority = False
 
     def __init__(self, config: MarketConfig):
         self.config = config

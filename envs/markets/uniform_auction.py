@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 
-from envs.markets.base import MARKETS, Clearing, Context, MarketConfig, Orders
+from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.book import cross, fill
 
 
@@ -30,6 +30,10 @@ class UniformAuction:
     """
 
     Config = UniformAuctionConfig
+    claims: ClassVar[frozenset[Claim]] = frozenset(
+        {"budget_balanced", "no_deficit", "individually_rational", "efficient", "one_price"}
+    )
+    time_priority = False
 
     def __init__(self, config: UniformAuctionConfig):
         self.k = config.k
