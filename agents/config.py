@@ -27,7 +27,7 @@ class PPOSettings(Frozen):
     vf_clip_param: Positive = Field(description="bound of the critic's squared error")
     entropy_coeff: NonNegative = Field(description="weight of the entropy at the start")
     entropy_coeff_end: NonNegative = Field(description="the same at total_agent_steps")
-    kl_coeff: NonNegative = Field(description="initial weight of the divergence from the old policy")
+    kl_coeff: NonNegative = Field(description="first weight of the divergence from the old policy")
     kl_target: Positive = Field(description="divergence towards which kl_coeff is adapted")
     fcnet_hiddens: Annotated[list[Count], Field(min_length=1)]
     fcnet_activation: Literal["tanh", "relu", "silu"]
@@ -70,7 +70,9 @@ class TrainConfig(Frozen):
         for key in ("lr", "entropy_coeff"):
             start, end = getattr(a, key), getattr(a, f"{key}_end")
             if end > start:
-                raise ValueError(f"algorithm.{key}_end {end} must not exceed algorithm.{key} {start}")
+                raise ValueError(
+                    f"algorithm.{key}_end {end} must not exceed algorithm.{key} {start}"
+                )
         return self
 
     @property

@@ -1,0 +1,1 @@
+"""Learned bidders: RLlib on whole market batches, its runs and its checkpoints."""

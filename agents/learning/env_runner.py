@@ -70,7 +70,7 @@ class DayRunner(EnvRunner, Checkpointable):
     def get_spaces(self) -> dict[str, tuple[gym.Space, gym.Space]]:
         """Return observation and action space of every module."""
         pair = (OBSERVATION_SPACE, ACTION_SPACE)
-        return {name: pair for name in ("__env__", "__env_single__", *self.roles)}
+        return dict.fromkeys(("__env__", "__env_single__", *self.roles), pair)
 
     def assert_healthy(self) -> None:
         """Raise AssertionError unless the networks were built."""

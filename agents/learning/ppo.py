@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,16 @@ from agents.learning.role_module import ACTION_SPACE, OBSERVATION_SPACE, role_sp
 class DayPPO(PPO):
     """RLlib's PPO: one day in every market, then one update of every role."""
 
+    def _setup_logdir(self) -> None:
+        # RLlib would leave an empty folder in the user's home for every algorithm built.
+        self._scratch = tempfile.TemporaryDirectory(prefix="gridbazaar-")
+        self._logdir = self._scratch.name
+
+    def cleanup(self) -> None:
+        """Stop the actors and remove the scratch folder."""
+        super().cleanup()
+        self._scratch.cleanup()
+
     def training_step(self) -> None:
         """Sample, standardise advantages per role, learn."""
         # Weights go out before sampling, so that a restored algorithm needs no special case.
@@ -35,9 +46,9 @@ class DayPPO(PPO):
             timeout_seconds=None,
             inference_only=False,
         )
-        with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
+        with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER), reduce="mean"):
             batch = self._sample()
-        with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
+        with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER), reduce="mean"):
             results = self.learner_group.update(
                 batch=batch,
                 timesteps={

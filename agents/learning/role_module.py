@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -22,6 +23,10 @@ ACTION_SPACE = gym.spaces.Box(-1.0, 1.0, (ACTIONS,), np.float32)
 # First actions near the middle of their range for every observation (Andrychowicz et al.,
 # arXiv:2006.05990, advise a last policy layer 100 times smaller).
 _LAST_LAYER_SCALE = 0.01
+# RLlib 2.60 warns of its own use of RLModuleConfig whenever any module is built.
+logging.getLogger("ray._common.deprecation").addFilter(
+    lambda record: "RLModuleConfig object" not in record.getMessage()
+)
 
 
 class RoleModule(DefaultPPOTorchRLModule):

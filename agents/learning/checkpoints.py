@@ -1,0 +1,153 @@
+"""Checkpoints of a run, written by RLlib to a temporary name and moved into place."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.learning.errors import CheckpointError
+from envs.observation import SIZE
+
+FOLDER, BEST, PROGRESS = "checkpoints", "best", "progress.json"
+_FORMAT = "gridbazaar-checkpoint-1"
+_PARTIAL = ".partial"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is; kept beside RLlib's state in every checkpoint.
+
+    Attributes:
+        iteration: training iterations done.
+        agent_steps: agent steps sampled so far.
+        seconds: time spent training.
+        best_cost: lowest validated community cost so far, EUR/day; None before the first.
+        roles: names of the modules.
+        observation_size: entries of the observation vector.
+    """
+
+    iteration: int
+    agent_steps: int
+    seconds: float
+    best_cost: float | None
+    roles: tuple[str, ...]
+    observation_size: int = SIZE
+
+
+def save(algorithm: Any, run: Path, progress: Progress, best: bool, keep: int) -> Path:
+    """Write a whole checkpoint of an RLlib algorithm, or nothing; return its folder.
+
+    Args:
+        algorithm: to be saved.
+        run: the run's folder.
+        progress: how far it is.
+        best: whether `checkpoints/best` shall point to it.
+        keep: how many of the newest to keep besides the best.
+    """
+    folder = run / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"iteration_{progress.iteration:06d}"
+    if not target.exists():
+        partial = folder / f"{target.name}{_PARTIAL}"
+        shutil.rmtree(partial, ignore_errors=True)
+        algorithm.save_to_path(partial.resolve())
+        record = {"format": _FORMAT, **asdict(progress)}
+        (partial / PROGRESS).write_text(json.dumps(record, indent=1))
+        os.replace(partial, target)
+    if best:
+        _point(folder / BEST, target.name)
+    _prune(folder, keep)
+    return target
+
+
+def _point(link: Path, name: str) -> None:
+    """Let a symbolic link name another folder, in one step."""
+    fresh = link.with_name(f"{link.name}{_PARTIAL}")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(name)
+    os.replace(fresh, link)
+
+
+def _prune(folder: Path, keep: int) -> None:
+    best = (folder / BEST).resolve()
+    for old in _whole(folder)[:-keep]:
+        if old.resolve() != best:
+            shutil.rmtree(old)
+    for partial in folder.glob(f"iteration_*{_PARTIAL}"):
+        shutil.rmtree(partial)
+
+
+def _whole(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("iteration_*") if p.suffix != _PARTIAL)
+
+
+def newest(run: Path) -> Path | None:
+    """Return the newest checkpoint of a run; None where it has none yet."""
+    return next(reversed(_whole(run / FOLDER)), None)
+
+
+def find(folder: Path) -> Path:
+    """Return the checkpoint meant by a run's folder (its best, else its newest) or its own.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    best = folder / FOLDER / BEST
+    for candidate in (best, newest(folder), folder):
+        if candidate is not None and (candidate / PROGRESS).is_file():
+            return candidate
+    raise CheckpointError(
+        f"{folder} holds no checkpoint of GridBazaar (expected {FOLDER}/{BEST} or {PROGRESS} "
+        "in it); give the folder of a run, such as runs/demo, or of one of its checkpoints"
+    )
+
+
+def read_progress(checkpoint: Path) -> Progress:
+    """Return how far a checkpoint is.
+
+    Raises:
+        CheckpointError: it is damaged, foreign, or of another version.
+    """
+    path = checkpoint / PROGRESS
+    try:
+        record = json.loads(path.read_text())
+        found = record.pop("format")
+        progress = Progress(**{**record, "roles": tuple(record["roles"])})
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{checkpoint} has no {PROGRESS}: it is no checkpoint of GridBazaar, or a damaged one; "
+            "remove it to continue from the one before"
+        ) from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({error}): the checkpoint is damaged or foreign; remove "
+            f"{checkpoint} to continue from the one before"
+        ) from None
+    if found != _FORMAT or progress.observation_size != SIZE:
+        raise CheckpointError(
+            f"{checkpoint} has format {found!r} and observations of {progress.observation_size} "
+            f"entries, expected {_FORMAT!r} and {SIZE}: it was written by another version; use "
+            "that version, or train again"
+        )
+    return progress
+
+
+def restore(algorithm: Any, checkpoint: Path) -> Progress:
+    """Put an RLlib algorithm where a checkpoint left it.
+
+    Raises:
+        CheckpointError: it is damaged, foreign, or of another version.
+    """
+    progress = read_progress(checkpoint)
+    try:
+        algorithm.restore_from_path(checkpoint.resolve())
+    except Exception as error:  # a damaged pickle can raise anything
+        raise CheckpointError(
+            f"{checkpoint} cannot be restored ({type(error).__name__}: {error}): it is damaged; "
+            "remove it to continue from the one before"
+        ) from error
+    return progress

@@ -1,0 +1,115 @@
+"""A run's folder: what it was told, with which versions, and how to continue it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from agents.config import TrainConfig
+from agents.learning.errors import RunError
+from configs import ConfigError, compose, validate
+
+CONFIG, VERSIONS = "config.yaml", "versions.json"
+# What may change between two halves of one run without changing what it computes.
+_FREE = ("name", "folder", "resume", "total_agent_steps", "validate_every", "checkpoint_every")
+_FREE_GROUPS = ("ray.", "keep_checkpoints")
+_PACKAGES = ("gridbazaar", "numpy", "pandapower", "ray", "torch")
+
+
+def configure(words: Sequence[str]) -> TrainConfig:
+    """Return the configuration that command-line words mean.
+
+    A resumed run keeps the configuration it was started with.
+
+    Raises:
+        ConfigError: a word or a value is refused.
+        RunError: a resumed run does not exist, or was told to change what it computes.
+    """
+    config = validate(TrainConfig, compose("train", words))
+    if not config.resume:
+        return config
+    path = Path(config.folder) / config.name / CONFIG
+    if not path.is_file():
+        raise RunError(f"nothing to resume: {path} does not exist; start without resume=true")
+    given = [word.lstrip("+~").partition("=")[0] for word in words]
+    fixed = [key for key in given if key not in _FREE and not key.startswith(_FREE_GROUPS)]
+    if fixed:
+        raise RunError(
+            f"a resumed run keeps its {fixed[0]} (see {path}); leave it out, or start another run "
+            "under a new name"
+        )
+    try:
+        stored = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is no YAML any more: {error}") from None
+    keys = {key.partition(".")[0] for key in given}
+    fresh = config.model_dump()
+    return validate(TrainConfig, {**stored, **{key: fresh[key] for key in keys}}, str(path))
+
+
+def open_folder(config: TrainConfig) -> Path:
+    """Create a run's folder with its configuration and versions, or return the one to resume.
+
+    Raises:
+        RunError: it exists and is not to be resumed.
+    """
+    folder = Path(config.folder) / config.name
+    if config.resume:
+        return folder
+    if folder.exists():
+        raise RunError(
+            f"{folder} exists; continue it with `python train.py name={config.name} resume=true`, "
+            "choose another name, or remove it"
+        )
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    (partial / CONFIG).write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
+    record = {**versions(), "seed": config.seed}
+    (partial / VERSIONS).write_text(json.dumps(record, indent=1))
+    os.replace(partial, folder)
+    return folder
+
+
+def versions() -> dict[str, Any]:
+    """Return the versions of Python, packages and project that produced a result.
+
+    The commit and whether the checkout differed from it are None outside a git checkout, a
+    package's version is None where it is not installed.
+    """
+    return {
+        "python": platform.python_version(),
+        **{name: _version(name) for name in _PACKAGES},
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": None if (status := _git("status", "--porcelain")) is None else bool(status),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(*words: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), *words],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

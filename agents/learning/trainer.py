@@ -1,0 +1,174 @@
+"""Training from a configuration to a run's folder: the loop and its bookkeeping."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ray.rllib.utils.metrics import (
+    ENV_RUNNER_RESULTS,
+    ENV_RUNNER_SAMPLING_TIMER,
+    LEARNER_RESULTS,
+    LEARNER_UPDATE_TIMER,
+    TIMERS,
+)
+from tqdm import tqdm
+
+from agents.config import TrainConfig
+from agents.learning import checkpoints, env_runner
+from agents.learning.checkpoints import Progress
+from agents.learning.curves import Curves
+from agents.learning.interrupt import Interrupt
+from agents.learning.ppo import algorithm_config, steps_per_iteration
+from agents.learning.ray_session import ray_session
+from agents.learning.run_folder import open_folder
+from agents.learning.validation import COST, Validation
+
+# RLlib's name of a learner statistic -> ours.
+_LEARNER_SCALARS = {
+    "policy_loss": "policy_loss",
+    "vf_loss": "value_loss",
+    "vf_explained_var": "value_explained_variance",
+    "entropy": "entropy",
+    "mean_kl_loss": "kl",
+    "curr_kl_coeff": "kl_coefficient",
+    "curr_entropy_coeff": "entropy_coefficient",
+    "default_optimizer_learning_rate": "learning_rate",
+    "gradients_default_optimizer_global_norm": "gradient_norm",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        folder: of the run.
+        progress: how far it came.
+        finished: False where it was interrupted.
+    """
+
+    folder: Path
+    progress: Progress
+    finished: bool
+
+
+def train(config: TrainConfig) -> Outcome:
+    """Train until `total_agent_steps`, or until interrupted, and leave a whole checkpoint.
+
+    Raises:
+        RunError: the run exists already, or its checkpoint cannot be continued.
+    """
+    folder = open_folder(config)
+    validation = Validation(config)
+    with ray_session(config.ray), Interrupt() as interrupt:
+        training = Training(config, folder, validation)
+        try:
+            return training.run(interrupt)
+        finally:
+            training.close()
+
+
+class Training:
+    """One run in progress.
+
+    Args:
+        config: of the run.
+        folder: of the run; its newest checkpoint is restored where there is one.
+        validation: the days to validate on.
+    """
+
+    def __init__(self, config: TrainConfig, folder: Path, validation: Validation):
+        self._config, self._folder, self._validate = config, folder, validation
+        slots, seats = validation.slots, validation.num_seats
+        # RLlib recommends its newest API with a warning to those who use it already.
+        logging.getLogger("ray.rllib").setLevel(logging.ERROR)
+        self._algorithm: Any = algorithm_config(config, validation.roles, seats, slots).build_algo()
+        self._steps = steps_per_iteration(config, slots) * seats
+        self._iterations = math.ceil(config.total_agent_steps / self._steps)
+        self.progress = Progress(0, 0, 0.0, None, validation.roles)
+        newest = checkpoints.newest(folder)
+        if newest is not None:
+            self.progress = checkpoints.restore(self._algorithm, newest)
+        self._curves = Curves(folder, self.progress)
+
+    def run(self, interrupt: Interrupt) -> Outcome:
+        """Iterate until the end or the interrupt; save a checkpoint then."""
+        bar = tqdm(
+            total=self._iterations * self._steps,
+            initial=self.progress.agent_steps,
+            unit=" agent steps",
+            unit_scale=True,
+            dynamic_ncols=True,
+            disable=not sys.stderr.isatty(),
+        )
+        with bar:
+            while self.progress.iteration < self._iterations and not interrupt:
+                cost = self._iterate()
+                bar.update(self._steps)
+                bar.set_postfix_str(f"cost {cost:.2f}, best {self._best():.2f} EUR/day")
+        self._save(best=False)
+        finished = self.progress.iteration >= self._iterations
+        return Outcome(self._folder, self.progress, finished)
+
+    def close(self) -> None:
+        """Stop RLlib's actors and close the curves."""
+        self._curves.close()
+        self._algorithm.stop()
+
+    def _best(self) -> float:
+        return math.nan if self.progress.best_cost is None else self.progress.best_cost
+
+    def _iterate(self) -> float:
+        """Sample, learn, validate and save as far as each is due; return the training cost."""
+        start = time.monotonic()
+        result = self._algorithm.train()
+        rate = self._steps / (time.monotonic() - start)
+        iteration = self.progress.iteration + 1
+        scalars = {**_train_scalars(result), "agent_steps_per_s": rate}
+        due = iteration % self._config.validate_every == 0 or iteration == self._iterations
+        validated = self._validate(self._algorithm.learner_group.get_weights()) if due else {}
+        better = due and not validated[COST] >= (self.progress.best_cost or math.inf)
+        self.progress = replace(
+            self.progress,
+            iteration=iteration,
+            agent_steps=self.progress.agent_steps + self._steps,
+            seconds=self.progress.seconds + time.monotonic() - start,
+            best_cost=validated[COST] if better else self.progress.best_cost,
+        )
+        self._curves.add(self.progress, scalars, validated)
+        if better or iteration % self._config.checkpoint_every == 0:
+            self._save(best=better)
+        return scalars[env_runner.COST]
+
+    def _save(self, best: bool) -> None:
+        """Save a checkpoint and the curves up to it; nothing before the first iteration."""
+        if self.progress.iteration == 0:
+            return
+        # Curves first: after a kill in between, resuming drops what the checkpoint lacks.
+        self._curves.flush()
+        keep = self._config.keep_checkpoints
+        checkpoints.save(self._algorithm, self._folder, self.progress, best, keep)
+
+
+def _train_scalars(result: Mapping[str, Any]) -> dict[str, float]:
+    """Return the curves' scalars from RLlib's result of one iteration."""
+    sampled, timers = result[ENV_RUNNER_RESULTS], result[TIMERS]
+    scalars = {
+        env_runner.COST: float(sampled[env_runner.COST]),
+        "sampling_s": float(timers[ENV_RUNNER_SAMPLING_TIMER]),
+        "learning_s": float(timers[LEARNER_UPDATE_TIMER]),
+    }
+    for role, reward in sampled[env_runner.REWARD].items():
+        scalars[f"{env_runner.REWARD}/{role}"] = float(reward)
+        learned = result[LEARNER_RESULTS][role]
+        for theirs, ours in _LEARNER_SCALARS.items():
+            if theirs in learned:
+                scalars[f"{ours}/{role}"] = float(learned[theirs])
+    return scalars

@@ -1,0 +1,79 @@
+"""How good the mean actions are on the validation days, all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from agents.config import TrainConfig
+from agents.learning.bidder import LearnedBidder
+from agents.learning.role_module import role_specs
+from envs.build import build
+from envs.observation import ROLES
+
+COST = "community_cost_eur_per_day"
+
+
+class Validation:
+    """The validation days of a run's world, and networks to play them with.
+
+    Args:
+        config: of the run.
+
+    Attributes:
+        roles: those of the community, in the order of ROLES.
+        num_seats: N.
+        slots: intervals of a day.
+    """
+
+    def __init__(self, config: TrainConfig):
+        sim = build(config.world, 1, "validation", config.seed, config.device)
+        self._days = sim.community.days["validation"]
+        self._simulation = build(
+            config.world, len(self._days), "validation", config.seed, config.device
+        )
+        self._seed, self.num_seats, self.slots = config.seed, sim.num_seats, sim.slots
+        seats = {role: sim.community.seats_of(role) for role in ROLES}
+        self._seats = {role: mine for role, mine in seats.items() if len(mine)}
+        self.roles = tuple(self._seats)
+        specs = role_specs(self.roles, config.algorithm).rl_module_specs
+        self._modules = {r: specs[r].build().to(config.device).eval() for r in self.roles}
+        self._bidder = LearnedBidder(self._modules)
+
+    @torch.no_grad()
+    def __call__(self, weights: Mapping[str, Any]) -> dict[str, float]:
+        """Play every validation day once, from the same stored energy each time.
+
+        Args:
+            weights: of the modules, as RLlib's learner group gives them.
+
+        Returns:
+            means over days: community cost, cost per seat of each role (EUR/day, as the reward
+            has it), traded and unserved energy (kWh/day) and the price of violations (EUR/day).
+        """
+        for role, module in self._modules.items():
+            module.set_state(weights[role])
+        sim = self._simulation
+        observation, state = sim.reset(days=self._days, seed=self._seed), None
+        cost = observation.new_zeros(sim.num_envs, sim.num_seats)
+        traded, unserved, violation = torch.zeros(3, device=cost.device)
+        for _ in range(sim.slots):
+            action, state = self._bidder.act(observation, state)
+            interval = sim.step(action)
+            observation = interval.observation
+            cost -= interval.reward.total
+            traded += interval.clearing.volume_kw.mean() * sim.community.slot_h
+            unserved += interval.unserved_kwh.sum(-1).mean()
+            violation -= interval.reward.violation.sum(-1).mean()
+        return {
+            COST: float(cost.sum(-1).mean()),
+            **{
+                f"cost_eur_per_seat_and_day/{role}": float(cost[:, mine].mean())
+                for role, mine in self._seats.items()
+            },
+            "traded_kwh_per_day": float(traded),
+            "unserved_kwh_per_day": float(unserved),
+            "violations_eur_per_day": float(violation),
+        }
