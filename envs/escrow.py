@@ -33,6 +33,7 @@ class Escrow:
         wait = finality_s / self._slot_s
         slots = max(math.ceil(float(wait.amax())), len(self._waiting))
         if slots == 0:
+            self.locked = torch.zeros_like(amount)
             return self.locked
         waiting = pad(self._waiting, (0, 0, 0, 0, 0, slots - len(self._waiting)))
         ahead = torch.arange(slots, device=wait.device).unsqueeze(-1)

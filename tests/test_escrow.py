@@ -1,0 +1,51 @@
+"""Money waits for its block to be final, and comes back when it is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from envs.escrow import Escrow
+
+
+def locked_over(finality_s: list[float], amounts: list[float]) -> list[float]:
+    escrow = Escrow(900.0, torch.zeros(1, 1))
+    return [
+        escrow.step(torch.full((1, 1), amount), torch.tensor([wait])).item()
+        for wait, amount in zip(finality_s, amounts, strict=True)
+    ]
+
+
+def test_money_that_is_final_at_once_is_never_locked():
+    assert locked_over([0, 0, 0], [1, 2, 3]) == [0, 0, 0]
+
+
+def test_part_of_a_slot_locks_for_that_part():
+    assert locked_over([450, 0], [8, 0]) == [4, 0]
+    assert locked_over([1125, 0, 0], [8, 0, 0]) == [8, 2, 0]
+
+
+def test_money_is_locked_until_its_finality():
+    assert locked_over([1800, 1800, 0, 0, 0], [1, 2, 0, 0, 0]) == [1, 3, 2, 0, 0]
+
+
+def test_nothing_stays_locked_after_finality_became_quick_again():
+    assert locked_over([900, 0, 0], [5, 0, 0]) == [5, 0, 0]
+
+
+def test_a_long_wait_does_not_hold_what_came_later():
+    assert locked_over([3600, 900, 0, 0, 0], [1, 10, 0, 0, 0]) == [1, 11, 1, 1, 0]
+
+
+@pytest.mark.parametrize("wait_s", [0, 100, 900, 2222])
+def test_what_is_locked_over_time_is_the_amount_times_its_wait(wait_s):
+    locked = locked_over([wait_s] + [0] * 5, [3] + [0] * 5)
+    assert sum(locked) == pytest.approx(3 * wait_s / 900)
+
+
+def test_each_market_waits_for_its_own_chain():
+    escrow = Escrow(900.0, torch.zeros(2, 1))
+    amount = torch.tensor([[1.0], [1.0]])
+    escrow.step(amount, torch.tensor([0.0, 1800.0]))
+    locked = escrow.step(amount * 0, torch.tensor([0.0, 0.0]))
+    assert locked.squeeze(1).tolist() == [0, 1]
