@@ -40,7 +40,8 @@ class Orders:
     Attributes:
         quantity_kw: [B, N], positive offers to sell, negative to buy, zero is no order.
         limit_price: [B, N] EUR/kWh, the least a seller takes and the most a buyer gives.
-        arrival_s: [B, N] seconds after the book opened, for mechanisms with time priority.
+        arrival_s: [B, N] seconds after the book opened, for mechanisms with time priority;
+            infinite where there is no order.
     """
 
     quantity_kw: Tensor
@@ -57,7 +58,10 @@ class Orders:
                     f"orders: {field} has shape {tuple(values.shape)}, expected {tuple(shape)} "
                     "as quantity_kw has; give one value per market and seat"
                 )
-            bad = (~torch.isfinite(values)).nonzero()
+            wrong = ~torch.isfinite(values)
+            if field == "arrival_s":
+                wrong &= (self.quantity_kw != 0) | values.isnan()
+            bad = wrong.nonzero()
             if len(bad):
                 market, seat = bad[0].tolist()
                 raise ValueError(
