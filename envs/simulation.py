@@ -21,6 +21,7 @@ from envs.reward import Reward, reward
 from envs.settlement import Bill, Tariff, settle
 from ledger_sim import Ledger, Receipts, Transactions
 from ledger_sim.randomness import fold, uniform
+from ledger_sim.variants import UnknownNameError
 
 _SMALL = 1e-6
 _HISTORY = 8
@@ -94,6 +95,14 @@ class Simulation:
         self.num_envs, self.num_seats = num_envs, len(community.seats)
         self.split, self.slots = split, community.slots_per_day
         c = community
+        if num_envs < 1:
+            raise ValueError(f"num_envs is {num_envs}; expected at least one market")
+        if split not in c.days:
+            raise UnknownNameError("split", split, c.days)
+        if len(c.days[split]) == 0:
+            raise ValueError(
+                f"the data hold no day of split {split!r}; give longer series or another split"
+            )
         physical = torch.stack([c.load_kw, c.pv_kw, c.need_kwh, c.departs, c.slots_left], -1)
         self._physical_size, self._prices_size = physical.shape[-1], c.prices.shape[-1]
         # One row per slot, so that an interval is three reads.
@@ -116,11 +125,18 @@ class Simulation:
 
         Returns:
             observation [B, N, SIZE].
+
+        Raises:
+            ValueError: `days` or `seed` has not one entry per market, or a day is not in the data.
         """
         c, B = self.community, self.num_envs
+        if days is not None:
+            self._check_days(days)
         if isinstance(seed, int):
             seed = torch.arange(B) + seed
         if seed is not None:
+            if seed.shape != (B,):
+                raise ValueError(f"seed has shape {tuple(seed.shape)}, expected ({B},) or an int")
             self._seed, self._episode = seed.to(c.seat.device), 0
         self._day_seed = day_seed = fold(self._seed, self._episode)
         self._episode += 1
@@ -215,6 +231,18 @@ class Simulation:
             observation=self._observe(),
             done=self.t == self.slots,
         )
+
+    def _check_days(self, days: Tensor) -> None:
+        """Raise ValueError unless `days` holds the first slot of a day of the data per market."""
+        if days.shape != (self.num_envs,):
+            raise ValueError(f"days has shape {tuple(days.shape)}, expected ({self.num_envs},)")
+        end = len(self.community.load_kw) - 1
+        wrong = (days < 0) | (days >= end) | (days % self.slots != 0)
+        if wrong.any():
+            raise ValueError(
+                f"day {days[wrong][0].item()} is not the first slot of a day; expected a multiple "
+                f"of {self.slots} from 0 to {end - self.slots}"
+            )
 
     def _submit(self, decision: Decision, quantity_kw: Tensor) -> tuple[Orders, Receipts]:
         """Send the orders to the ledger; return the book of those that came in time."""
