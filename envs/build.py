@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from configs import validate
+from configs import ConfigError, validate
 from envs.community import Community
 from envs.config import TaskConfig, WorldConfig
 from envs.data import calendar
@@ -55,6 +55,13 @@ def build(
     kind = MARKETS[world.market["name"]]
     market = kind(validate(kind.Config, world.market, "market"))
     ledger = make_ledger(world.ledger)
+    slot_s = series.slot_minutes * 60
+    if ledger.slot_s != slot_s or task.rules.gate_closure_s > slot_s:
+        raise ConfigError(
+            f"the data's slots last {slot_s} s, but ledger.slot_s is {ledger.slot_s:g} and "
+            f"task.rules.gate_closure_s {task.rules.gate_closure_s:g}; the first must equal a slot "
+            "and the second lie within it"
+        )
     return Simulation(community, delivery, market, ledger, task.rules, num_envs, split, seed)
 
 
@@ -71,7 +78,8 @@ def build_community(
     seating = Seating(series, owned)
     lay, minutes = seating.lay, series.slot_minutes
     charger_kw = series.sessions.max_power_kw
-    cars = seen_sessions(series.sessions.per_slot(len(series.load_kw)), charger_kw, minutes / 60)
+    stored_kw = charger_kw * task.vehicle.round_trip_efficiency**0.5
+    cars = seen_sessions(series.sessions.per_slot(len(series.load_kw)), stored_kw, minutes / 60)
     load_kw = lay(series.load_kw, 0, 0)
     pv_kw = lay(series.pv_per_kwp * owned.pv_kwp, 0, 0)
     slots_left = lay(0, cars.slots_left, 0)

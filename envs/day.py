@@ -30,7 +30,8 @@ def draw_storage(seed: Tensor, community: Community, first_slot: Tensor) -> tupl
     c = community
     share = uniform(seed, _ENERGY, c.role.shape, c.seat.dtype)
     wanted = c.session_kwh[first_slot]
-    reachable = c.slots_left[first_slot] * c.storage.charge_kw * c.slot_h
+    stored_kw = c.storage.charge_kw * c.storage.efficiency
+    reachable = c.slots_left[first_slot] * stored_kw * c.slot_h
     missing = torch.minimum(share * wanted, reachable)
     plugged = wanted > 0
     is_ev = c.role == ROLES.index("ev")
