@@ -96,7 +96,13 @@ def _complete(word: str) -> str:
 
 
 def _explain(entry: str, overrides: Sequence[str], error: Exception) -> str:
-    known = _known_keys(entry)
+    chosen = [
+        word
+        for word in overrides
+        if word.partition("=")[0] in groups()
+        and word.partition("=")[2] in options(word.partition("=")[0])
+    ]
+    known = _known_keys(entry, chosen)
     for word in overrides:
         key, equals, value = word.lstrip("+~").partition("=")
         if not equals:
@@ -111,9 +117,14 @@ def _explain(entry: str, overrides: Sequence[str], error: Exception) -> str:
     return str(error).splitlines()[0]
 
 
-def _known_keys(entry: str) -> list[str]:
+def _known_keys(entry: str, chosen: Sequence[str]) -> list[str]:
+    """Return the keys of configs/<entry>.yaml under the chosen options of its groups."""
     with initialize_config_dir(str(FOLDER), version_base="1.3"):
-        return list(_paths(OmegaConf.to_container(hydra_compose(entry)), ""))
+        try:
+            composed = hydra_compose(entry, list(chosen))
+        except HydraException:  # a group that this entry does not hold
+            composed = hydra_compose(entry)
+        return list(_paths(OmegaConf.to_container(composed), ""))
 
 
 def _paths(node: Any, prefix: str) -> Iterator[str]:
