@@ -17,8 +17,8 @@ from torch import Tensor
 from envs.community import Community
 from envs.config import LimitsConfig
 from envs.feeder.curtailment import Sensitivities, curtail
-from envs.feeder.envelope import operating_envelope
 from envs.feeder.distance import electrical_distance
+from envs.feeder.envelope import operating_envelope
 from envs.feeder.limits import Limits, Violations, violations
 from envs.feeder.power_flow import PowerFlow, Solution
 from envs.markets import Place
@@ -102,7 +102,8 @@ class Delivery:
         self._to_bus = torch.nn.functional.one_hot(c.bus, len(buses)).to(c.seat)
         row = np.searchsorted(feeder.network.buses, buses)
         self._seat_row = torch.as_tensor(row, device=c.bus.device)[c.bus]
-        distance = electrical_distance(feeder.network, buses)[np.ix_(c.bus.cpu(), c.bus.cpu())]
+        seat_bus = c.bus.cpu().numpy()
+        distance = electrical_distance(feeder.network, buses)[np.ix_(seat_bus, seat_bus)]
         nothing = c.bus_p_kw[:0]
         self._place = Place(
             distance=torch.as_tensor(distance).to(c.seat),
