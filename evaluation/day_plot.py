@@ -16,12 +16,11 @@ from evaluation.palette import BLUE, FLOW, GREEN, GREY, INK, ORANGE, PINK, RED
 _EV = ROLES.index("ev")
 
 
-def day(records: Sequence[tuple[str, DayRecord]], band: tuple[float, float]) -> Figure:
+def day(records: Sequence[tuple[str, DayRecord]]) -> Figure:
     """Draw a column per bidder; panels of a row share their scale.
 
     Args:
         records: title and record (B = 1) of each.
-        band: permitted voltages in p.u., for the scale.
     """
     figure, panels = plt.subplots(
         5, len(records), figsize=(5.6 * len(records), 13), sharex=True, sharey="row", squeeze=False

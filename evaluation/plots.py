@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from envs.observation import ROLES
 from evaluation.palette import GREY, INK, ROLE
-from evaluation.tournament import GRID_ONLY, OPTIMUM, VOLTAGE_QUANTILES, Outcome
+from evaluation.tournament import OPTIMUM, VOLTAGE_QUANTILES, Outcome
 
 Row = dict[str, Any]
 

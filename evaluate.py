@@ -1,0 +1,47 @@
+"""Compare bidders on held-out days and write results/<name>/ with its report.html.
+
+    python evaluate.py name=demo 'bidder=[truthful,zip,runs/demo]' market=all 'ledger=[ideal,block]'
+    python evaluate.py name=quick bidder=all days=7 seed=3 overwrite=true
+    python evaluate.py --list        # every task, market, ledger, bidder and preset
+
+A bidder is a registered name or the folder of a run or checkpoint. Words are overrides of
+configs/evaluate.yaml; that file names every option and its default.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from agents.learning.errors import explains_itself
+from evaluation.config import configure, listing
+
+
+def main(words: Sequence[str]) -> int:
+    """Evaluate as the words say; return the exit code."""
+    if {"-h", "--help"} & set(words):
+        print(__doc__)
+        return 0
+    try:
+        if "--list" in words:
+            print(listing())
+            return 0
+        config = configure(words)
+        from evaluation.results import evaluate, table  # takes seconds to import
+
+        folder = evaluate(config)
+    except (ValueError, KeyError) as error:
+        if not explains_itself(error):
+            raise
+        print(f"evaluate.py: {error.args[0]}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return 130
+    print(table(folder))
+    print(f"\nreport: {folder / 'report.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,188 @@
+"""Writes results/<name>/ whole or not at all, and the table for the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from agents.bidders import make
+from agents.learning.run_folder import versions
+from envs.record import DayRecord
+from evaluation import plots
+from evaluation.config import EvaluationConfig, is_learned, label
+from evaluation.day_plot import day as day_plot
+from evaluation.palette import bidder_colours, style
+from evaluation.report import cell, interval, render
+from evaluation.summary import episodes, kpi_table, reference_of, rows, strict
+from evaluation.tournament import OPTIMUM, Maker, Tournament, run
+
+_CURVE = "progress.csv"  # as agents.learning.curves writes it
+_TABLE = ("community_cost", "savings_percent", "optimum_share", "self_sufficiency",
+          "seats_worse_off", "ledger_fees")  # fmt: skip
+
+
+class ResultsError(ValueError):
+    """A results folder that must not be written."""
+
+
+def evaluate(config: EvaluationConfig, make: Maker = make, quiet: bool = False) -> Path:
+    """Run a tournament and write its results; return their folder.
+
+    Raises:
+        ResultsError: the folder exists and `overwrite` is false.
+    """
+    folder = Path(config.folder) / config.name
+    if folder.exists() and not config.overwrite:
+        raise ResultsError(
+            f"{folder} exists; choose another name, or replace it with overwrite=true"
+        )
+
+    def progress(items: Iterable[Any], what: str) -> Iterable[Any]:
+        return tqdm(items, desc=what, disable=quiet)
+
+    tournament = run(config, make, progress)
+    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    try:
+        (partial / "plots").mkdir(parents=True)
+        write(partial, config, tournament)
+        _move(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def write(folder: Path, config: EvaluationConfig, tournament: Tournament) -> None:
+    """Write summary, episodes, plots and report into an existing folder."""
+    found = rows(config, tournament)
+    summary = {
+        "task": config.task.name,
+        "config": config.model_dump(mode="json"),
+        "versions": versions(),
+        "days": {
+            "split": config.split,
+            "count": len(tournament.first_slot),
+            "repeats": tournament.repeats,
+            "first_slots": tournament.first_slot.tolist(),
+        },
+        "kpis": kpi_table(tournament.facts.currency),
+        "rows": found,
+    }
+    pictures = _draw(folder / "plots", config, tournament, found)
+    summary = strict(summary)
+    text = json.dumps(summary, indent=1, allow_nan=False, ensure_ascii=False)
+    (folder / "summary.json").write_text(text, encoding="utf-8")
+    episodes(tournament, config.seed).to_parquet(folder / "episodes.parquet", index=False)
+    (folder / "report.html").write_text(
+        render(summary, pictures, _days(config, tournament)), encoding="utf-8"
+    )
+
+
+def table(folder: Path) -> str:
+    """Return the comparison in a results folder as lines for the terminal, cheapest first."""
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    head = ["bidder · market · ledger"]
+    head += [f"{name.replace('_', ' ')}, {summary['kpis'][name]['unit']}" for name in _TABLE]
+    lines = [[head[0], *head[1:]]]
+    for row in sorted(summary["rows"], key=lambda r: r["kpis"]["community_cost"]["mean"]):
+        cells = [plots.title_of(row)]
+        for name in _TABLE:
+            figure = row["kpis"].get(name)
+            span = interval(figure) if name == _TABLE[0] else ""
+            cells.append(f"{cell(figure)} ({span})" if span else cell(figure))
+        lines.append(cells)
+    width = [max(len(line[k]) for line in lines) for k in range(len(head))]
+    return "\n".join(
+        "  ".join(c.ljust(w) if k == 0 else c.rjust(w) for k, (c, w) in
+                  enumerate(zip(line, width, strict=True))).rstrip()
+        for line in lines
+    )  # fmt: skip
+
+
+def _move(partial: Path, folder: Path) -> None:
+    """Put the new folder in place of the old one, which goes last."""
+    old = partial.with_name(partial.name + "-old")
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(partial, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _draw(
+    folder: Path, config: EvaluationConfig, tournament: Tournament, found: Sequence[dict[str, Any]]
+) -> dict[str, Path]:
+    """Draw all plots as PNG; return their files by name."""
+    names = [label(bidder) for bidder in (*config.bidder, config.baseline)]
+    learned = [label(bidder) for bidder in config.bidder if is_learned(bidder)]
+    colours = bidder_colours(list(dict.fromkeys(names)), learned)
+    band = config.task.feeder.voltage_band
+    with style():
+        figures: dict[str, Figure | None] = {
+            "cost": plots.cost(found, colours),
+            "differences": plots.differences(found, colours),
+            "savings": plots.savings(found, colours),
+            "roles": plots.roles(found),
+            "voltages": plots.voltages(found, tournament.outcomes, colours, band),
+            "day": day_plot(_example(config, tournament, found)),
+            "learning": plots.learning_curve(_curves(config)),
+        }
+        written = {}
+        for name, figure in figures.items():
+            if figure is not None:
+                written[name] = folder / f"{name}.png"
+                figure.savefig(written[name])
+                plt.close(figure)
+    return written
+
+
+def _example(
+    config: EvaluationConfig, tournament: Tournament, found: Sequence[dict[str, Any]]
+) -> list[tuple[str, DayRecord]]:
+    """Return the example day of the reference bidder and of the best other, else the grid alone."""
+    played = [
+        (row, outcome)
+        for row, outcome in zip(found, tournament.outcomes, strict=True)
+        if row["bidder"] != OPTIMUM
+    ]
+    mine = [pair for pair in played if pair[0]["bidder"] == reference_of(config)]
+    first = next((pair for pair in mine if not pair[0]["baseline"]), mine[0])
+    others = [
+        pair
+        for pair in played
+        if pair[0]["bidder"] != first[0]["bidder"]
+        and (pair[0]["market"], pair[0]["ledger"]) == (first[0]["market"], first[0]["ledger"])
+    ]
+    chosen = [first]
+    if others:
+        chosen.append(min(others, key=lambda pair: pair[0]["kpis"]["community_cost"]["mean"]))
+    elif first is not played[0]:
+        chosen.append(played[0])
+    return [(plots.title_of(row), outcome.example) for row, outcome in chosen if outcome.example]
+
+
+def _curves(config: EvaluationConfig) -> dict[str, pd.DataFrame]:
+    """Return the learning curves of the runs among the bidders, by label."""
+    curves = {}
+    for bidder in filter(is_learned, config.bidder):
+        path = Path(bidder)
+        file = next((p / _CURVE for p in (path, *path.parents) if (p / _CURVE).is_file()), None)
+        if file is not None:
+            curves[label(bidder)] = pd.read_csv(file)
+    return curves
+
+
+def _days(config: EvaluationConfig, tournament: Tournament) -> str:
+    count, repeats = len(tournament.first_slot), tournament.repeats
+    again = f", each {repeats} times with other chances" if repeats > 1 else ""
+    return (
+        f"{count} days of the {config.split} split{again}, {len(tournament.facts.seats)} seats; "
+        "all bidders meet the same days and chances."
+    )
