@@ -1,0 +1,70 @@
+# make demo and make test do all the set-up themselves: Python 3.11 or newer, make and git suffice.
+# Another interpreter:         make demo PYTHON=python3.12
+# PyTorch from another index:  make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+PYTHON ?= python3
+TORCH_INDEX ?=
+PYTEST_WORKERS ?= 2
+DEMO_TRAIN ?=
+DEMO_EVALUATE ?= 'bidder=[all,runs/demo]'
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SOURCES := envs agents ledger_sim evaluation configs benchmarks docs tests train.py evaluate.py
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint types layers tables bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
+		|| sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1  \2/p' Makefile
+
+demo: .venv/.runtime ## train the default bidders, compare them on held-out days, write a report
+	$(BIN)/python train.py name=demo $(DEMO_TRAIN) $(if $(wildcard runs/demo),resume=true)
+	$(BIN)/python evaluate.py name=demo overwrite=true $(DEMO_EVALUATE)
+	@echo "The report: $(CURDIR)/results/demo/report.html"
+
+test: lint types layers ## every check and the whole test suite
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+
+lint: .venv/.dev ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.dev ## mypy
+	$(BIN)/mypy
+
+layers: .venv/.dev ## import-linter: arrows point down only
+	$(BIN)/lint-imports
+
+tables: .venv/.dev ## write the tables of README.md and docs/ that come from the code
+	$(BIN)/python docs/tables.py
+
+bench: .venv/.dev ## print the throughput figures
+	$(BIN)/python benchmarks/throughput.py
+
+clean: ## remove .venv and caches; runs/ and results/ stay
+	rm -rf .venv build gridbazaar.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed; '$(PYTHON)' is not. Try: make $(MAKECMDGOALS) PYTHON=python3.11"; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "Python's venv module is missing. On Debian: sudo apt install python3-venv"; \
+		exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+# PyTorch comes first: left to the resolver, another build of several gigabytes may be chosen. It
+# brings setuptools, so that the project itself is built without a second environment.
+.venv/.runtime: .venv/.python pyproject.toml constraints.txt
+	@echo "Installing into .venv (some minutes the first time)"
+	$(PIP) install -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \
+		$(shell sed -n '/^torch==/p;/^setuptools==/p' constraints.txt)
+	$(PIP) install -c constraints.txt --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: .venv/.runtime
+	$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev]'
+	@touch $@
