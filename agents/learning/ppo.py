@@ -119,7 +119,7 @@ def algorithm_config(
         )
         .multi_agent(
             policies={role: (None, OBSERVATION_SPACE, ACTION_SPACE, {}) for role in roles},
-            policy_mapping_fn=_role_of,
+            policy_mapping_fn=role_of,
         )
         .rl_module(rl_module_spec=role_specs(roles, a))
         .training(
@@ -143,6 +143,6 @@ def algorithm_config(
     )
 
 
-def _role_of(agent: str, *_: Any, **__: Any) -> str:
+def role_of(agent: str, *_: Any, **__: Any) -> str:
     """Return the module that plays a seat named `<role>_<number>`."""
     return agent.rpartition("_")[0]

@@ -1,0 +1,134 @@
+"""Agent steps per second of training, sampling and learning together: ours against stock RLlib.
+
+    python benchmarks/training.py            # a table
+    python benchmarks/training.py --json
+
+Both paths train the default task with the same networks, hyper-parameters and batch size, one after
+the other in one process. Stock is RLlib's MultiAgentEnvRunner on the PettingZoo environment. RLlib
+cuts minibatches per module, ours over all modules: stock gets the same number of rows in total.
+Ours is measured a second time at the training default's number of markets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import statistics
+import time
+from typing import Any
+
+import torch
+from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv
+from ray.tune.registry import register_env
+
+from agents.config import TrainConfig
+from agents.learning.ppo import role_of, algorithm_config
+from agents.learning.ray_session import ray_session
+from agents.learning.role_module import ACTION_SPACE, OBSERVATION_SPACE, role_specs
+from configs import compose, validate
+from envs.market_env import MarketEnv
+
+ROLES = ("prosumer", "storage", "ev", "consumer")
+
+
+def settings(markets: int | None) -> TrainConfig:
+    words = ["name=benchmark"] if markets is None else ["name=benchmark", f"num_envs={markets}"]
+    return validate(TrainConfig, compose("train", words))
+
+
+def stock_config(config: TrainConfig, agent_steps: int) -> PPOConfig:
+    """Return RLlib's own path, set as ours is."""
+    a = config.algorithm
+    register_env("market", lambda _: ParallelPettingZooEnv(MarketEnv(config.world)))
+    return (
+        PPOConfig()
+        .environment("market", disable_env_checking=True)
+        .env_runners(num_env_runners=0, batch_mode="complete_episodes")
+        .multi_agent(
+            policies={role: (None, OBSERVATION_SPACE, ACTION_SPACE, {}) for role in ROLES},
+            policy_mapping_fn=role_of,
+            count_steps_by="agent_steps",
+        )
+        .rl_module(rl_module_spec=role_specs(ROLES, a))
+        .training(
+            lr=a.lr,
+            gamma=a.gamma,
+            lambda_=a.lambda_,
+            train_batch_size_per_learner=agent_steps,
+            minibatch_size=a.minibatch_size // len(ROLES),
+            num_epochs=a.num_epochs,
+            clip_param=a.clip_param,
+            grad_clip=a.grad_clip,
+            grad_clip_by="global_norm",
+            vf_loss_coeff=a.vf_loss_coeff,
+            vf_clip_param=a.vf_clip_param,
+            entropy_coeff=a.entropy_coeff,
+            kl_coeff=a.kl_coeff,
+            kl_target=a.kl_target,
+        )
+        .debugging(seed=config.seed, log_level="ERROR")
+    )
+
+
+def measure(algorithm_settings: PPOConfig, agent_steps: int, repeats: int) -> dict[str, float]:
+    """Return the median over `repeats` iterations, after one that warms up."""
+    algorithm: Any = algorithm_settings.build_algo()
+    try:
+        algorithm.train()
+        seconds = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            algorithm.train()
+            seconds.append(time.perf_counter() - start)
+    finally:
+        algorithm.stop()
+    middle = statistics.median(seconds)
+    return {
+        "agent_steps": agent_steps,
+        "seconds": middle,
+        "slowest_seconds": max(seconds),
+        "agent_steps_per_s": agent_steps / middle,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--markets", type=int, default=8, help="days per batch in both paths")
+    parser.add_argument("--repeats", type=int, default=3, help="timed iterations of each")
+    words = parser.parse_args()
+    logging.getLogger("ray.rllib").setLevel(logging.ERROR)
+    same, default = settings(words.markets), settings(None)
+    community = MarketEnv(same.world).simulation
+    slots, seats = community.slots, community.num_seats
+    with ray_session(same.ray):
+        rows = {
+            name: measure(given, slots * seats * config.num_envs, repeats)
+            for name, given, config, repeats in (
+                ("stock", stock_config(same, slots * seats * same.num_envs), same, 1),
+                ("ours", algorithm_config(same, ROLES, seats, slots), same, words.repeats),
+                (
+                    "ours_default",
+                    algorithm_config(default, ROLES, seats, slots),
+                    default,
+                    words.repeats,
+                ),
+            )
+        }
+    ratio = rows["ours"]["agent_steps_per_s"] / rows["stock"]["agent_steps_per_s"]
+    result = {**rows, "ours_over_stock": ratio, "torch_threads": torch.get_num_threads()}
+    if words.json:
+        print(json.dumps(result))
+        return
+    for name, row in rows.items():
+        print(
+            f"{name:13} {row['agent_steps']:>8,} agent steps in {row['seconds']:7.2f} s: "
+            f"{row['agent_steps_per_s']:>9,.0f} /s"
+        )
+    print(f"ours over stock at the same batch: {ratio:.1f}")
+
+
+if __name__ == "__main__":
+    main()
