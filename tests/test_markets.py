@@ -1,0 +1,322 @@
+"""Laws of every registered mechanism on random books, and what each claims of itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from configs import option, validate
+from envs.markets import MARKETS, Clearing, Context, Orders
+
+F64 = torch.float64
+every_market = pytest.mark.parametrize("name", MARKETS.names())
+
+
+def claiming(claim: str) -> pytest.MarkDecorator:
+    names = [name for name in MARKETS.names() if claim in MARKETS[name].claims]
+    return pytest.mark.parametrize("name", names)
+
+
+def market(name: str, **parameters):
+    kind = MARKETS[name]
+    return kind(validate(kind.Config, {**option("market", name), **parameters}))
+
+
+def context(B: int, low: float = 0.08, high: float = 0.34, dtype=F64) -> Context:
+    return Context(
+        torch.full((B, 1), high, dtype=dtype), torch.full((B, 1), low, dtype=dtype), 0.25
+    )
+
+
+def order(quantity, price, arrival=None, dtype=F64) -> Orders:
+    quantity = torch.as_tensor(quantity, dtype=dtype)
+    price = torch.as_tensor(price, dtype=dtype)
+    seats = torch.arange(quantity.shape[-1], dtype=dtype).expand_as(quantity)
+    return Orders(quantity, price, seats if arrival is None else arrival)
+
+
+def random_book(seed: int, B: int = 64, N: int = 13, ties: bool = False, dtype=F64) -> Orders:
+    """Books within [0.08, 0.34] EUR/kWh, a quarter of the seats idle; ties: few prices, sizes."""
+    g = torch.Generator().manual_seed(seed)
+    quantity = torch.rand(B, N, generator=g, dtype=F64) * 10 - 5
+    price = 0.08 + 0.26 * torch.rand(B, N, generator=g, dtype=F64)
+    if ties:
+        quantity, price = quantity.round(), ((price - 0.08) / 0.0325).round() * 0.0325 + 0.08
+    quantity = quantity * (torch.rand(B, N, generator=g) > 0.25)
+    arrival = torch.rand(B, N, generator=g, dtype=F64) * 30
+    return Orders(quantity.to(dtype), price.to(dtype), arrival.to(dtype))
+
+
+def clear(name: str, orders: Orders, **parameters) -> Clearing:
+    B = len(orders.quantity_kw)
+    return market(name, **parameters).clear(orders, context(B, dtype=orders.quantity_kw.dtype))
+
+
+def pick(orders: Orders, at) -> Orders:
+    return Orders(orders.quantity_kw[at], orders.limit_price[at], orders.arrival_s[at])
+
+
+def welfare(cleared: Tensor, orders: Orders) -> Tensor:
+    return -(cleared * orders.limit_price).sum(-1)
+
+
+def same(a: Clearing, b: Clearing, tolerance: float = 1e-9) -> None:
+    for field in ("cleared_kw", "price", "payment_eur", "reference_price"):
+        torch.testing.assert_close(
+            getattr(a, field), getattr(b, field), rtol=0, atol=tolerance, equal_nan=True
+        )
+
+
+@every_market
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_books_balance_and_orders_are_kept(name, ties, seed):
+    orders = random_book(seed, ties=ties)
+    out = clear(name, orders)
+    cleared, quantity = out.cleared_kw, orders.quantity_kw
+    assert out.cleared_kw.sum(-1).abs().max() < 1e-9
+    assert (cleared * quantity >= 0).all()
+    assert (cleared.abs() <= quantity.abs() + 1e-12).all()
+    assert (out.price[cleared == 0] == 0).all()
+    assert (out.payment_eur[cleared == 0] == 0).all()
+    assert (out.payment_eur * cleared >= -1e-12).all()
+    torch.testing.assert_close(out.payment_eur, cleared * out.price * 0.25, rtol=0, atol=1e-9)
+    torch.testing.assert_close(out.payment_eur.sum(-1), -out.operator_surplus_eur)
+    nothing = out.volume_kw == 0
+    assert torch.equal(out.reference_price.isnan(), nothing)
+    assert out.converged.dtype is torch.bool
+
+
+@claiming("individually_rational")
+@pytest.mark.parametrize("ties", [False, True])
+def test_nobody_sells_below_or_buys_above_its_limit(name, ties):
+    orders = random_book(2, ties=ties)
+    out = clear(name, orders)
+    gain = (out.price - orders.limit_price) * out.cleared_kw.sign()
+    assert gain.min() >= -1e-9
+
+
+@claiming("no_deficit")
+def test_the_operator_never_adds_money(name):
+    assert clear(name, random_book(3)).operator_surplus_eur.min() >= -1e-9
+
+
+@claiming("budget_balanced")
+def test_the_operator_keeps_nothing(name):
+    assert clear(name, random_book(3, ties=True)).operator_surplus_eur.abs().max() < 1e-9
+
+
+@claiming("one_price")
+def test_all_trade_at_one_price(name):
+    out = clear(name, random_book(4))
+    traded = out.cleared_kw != 0
+    spread = torch.where(traded, out.price - out.reference_price.unsqueeze(-1), 0.0)
+    assert spread.abs().max() < 1e-9
+
+
+@claiming("truthful")
+def test_misreporting_gains_nothing(name):
+    orders = random_book(5, B=32, N=6)
+    honest = clear(name, orders)
+
+    def gain(out: Clearing) -> Tensor:
+        return out.payment_eur[:, 0] - out.cleared_kw[:, 0] * orders.limit_price[:, 0] * 0.25
+
+    for shift in (-0.1, -0.02, 0.02, 0.1):
+        price = orders.limit_price.clone()
+        price[:, 0] += shift
+        lied = clear(name, Orders(orders.quantity_kw, price, orders.arrival_s))
+        assert (gain(lied) - gain(honest)).max() < 1e-9
+
+
+@claiming("efficient")
+@pytest.mark.parametrize("ties", [False, True])
+def test_volume_and_welfare_are_those_of_a_linear_program(name, ties):
+    from scipy.optimize import linprog
+
+    orders = random_book(6, B=40, N=9, ties=ties)
+    out = clear(name, orders)
+    for b, (quantity, price) in enumerate(
+        zip(orders.quantity_kw.numpy(), orders.limit_price.numpy(), strict=True)
+    ):
+        sign = (quantity > 0) * 2.0 - 1
+        # The least of prices that breaks ties between volumes towards the largest.
+        solved = linprog(
+            sign * price - 1e-7,
+            A_eq=sign[None],
+            b_eq=[0.0],
+            bounds=[(0, abs(q)) for q in quantity],
+            method="highs",
+        )
+        best = -(sign * price) @ solved.x
+        assert out.volume_kw[b].item() == pytest.approx(solved.x.sum() / 2, abs=1e-6)
+        assert welfare(out.cleared_kw, orders)[b].item() == pytest.approx(best, abs=1e-6)
+
+
+@every_market
+def test_seats_have_no_names(name):
+    orders = random_book(7)
+    order_ = torch.randperm(13, generator=torch.Generator().manual_seed(0))
+    straight = clear(name, orders)
+    renamed = clear(name, pick(orders, (slice(None), order_)))
+    for field in ("cleared_kw", "price", "payment_eur"):
+        torch.testing.assert_close(
+            getattr(straight, field)[:, order_], getattr(renamed, field), rtol=0, atol=1e-9
+        )
+
+
+@every_market
+def test_equal_orders_are_treated_alike(name):
+    quantity = [[4.0, 2.0, 6.0, -3.0, -3.0, -1.0]]
+    at_once = torch.zeros(1, 6, dtype=F64)
+    if MARKETS[name].time_priority:
+        pytest.skip("decides equal orders by their arrival")
+    out = clear(name, order(quantity, [[0.1, 0.1, 0.1, 0.3, 0.3, 0.3]], at_once))
+    filled = out.cleared_kw / torch.tensor(quantity, dtype=F64)
+    assert (filled[0, :3] - filled[0, 0]).abs().max() < 1e-9
+    assert (filled[0, 3:] - filled[0, 3]).abs().max() < 1e-9
+
+
+@every_market
+def test_seats_that_do_not_trade_change_nothing(name):
+    orders = random_book(8)
+    idle = orders.quantity_kw == 0
+    shifted = Orders(
+        orders.quantity_kw, orders.limit_price + idle * 0.1, orders.arrival_s + idle * 5
+    )
+    same(clear(name, orders), clear(name, shifted))
+
+
+@every_market
+def test_money_and_power_have_no_unit(name):
+    orders, B = random_book(9), 64
+    base = clear(name, orders)
+    scaled_orders = Orders(orders.quantity_kw * 4, orders.limit_price * 2, orders.arrival_s)
+    scaled = market(name).clear(scaled_orders, context(B, 0.16, 0.68))
+    torch.testing.assert_close(scaled.cleared_kw, base.cleared_kw * 4, rtol=0, atol=1e-8)
+    torch.testing.assert_close(scaled.payment_eur, base.payment_eur * 8, rtol=0, atol=1e-8)
+
+
+@every_market
+@pytest.mark.parametrize(
+    "quantity",
+    [[[0.0, 0.0, 0.0]], [[1.0, 2.0, 0.0]], [[-1.0, 0.0, -2.0]], [[3.0]], [[-3.0]], [[0.0]]],
+    ids=["empty", "sellers", "buyers", "one seller", "one buyer", "one idle"],
+)
+def test_books_without_a_counterparty_trade_nothing(name, quantity):
+    out = clear(name, order(quantity, torch.full((1, len(quantity[0])), 0.2)))
+    assert out.cleared_kw.abs().sum() == 0
+    assert out.payment_eur.abs().sum() == 0
+    assert out.price.abs().sum() == 0
+    assert out.reference_price.isnan().all()
+
+
+@every_market
+def test_a_batch_is_its_markets_side_by_side(name):
+    orders = random_book(10, B=12)
+    together = clear(name, orders)
+    for b in range(12):
+        alone = clear(name, pick(orders, slice(b, b + 1)))
+        for field in ("cleared_kw", "price", "payment_eur", "reference_price"):
+            torch.testing.assert_close(
+                getattr(together, field)[b : b + 1],
+                getattr(alone, field),
+                rtol=0,
+                atol=1e-9,
+                equal_nan=True,
+            )
+
+
+@claiming("efficient")
+def test_more_demand_or_supply_never_lowers_the_volume(name):
+    orders = random_book(11, ties=True)
+    volume = clear(name, orders).volume_kw
+    bigger = Orders(orders.quantity_kw * 1.5, orders.limit_price, orders.arrival_s)
+    assert (clear(name, bigger).volume_kw >= volume - 1e-9).all()
+    for sign in (1, -1):
+        one_side = torch.where(orders.quantity_kw * sign > 0, 1.5, 1.0) * orders.quantity_kw
+        grown = Orders(one_side, orders.limit_price, orders.arrival_s)
+        assert (clear(name, grown).volume_kw >= volume - 1e-9).all()
+
+
+@every_market
+def test_single_precision_agrees(name):
+    orders = random_book(12)
+    single = Orders(
+        orders.quantity_kw.float(), orders.limit_price.float(), orders.arrival_s.float()
+    )
+    exact = Orders(
+        single.quantity_kw.double(), single.limit_price.double(), single.arrival_s.double()
+    )
+    a, b = clear(name, single), clear(name, exact)
+    assert a.cleared_kw.dtype is torch.float32
+    torch.testing.assert_close(a.cleared_kw.double(), b.cleared_kw, rtol=0, atol=1e-4)
+    torch.testing.assert_close(a.payment_eur.double(), b.payment_eur, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("k", [0.0, 0.25, 1.0])
+def test_uniform_price_lies_k_of_the_way_from_ask_to_bid(k):
+    book = order([[2.0, 2.0, -2.0, -2.0, -1.0]], [[0.10, 0.15, 0.30, 0.25, 0.12]])
+    out = clear("uniform_auction", book, k=k)
+    assert out.volume_kw.item() == pytest.approx(4)
+    assert out.reference_price.item() == pytest.approx(0.15 + k * 0.10)
+    assert out.cleared_kw[0].tolist() == pytest.approx([2, 2, -2, -2, 0])
+
+
+def test_uniform_price_lies_between_the_marginal_ask_and_bid():
+    orders = random_book(13, ties=True)
+    low, high = (clear("uniform_auction", orders, k=k) for k in (0.0, 1.0))
+    assert torch.equal(low.cleared_kw, high.cleared_kw)
+    traded = low.volume_kw > 0
+    assert traded.any()
+    assert (low.reference_price <= high.reference_price)[traded].all()
+    sold, bought = low.cleared_kw > 0, low.cleared_kw < 0
+    dearest = torch.where(sold, orders.limit_price, -torch.inf).amax(-1)
+    cheapest = torch.where(bought, orders.limit_price, torch.inf).amin(-1)
+    torch.testing.assert_close(low.reference_price[traded], dearest[traded])
+    torch.testing.assert_close(high.reference_price[traded], cheapest[traded])
+
+
+def test_the_marginal_side_shares_pro_rata():
+    book = order([[1.0, 3.0, 2.0, -4.0]], [[0.1, 0.2, 0.2, 0.3]])
+    out = clear("uniform_auction", book)
+    assert out.cleared_kw[0].tolist() == pytest.approx([1, 1.8, 1.2, -4])
+
+
+def test_asks_and_bids_at_one_price_trade():
+    book = order([[2.0, -1.0, -3.0, 1.0]], [[0.2, 0.2, 0.2, 0.2]])
+    out = clear("uniform_auction", book)
+    assert out.reference_price.item() == pytest.approx(0.2)
+    assert out.cleared_kw[0].tolist() == pytest.approx([2, -0.75, -2.25, 1])
+
+
+def test_prices_may_be_negative_or_zero_of_either_sign():
+    book = order([[2.0, -2.0], [1.0, -1.0]], [[-0.3, -0.1], [0.0, -0.0]])
+    out = clear("uniform_auction", book, k=0.5)
+    assert out.reference_price.tolist() == pytest.approx([-0.2, 0.0])
+    assert out.volume_kw.tolist() == pytest.approx([2, 1])
+    assert (out.payment_eur[0] * torch.tensor([-1, 1]) > 0).all()
+
+
+def test_orders_name_what_is_wrong_with_them():
+    good = random_book(14, B=2, N=3)
+    good.check()
+    for field in ("quantity_kw", "limit_price", "arrival_s"):
+        bad = {f: getattr(good, f).clone() for f in ("quantity_kw", "limit_price", "arrival_s")}
+        bad[field][1, 2] = torch.nan
+        with pytest.raises(ValueError, match=rf"{field} of seat 2 in market 1 is nan"):
+            Orders(**bad).check()
+    with pytest.raises(ValueError, match=r"limit_price has shape \(2, 2\), expected \(2, 3\)"):
+        Orders(good.quantity_kw, good.limit_price[:, :2], good.arrival_s).check()
+    none = torch.zeros(1, 1)
+    Orders(none, none, none + torch.inf).check()
+    with pytest.raises(ValueError, match="arrival_s of seat 0"):
+        Orders(none + 1, none, none + torch.inf).check()
+
+
+def test_every_market_is_described_and_has_defaults():
+    for name, line in MARKETS.describe().items():
+        assert line.endswith(".") or ";" in line, name
+        assert market(name) is not None
+        assert isinstance(MARKETS[name].claims, frozenset)
