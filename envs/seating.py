@@ -55,7 +55,8 @@ def seen_sessions(slots: SessionSlots, power_kw: Array, slot_h: float) -> Sessio
 
     Bids for a slot are sent before it begins, when nobody knows who will arrive during it. A car
     asks for no more than `power_kw`, what its charger can put into it, gives in the slots that are
-    left; one that stays a single slot is never seen. `need_kwh` stands in the first slot seen and `carried_kwh` in all.
+    left; one that stays a single slot is never seen. `need_kwh` stands in the first slot seen and
+    `carried_kwh` in all.
     """
     arrived = slots.need_kwh > 0
     first = np.zeros_like(arrived)

@@ -112,6 +112,7 @@ class Simulation:
         self._assemble = Assembler(c.seat)
         self._forecast_scale = scales(OWN[:2], c.seat)
         self._rated_kw = torch.maximum(c.storage.charge_kw, c.storage.discharge_kw)
+        self._storable_kwh = c.storage.charge_kw * c.storage.efficiency * c.slot_h
         self._is_ev = c.role == ROLES.index("ev")
         self._seed = torch.arange(num_envs, device=c.seat.device) + seed
         self._episode = 0
@@ -331,7 +332,7 @@ class Simulation:
                 self.energy_kwh, self.capacity_kwh, need_kwh, c.lent_kwh
             )
         room_kwh = c.storage.ceiling * self.capacity_kwh - self.energy_kwh
-        reachable = (slots_left * c.slot_h * c.storage.charge_kw).clamp(min=_SMALL)
+        reachable = (slots_left * self._storable_kwh).clamp(min=_SMALL)
         stored = self.energy_kwh - c.storage.floor * self.capacity_kwh
         own_state = OwnState(
             soc=self.energy_kwh / self.capacity_kwh.clamp(min=_SMALL),

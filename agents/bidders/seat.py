@@ -67,9 +67,13 @@ class Seat:
         """
         sells = self.net_kw + power_kw > 0
         home = torch.where(sells, self.floor, self.ceiling)
-        ask = self.stored_worth / storage.efficiency + storage.wear_price
-        bid = self.stored_worth * storage.efficiency
+        ask, bid = self.stored_limits(storage)
         return torch.where(self.is_storage, torch.where(sells, ask, bid), home)
+
+    def stored_limits(self, storage: StorageCosts) -> tuple[Tensor, Tensor]:
+        """Return the least a community battery takes and the most it gives for a kWh, EUR."""
+        ask = self.stored_worth / storage.efficiency + storage.wear_price
+        return ask, self.stored_worth * storage.efficiency
 
 
 def own_use_power(seat: Seat) -> Tensor:
@@ -82,22 +86,26 @@ def own_use_power(seat: Seat) -> Tensor:
     return within_reach(seat, torch.where(seat.is_storage, 0.0, power))
 
 
-def balancing_power(seat: Seat, last_power: Tensor | None) -> Tensor:
+def balancing_power(seat: Seat, last_power: Tensor | None, storage: StorageCosts) -> Tensor:
     """Return the power [B, N] kW of community batteries that would have balanced the last book.
 
     What all seats but the batteries offered on balance is shared by rated power; each battery takes
-    the others to have done as it did itself.
+    the others to have done as it did itself. It rests where no price that the market allows is
+    worth its while.
 
     Args:
         seat: the observation.
         last_power: [B, N] kW that this function returned an interval ago; None at the day's start.
+        storage: what the batteries cost their owner.
     """
     if last_power is None:
         return torch.zeros_like(seat.net_kw)
     offered = (seat.read("last_supply") - seat.read("last_demand")) * seat.net_kw.shape[-1]
     share = seat.rated_kw / (seat.rated_kw * seat.is_storage).sum(-1, keepdim=True).clamp(min=1e-6)
     wanted = (last_power - offered * share) * seat.is_storage
-    return within_reach(seat, wanted)
+    ask, bid = seat.stored_limits(storage)
+    losing = torch.where(wanted > 0, ask > seat.ceiling, bid < seat.floor)
+    return within_reach(seat, torch.where(losing, 0.0, wanted))
 
 
 def within_reach(seat: Seat, power_kw: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class TariffRule:
     def act(self, observation: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Decide one interval; the state is the community batteries' last power. See Bidder."""
         seat = Seat(observation, self._rules)
-        balancing = balancing_power(seat, state)
+        balancing = balancing_power(seat, state, self._config.storage)
         power = own_use_power(seat) + balancing
         power = torch.where(seat.is_ev, self._car_power(seat), self._battery_power(seat, power))
         power = within_reach(seat, power)

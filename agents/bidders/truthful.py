@@ -27,6 +27,6 @@ class Truthful:
     def act(self, observation: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Decide one interval; the state is the community batteries' last power. See Bidder."""
         seat = Seat(observation, self._rules)
-        balancing = balancing_power(seat, state)
+        balancing = balancing_power(seat, state, self._storage)
         power = own_use_power(seat) + balancing
         return seat.action(seat.limit(power, self._storage), power), balancing

@@ -46,7 +46,9 @@ class ZeroIntelligence:
         """Decide one interval; see Bidder."""
         chance = Chance.of(observation, self._config.seed) if state is None else state.chance
         seat = Seat(observation, self._rules)
-        balancing = balancing_power(seat, None if state is None else state.balancing)
+        balancing = balancing_power(
+            seat, None if state is None else state.balancing, self._config.storage
+        )
         power = own_use_power(seat) + balancing
         worth = seat.limit(power, self._config.storage)
         other_end = torch.where(seat.net_kw + power > 0, seat.ceiling, seat.floor)

@@ -65,7 +65,7 @@ class Zip:
         """Decide one interval; see Bidder."""
         seat = Seat(observation, self._rules)
         state = self._begin(seat, observation) if state is None else self._learn(seat, state)
-        balancing = balancing_power(seat, state.balancing)
+        balancing = balancing_power(seat, state.balancing, self._config.storage)
         power = own_use_power(seat) + balancing
         sells = seat.net_kw + power > 0
         worth = seat.limit(power, self._config.storage)
