@@ -31,22 +31,29 @@ def day(records: Sequence[tuple[str, DayRecord]]) -> Figure:
         for draw, axes in zip((_prices, _flows, _stored, _voltages, _cars), panels[:, column],
                               strict=True):  # fmt: skip
             draw(axes, hours, record, first)
-        panels[0, column].set_title(title)
+        panels[0, column].set_title(title, pad=30)
         panels[-1, column].set_xlabel("hour of the day")
         panels[-1, column].set_xticks(range(0, 25, 4))
         panels[-1, column].set_xlim(0, 24)
     return figure
 
 
+def _legend(axes: Any) -> None:
+    """Put the legend above the panel, where it hides nothing."""
+    axes.legend(
+        ncols=5, loc="lower left", bbox_to_anchor=(-0.02, 0.97), handlelength=1.2, columnspacing=1.2
+    )
+
+
 def _prices(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
     axes.step(hours, record.retail[:, 0], color=RED, where="post", label="retail")
     axes.step(hours, record.feed_in[:, 0], color=GREY, where="post", label="feed-in")
     axes.step(hours, (record.retail - record.local_charge)[:, 0], color=RED, ls=":", where="post",
-              label="retail less local charge")  # fmt: skip
+              label="less local charge")  # fmt: skip
     axes.plot(hours, record.reference_price[:, 0], ".", color=BLUE, label="local market")
     if first:
         axes.set_ylabel(f"price, {record.facts.currency}/kWh")
-        axes.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, 0.72), handlelength=1.4)
+        _legend(axes)
 
 
 def _flows(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
@@ -66,7 +73,7 @@ def _flows(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
     axes.axhline(0, color=INK, lw=0.6)
     if first:
         axes.set_ylabel("community power, kW")
-        axes.legend(ncols=2, loc="upper left", handlelength=1.2)
+        _legend(axes)
 
 
 def _stored(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
@@ -83,7 +90,7 @@ def _stored(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
     axes.set_ylim(0, 105)
     if first:
         axes.set_ylabel("state of charge, %")
-        axes.legend(loc="upper left")
+        _legend(axes)
 
 
 def _voltages(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
@@ -93,7 +100,7 @@ def _voltages(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
     axes.plot(hours, level.mean(-1), color=BLUE, lw=1.5, label="mean")
     if first:
         axes.set_ylabel("voltage, p.u.")
-        axes.legend(loc="upper left")
+        _legend(axes)
 
 
 def _cars(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
@@ -105,4 +112,4 @@ def _cars(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
     if first:
         axes.set_ylabel("cars charge, kW")
         if gone.any():
-            axes.legend(loc="upper left")
+            _legend(axes)

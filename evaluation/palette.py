@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 from cycler import cycler
@@ -14,7 +15,7 @@ SKY, PINK, YELLOW, GREY, INK = "#56B4E9", "#CC79A7", "#F0E442", "#8A8F98", "#202
 ROLE = {"prosumer": ORANGE, "storage": GREEN, "ev": PINK, "consumer": BLUE}
 FLOW = {"PV": ORANGE, "batteries": GREEN, "loads": BLUE, "cars": PINK, "net": INK}
 _BIDDERS = (BLUE, GREEN, PINK, SKY, ORANGE, YELLOW)
-_STYLE = {
+_STYLE: dict[str, Any] = {
     "figure.facecolor": "white",
     "figure.constrained_layout.use": True,
     "savefig.dpi": 140,
@@ -41,7 +42,8 @@ _STYLE = {
 @contextmanager
 def style() -> Iterator[None]:
     """Draw in this project's style, without a screen."""
-    with matplotlib.rc_context({"backend": "Agg", **_STYLE}):
+    settings: Any = {"backend": "Agg", **_STYLE}
+    with matplotlib.rc_context(settings):
         yield
 
 

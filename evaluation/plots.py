@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -13,7 +13,7 @@ from envs.observation import ROLES
 from evaluation.palette import GREY, INK, ROLE
 from evaluation.tournament import OPTIMUM, VOLTAGE_QUANTILES, Outcome
 
-Row = dict[str, Any]
+Row = Mapping[str, Any]
 
 
 def title_of(row: Row) -> str:
@@ -80,7 +80,7 @@ def differences(rows: Sequence[Row], colours: dict[str, str]) -> Figure | None:
         _interval(axes, y, kpi, colours[row["bidder"]])
     axes.axvline(0, color=INK, lw=1.2)
     _name_rows(axes, played)
-    reference = played[0]["difference"]["reference"]
+    reference = played[0]["difference"]["reference"].replace("_", " ")
     axes.set_xlabel(f"{kpi['unit']} more than {reference} on the same day; mean and 95 % interval")
     axes.set_title(f"Cost above that of {reference}")
     return figure
@@ -147,11 +147,12 @@ def voltages(
         axes.plot([q[0.01], q[0.99]], [y, y], color=colour, lw=5, alpha=0.45)
         axes.plot([q[0.25], q[0.75]], [y, y], color=colour, lw=10, solid_capstyle="butt")
         axes.plot(q[0.5], y, "|", color="white", ms=9, mew=2)
+    left, right = axes.get_xlim()
     for bound in band:
-        axes.axvline(bound, color=INK, lw=1.2, ls="--")
+        if left < bound < right:
+            axes.axvline(bound, color=INK, lw=1.2, ls="--")
     _name_rows(axes, played)
-    axes.set_xlabel("p.u., all buses and intervals: median, middle half, 1 to 99 %, extremes; "
-                    "dashed: limits")  # fmt: skip
+    axes.set_xlabel(f"p.u.; limits {band[0]:.3g} and {band[1]:.3g}")
     axes.set_title("Voltages")
     return figure
 

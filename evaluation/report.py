@@ -73,7 +73,7 @@ def render(summary: Mapping[str, Any], plots: Mapping[str, Path], days: str) -> 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals.update(cell=cell, interval=interval, title_of=title_of)
+    environment.globals.update(cell=cell, heading=heading, interval=interval, title_of=title_of)
     rows = sorted(summary["rows"], key=_cost)
     return environment.get_template("report.html.j2").render(
         summary=summary,
@@ -123,12 +123,12 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
         cheaper = [f for f in figures if f["low"] is not None and f["low"] > 0]
         dearer = [f for f in figures if f["high"] is not None and f["high"] < 0]
         open_ = len(figures) - len(cheaper) - len(dearer)
+        reference = others[0]["difference"]["reference"].replace("_", " ")
         sentences.append(
-            f"{market.replace('_', ' ')} on the {ledger} ledger: "
-            f"{others[0]['difference']['reference']} costs the community less than {len(cheaper)} "
-            f"of {len(figures)} other bidders and more than {len(dearer)}, with 95 % intervals of "
-            f"the paired daily differences on one side of zero"
-            + (f"; {open_} cannot be told apart." if open_ else ".")
+            f"{market.replace('_', ' ')} on the {ledger} ledger: {reference} costs the community "
+            f"less than {len(cheaper)} of {len(figures)} other bidders and more than "
+            f"{len(dearer)}, with 95 % intervals of the paired daily differences on one side of "
+            "zero" + (f"; {open_} cannot be told apart." if open_ else ".")
         )
     return sentences
 
@@ -143,6 +143,11 @@ def interval(figure: Mapping[str, Any] | None) -> str:
     if figure is None or figure["low"] is None or figure["low"] == figure["high"]:
         return ""
     return f"{number(figure['low'])} to {number(figure['high'])}"
+
+
+def heading(name: str) -> str:
+    """Return a key figure's name in words; its unit stands beside it."""
+    return "saved" if name == "savings_percent" else name.replace("_", " ")
 
 
 def number(value: float | None) -> str:

@@ -21,7 +21,7 @@ from evaluation import plots
 from evaluation.config import EvaluationConfig, is_learned, label
 from evaluation.day_plot import day as day_plot
 from evaluation.palette import bidder_colours, style
-from evaluation.report import cell, interval, render
+from evaluation.report import cell, heading, interval, render
 from evaluation.summary import episodes, kpi_table, reference_of, rows, strict
 from evaluation.tournament import OPTIMUM, Maker, Tournament, run
 
@@ -90,7 +90,7 @@ def table(folder: Path) -> str:
     """Return the comparison in a results folder as lines for the terminal, cheapest first."""
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     head = ["bidder · market · ledger"]
-    head += [f"{name.replace('_', ' ')}, {summary['kpis'][name]['unit']}" for name in _TABLE]
+    head += [f"{heading(name)}, {summary['kpis'][name]['unit']}" for name in _TABLE]
     lines = [[head[0], *head[1:]]]
     for row in sorted(summary["rows"], key=lambda r: r["kpis"]["community_cost"]["mean"]):
         cells = [plots.title_of(row)]
@@ -123,14 +123,13 @@ def _draw(
     names = [label(bidder) for bidder in (*config.bidder, config.baseline)]
     learned = [label(bidder) for bidder in config.bidder if is_learned(bidder)]
     colours = bidder_colours(list(dict.fromkeys(names)), learned)
-    band = config.task.feeder.voltage_band
     with style():
         figures: dict[str, Figure | None] = {
             "cost": plots.cost(found, colours),
             "differences": plots.differences(found, colours),
             "savings": plots.savings(found, colours),
             "roles": plots.roles(found),
-            "voltages": plots.voltages(found, tournament.outcomes, colours, band),
+            "voltages": plots.voltages(found, tournament.outcomes, colours, tournament.band),
             "day": day_plot(_example(config, tournament, found)),
             "learning": plots.learning_curve(_curves(config)),
         }

@@ -26,7 +26,7 @@ def kpi_table(currency: str) -> dict[str, dict[str, str]]:
     own: dict[str, tuple[str, Better, str]] = {
         name: (kpi.unit, kpi.better, kpi.meaning) for name, kpi in KPIS.items()
     }
-    own |= {name: tuple(figure) for name, figure in FIGURES.items()}
+    own |= {name: (f.unit, f.better, f.meaning) for name, f in FIGURES.items()}
     return {
         name: {"unit": unit.replace("EUR", currency), "better": better, "meaning": meaning}
         for name, (unit, better, meaning) in own.items()
@@ -62,11 +62,10 @@ def rows(config: EvaluationConfig, tournament: Tournament) -> list[dict[str, Any
     for outcome, daily in zip(tournament.outcomes, days, strict=True):
         place = outcome.combination
         against = found.get(type(place)(reference, place.market, place.ledger))
-        paired = (
-            None
-            if against is None or place.bidder == reference
-            else {name: daily[name] - against[name] for name in daily if name in against}
-        )
+        difference = None
+        if against is not None and place.bidder != reference:
+            paired = {name: daily[name] - against[name] for name in daily if name in against}
+            difference = {"reference": reference, "kpis": _figures(paired, bootstrap, table)}
         result.append(
             {
                 "bidder": place.bidder,
@@ -74,8 +73,7 @@ def rows(config: EvaluationConfig, tournament: Tournament) -> list[dict[str, Any
                 "ledger": place.ledger,
                 "baseline": outcome is tournament.baseline,
                 "kpis": _figures(daily, bootstrap, table, ratios=True),
-                "difference": paired
-                and {"reference": reference, "kpis": _figures(paired, bootstrap, table)},
+                "difference": difference,
                 "audit": None if outcome.audit is None else asdict(outcome.audit),
             }
         )

@@ -70,6 +70,7 @@ class Tournament:
         repeats: R.
         example: number of the example day among the days.
         facts: of the community.
+        band: permitted voltages of the typical bus, p.u.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -77,6 +78,7 @@ class Tournament:
     repeats: int
     example: int
     facts: Facts
+    band: tuple[float, float]
 
     @property
     def baseline(self) -> Outcome:
@@ -122,6 +124,7 @@ def run(
         repeats=config.repeats,
         example=stage.example,
         facts=stage.facts,
+        band=stage.band,
     )
 
 
@@ -136,6 +139,8 @@ class _Stage:
         self._days = self.first_slot.repeat(config.repeats)
         self._seed = torch.arange(len(self._days)) + config.seed
         self.facts = Facts.of(probe.community, config.carbon_kg_per_kwh)
+        limits = probe.delivery._limits
+        self.band = (float(limits.vm_min_pu.median()), float(limits.vm_max_pu.median()))
         self.optimum = Optimum(probe.community, config.task.rules.unserved_price)
         simulation = self._world(GRID_ONLY, IDEAL)
         simulation.reset(days=self._days, seed=self._seed)
