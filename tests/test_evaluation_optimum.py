@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import torch
+
+import envs
+from agents.bidders import make
+from envs.record import DayRecord, Facts
+from evaluation.optimum import Optimum, OptimumError, days_of
+
+B = 4
+_TASKS = {"plain": (), "v2g": ("task.vehicle.v2g=true",)}
+
+
+def _play(market, overrides, act):
+    """Return simulation, given days and the sum of cost that is neither fee nor penalty."""
+    world = envs.world(market=market, overrides=overrides)
+    sim = envs.build(world, B, "test", 0, dtype=torch.float64)
+    observation, intervals = sim.reset(seed=11), []
+    days = days_of(sim)
+    policy = act(sim)
+    for _ in range(sim.slots):
+        interval = sim.step(policy(observation))
+        observation = interval.observation
+        intervals.append(interval)
+    facts = Facts.of(sim.community, 0.5)
+    return sim, days, intervals, DayRecord.of(intervals, facts, sim.delivery._limits)
+
+
+def _random(sim):
+    noise = torch.Generator().manual_seed(3)
+    shape = (B, sim.num_seats, 3)
+    return lambda _: 2 * torch.rand(shape, generator=noise, dtype=torch.float64) - 1
+
+
+def _classic(name):
+    def policy(sim):
+        bidder, memory = make(name, sim.rules), [None]
+
+        def act(observation):
+            action, memory[0] = bidder.act(observation, memory[0])
+            return action
+
+        return act
+
+    return policy
+
+
+@pytest.mark.parametrize(
+    ("task", "policy"),
+    [("plain", _classic("tariff_rule")), ("plain", _random), ("v2g", _random)],
+)
+def test_no_bidder_costs_less_than_the_optimum(task, policy):
+    sim, days, _, record = _play("uniform_auction", _TASKS[task], policy)
+    optimum = Optimum(sim.community, sim.rules.unserved_price)
+    best = torch.tensor([optimum.solve(day) for day in days], dtype=torch.float64)
+    cost = record.seat_cost.sum(-1)
+    assert (cost >= best - 1e-6).all()
+    assert (cost > best).any()
+
+
+@pytest.mark.parametrize("task", _TASKS)
+def test_what_a_bidder_did_is_a_feasible_point_at_its_own_cost(task):
+    sim, days, intervals, record = _play("grid_only", _TASKS[task], _random)
+    optimum = Optimum(sim.community, sim.rules.unserved_price)
+    besides = sum(i.reward.violation + i.bill.fee + i.bill.penalty for i in intervals).sum(-1)
+    for b, day in enumerate(days):
+        point = _point(optimum, record, b)
+        low, high = optimum.bounds(day)
+        assert (point >= low - 1e-9).all()
+        assert (point <= high + 1e-9).all()
+        matrix, least, most = optimum.balance(day)
+        row = matrix @ point
+        assert (row >= least - 1e-9).all()
+        assert (row <= most + 1e-9).all()
+        price, constant = optimum.costs(day)
+        expected = record.seat_cost[b].sum() + besides[b]
+        assert price @ point + constant == pytest.approx(float(expected), abs=1e-8)
+
+
+def _point(optimum, record, b):
+    """Lay a recorded day out as the program's variables, without local trade."""
+    seats = optimum._seats
+    power = record.flexible_kw[:, b, seats].T.numpy()
+    net = record.net_kw[:, b, seats].T.numpy()
+    energy = record.energy_kwh[:, b, seats].T.numpy()
+    parts = [(-power).clip(min=0), power.clip(min=0), energy, net.clip(min=0), (-net).clip(min=0)]
+    return np.concatenate([*(part.ravel() for part in parts), np.zeros(power.shape[1])])
+
+
+def test_an_impossible_day_is_named():
+    sim, days, _, _ = _play("grid_only", (), lambda s: lambda _: torch.zeros(B, s.num_seats, 3))
+    optimum = Optimum(sim.community, sim.rules.unserved_price)
+    broken = days[0]
+    broken.prices[:] = -1.0
+    with pytest.raises(OptimumError, match="HiGHS reports"):
+        optimum.solve(broken)

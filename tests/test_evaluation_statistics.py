@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import torch
+from scipy.stats import trim_mean
+
+from evaluation.comparison import compare, gini
+from evaluation.statistics import Bootstrap, interquartile_mean
+from evaluation.summary import strict
+
+
+def test_interval_covers_the_true_mean_about_95_percent_of_the_time():
+    days = np.random.default_rng(0).gamma(4.0, 10.0, (60, 600))
+    found = Bootstrap(60, 1000, 0).summaries(days)
+    covered = np.mean([s.low <= 40.0 <= s.high for s in found])
+    assert 0.91 <= covered <= 0.98
+
+
+def test_paired_difference_is_told_apart_where_the_means_are_not():
+    rng = np.random.default_rng(1)
+    first = rng.normal(60, 30, 91)
+    second = first + 1 + rng.normal(0, 1, 91)
+    bootstrap = Bootstrap(91, 1000, 0)
+    one, other = bootstrap.summary(first), bootstrap.summary(second)
+    paired = bootstrap.summary(second - first)
+    assert one.high > other.low
+    assert paired.low > 0
+    assert paired.mean == pytest.approx(other.mean - one.mean)
+
+
+def test_interquartile_mean_is_the_trimmed_mean():
+    values = np.random.default_rng(2).normal(size=(91, 5))
+    np.testing.assert_allclose(interquartile_mean(values), trim_mean(values, 0.25, axis=0))
+
+
+def test_days_without_a_figure_are_left_out():
+    values = np.random.default_rng(3).normal(size=40)
+    gaps = np.concatenate([values, np.full(20, np.nan)])
+    found = Bootstrap(60, 500, 0).summary(gaps)
+    assert found.mean == pytest.approx(values.mean())
+    assert found.iqm == pytest.approx(interquartile_mean(values[:, None])[0])
+    assert found.low < found.mean < found.high
+
+
+def test_a_figure_that_no_day_has_is_not_a_number():
+    found = Bootstrap(5, 100, 0).summary(np.full(5, np.nan))
+    assert np.isnan([found.mean, found.iqm, found.low, found.high]).all()
+
+
+def test_one_day_has_an_interval_of_no_width():
+    found = Bootstrap(1, 100, 0).summary(np.array([3.0]))
+    assert (found.low, found.mean, found.iqm, found.high) == (3.0, 3.0, 3.0, 3.0)
+
+
+def test_ratio_is_that_of_the_means_and_undefined_without_a_positive_whole():
+    part, whole = np.array([1.0, 3.0, 0.0, 2.0]), np.array([10.0, 1e-9, 0.0, 5.0])
+    bootstrap = Bootstrap(4, 500, 0)
+    assert bootstrap.ratio(part, whole).mean == pytest.approx(6 / 15)
+    assert np.isnan(bootstrap.ratio(part, -whole).mean)
+
+
+def test_same_seed_same_interval():
+    values = np.random.default_rng(4).normal(size=30)
+    assert Bootstrap(30, 200, 7).summary(values) == Bootstrap(30, 200, 7).summary(values)
+    assert Bootstrap(30, 200, 7).summary(values) != Bootstrap(30, 200, 8).summary(values)
+
+
+def test_bootstrap_needs_a_day():
+    with pytest.raises(ValueError, match="at least one day"):
+        Bootstrap(0, 100, 0)
+
+
+def test_gini_of_equal_shares_is_zero_and_of_one_winner_nearly_one():
+    shares = torch.stack([torch.ones(10), 10.0 * torch.eye(10)[3], -torch.ones(10)]).double()
+    found = gini(shares)
+    torch.testing.assert_close(found[:2], torch.tensor([0.0, 0.9]).double())
+    assert found[2].isnan()
+
+
+def test_gini_is_half_the_mean_difference_over_the_mean():
+    values = torch.rand(1, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    difference = (values.unsqueeze(-1) - values.unsqueeze(-2)).abs().mean()
+    torch.testing.assert_close(gini(values)[0], difference / 2 / values.mean())
+
+
+def test_savings_add_up_and_losers_are_counted():
+    baseline = torch.tensor([[5.0, 5.0, 5.0]]).double()
+    found = compare(torch.tensor([[4.0, 5.0, 5.5]]).double(), baseline)
+    assert found["savings"].item() == pytest.approx(0.5)
+    assert found["seats_worse_off"].item() == 1
+
+
+def test_strict_replaces_what_json_cannot_hold():
+    assert strict({"a": [float("nan"), 1.0, (float("inf"), "x")], 2: None}) == {
+        "a": [None, 1.0, [None, "x"]],
+        "2": None,
+    }

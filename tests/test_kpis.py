@@ -1,0 +1,135 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import envs
+from envs import kpis
+from envs.observation import ROLES
+from envs.record import DayRecord, Facts
+
+B = 3
+
+
+class Played:
+    """A day of random actions in float64, and what the ledger was sent."""
+
+    def __init__(self, overrides=(), ledger="ideal", slots=None):
+        world = envs.world(ledger=ledger, overrides=overrides)
+        self.simulation = sim = envs.build(world, B, "test", 0, dtype=torch.float64)
+        self.sent, step = [], sim.ledger.step
+        sim.ledger.step = lambda orders, deadline: (
+            self.sent.append(orders.sent),
+            step(orders, deadline),
+        )[1]
+        sim.reset(seed=5)
+        self.first_slot, noise = sim.first_slot, torch.Generator().manual_seed(0)
+        shape = (B, sim.num_seats, 3)
+        self.intervals = [
+            sim.step(2 * torch.rand(shape, generator=noise, dtype=torch.float64) - 1)
+            for _ in range(slots or sim.slots)
+        ]
+        facts = Facts.of(sim.community, 0.5)
+        self.day = DayRecord.of(self.intervals, facts, sim.delivery._limits)
+        self.kpis = kpis.compute(self.day)
+
+
+@pytest.fixture(scope="module")
+def played():
+    return Played()
+
+
+@pytest.fixture(scope="module")
+def congested():
+    return Played(("ledger.capacity_tx=1",), "block", slots=24)
+
+
+def test_every_figure_is_one_number_per_market_with_a_meaning(played):
+    for name, kpi in kpis.KPIS.items():
+        assert played.kpis[name].shape == (B,), name
+        assert played.kpis[name].dtype is torch.float64, name
+        assert kpi.meaning
+        assert kpi.unit
+        assert kpi.better in ("lower", "higher", "-")
+
+
+def test_energy_in_is_energy_out_plus_losses(played):
+    day, community = played.day, played.simulation.community
+    torch.testing.assert_close(day.net_kw, day.pv_kw - day.load_kw + day.flexible_kw)
+    k = played.kpis
+    outside = day.net_kw.sum((0, -1)) * day.facts.slot_h
+    torch.testing.assert_close(k["grid_export"] - k["grid_import"], outside)
+    rows = played.first_slot + torch.arange(len(day.retail)).unsqueeze(-1)
+    others = community.bus_p_kw[rows].sum(-1)
+    torch.testing.assert_close(
+        day.slack_kw, day.losses_kw - day.net_kw.sum(-1) - others, atol=1e-6, rtol=0
+    )
+
+
+def test_money_adds_up(played):
+    k, gained = played.kpis, sum(i.reward.total for i in played.intervals)
+    torch.testing.assert_close(k["community_cost"], -gained.sum(-1))
+    by_role = sum(k[f"cost_{role}"] for role in ROLES)
+    torch.testing.assert_close(by_role, k["community_cost"])
+    for interval in played.intervals:
+        total = sum(interval.bill.accounts.values())
+        torch.testing.assert_close(total, torch.zeros_like(total), atol=1e-9, rtol=0)
+    zero = torch.zeros(B, dtype=torch.float64)
+    torch.testing.assert_close(k["operator_surplus"], zero, atol=1e-9, rtol=0)
+
+
+def test_shares_are_shares(played):
+    for name in ("self_sufficiency", "self_consumption", "missed_orders"):
+        assert ((played.kpis[name] >= 0) & (played.kpis[name] <= 100)).all(), name
+
+
+def test_the_auction_takes_all_gains_that_the_book_offers(played):
+    assert (played.kpis["social_welfare"] > 0).all()
+    torch.testing.assert_close(
+        played.kpis["allocative_efficiency"], torch.full((B,), 100.0).double()
+    )
+
+
+def test_carbon_follows_the_import(played):
+    torch.testing.assert_close(played.kpis["carbon"], 0.5 * played.kpis["grid_import"])
+
+
+def test_an_unsolved_interval_is_counted_and_left_out(played):
+    voltage, solved = played.day.voltage_pu.clone(), played.day.solved.clone()
+    voltage[10, 0] = 0.1
+    solved[10, 0] = False
+    losses = played.day.losses_kw.clone()
+    losses[10, 0] = 1e6
+    broken = kpis.compute(replace(played.day, voltage_pu=voltage, solved=solved, losses_kw=losses))
+    assert broken["unsolved_flows"].tolist() == [1, 0, 0]
+    assert broken["min_voltage"][0] >= played.kpis["min_voltage"][0]
+    assert broken["losses"][0] < played.kpis["losses"][0]
+    unsolved = kpis.compute(replace(played.day, solved=torch.zeros_like(solved)))
+    assert unsolved["max_voltage"].isnan().all()
+
+
+def test_every_order_sent_is_in_time_or_missed(congested):
+    sent = torch.stack(congested.sent).sum(-1).double()
+    day = congested.day
+    assert (day.missed >= 0).all()
+    torch.testing.assert_close(day.included + day.missed, sent)
+    assert (congested.kpis["missed_orders"] > 50).all()
+    assert (congested.kpis["finality_p50"] > 0).all()
+
+
+def test_quantile_is_the_nearest_rank_of_what_is_finite():
+    values = torch.rand(7, 2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    values[0] = torch.inf
+    for q in (0.5, 0.99):
+        expected = [
+            np.quantile(values[1:, b].flatten(), q, method="inverted_cdf") for b in range(2)
+        ]
+        assert kpis._quantile(values, q).tolist() == pytest.approx(expected)
+    assert kpis._quantile(torch.full((3, 1), torch.inf).double(), 0.5).isnan().all()
+
+
+def test_one_market_selected_is_that_market(played):
+    one = kpis.compute(played.day.select(1))
+    for name, values in played.kpis.items():
+        torch.testing.assert_close(one[name], values[1:2], equal_nan=True)
