@@ -58,9 +58,7 @@ class Town:
         self.series = _month(year)
         self._built: dict[tuple[Any, ...], Simulation] = {}
 
-    def build(
-        self, world: WorldConfig, series: Series | None = None, **options: Any
-    ) -> Simulation:
+    def build(self, world: WorldConfig, series: Series | None = None, **options: Any) -> Simulation:
         """Return a fresh simulation, by the project's own `build`, on these data."""
         chosen = self.series if series is None else series
         settings: dict[str, Any] = {"num_envs": 2, "split": "train", "seed": 0, **options}

@@ -1,0 +1,289 @@
+"""Whole days under random policies: energy, money, promises, time and chance, market by ledger."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass, replace
+
+import numpy as np
+import pandapower as pp
+import pytest
+import torch
+from conftest import SLOTS, play, random_policy
+from torch import Tensor
+
+import envs
+import ledger_sim
+from envs.markets import MARKETS
+
+F64 = torch.float64
+combinations = pytest.mark.parametrize(
+    ("market", "ledger"), [(m, x) for m in MARKETS.names() for x in ledger_sim.names()]
+)
+
+
+def leaves(value, path=""):
+    """Yield every tensor of an interval with its path."""
+    if isinstance(value, Tensor):
+        yield path, value
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from leaves(getattr(value, field.name), f"{path}.{field.name}")
+
+
+def assert_same(a, b, rows=slice(None), tolerance=0.0):
+    """Hold every tensor of two intervals against each other, `rows` of the first."""
+    other = dict(leaves(b))
+    for path, tensor in leaves(a):
+        if ".earlier" in path:
+            continue
+        got, expected = tensor[rows], other[path]
+        if tolerance == 0:
+            assert torch.equal(got.nan_to_num(-7.0), expected.nan_to_num(-7.0)), path
+        elif got.is_floating_point() or got.is_complex():
+            torch.testing.assert_close(
+                got, expected, rtol=0, atol=tolerance, equal_nan=True, msg=lambda m, p=path: p + m
+            )
+        else:
+            assert torch.equal(got, expected), path
+
+
+@combinations
+def test_energy_money_and_limits_hold_all_day(town, market, ledger):
+    sim = town.simulation(market=market, ledger=ledger)
+    c, traded = sim.community, 0.0
+    before = None
+    for interval in play(sim):
+        d, bill = interval.delivered, interval.bill
+        net = d.pv_kw - interval.load_kw + d.flexible_kw
+        torch.testing.assert_close(d.net_kw, net, rtol=0, atol=1e-12)
+        background = c.bus_p_kw[sim.first_slot + sim.t - 1].sum(-1)
+        through = d.solution.slack_kw + d.net_kw.sum(-1) + background
+        torch.testing.assert_close(through, d.solution.losses_kw, rtol=0, atol=1e-6)
+        assert (d.solution.losses_kw > 0).all()
+        assert d.solution.converged.all()
+
+        together = torch.stack(list(bill.accounts.values())).sum(0)
+        assert together.abs().max() < 1e-9
+        receipts = interval.receipts
+        took = receipts.validator_income + receipts.burned
+        torch.testing.assert_close(bill.accounts["validators"], took, rtol=0, atol=1e-9)
+
+        cleared, offered = interval.clearing.cleared_kw, interval.orders.quantity_kw
+        assert (cleared.abs() <= offered.abs() + 1e-9).all()
+        assert (cleared * offered >= 0).all()
+        gain = (interval.clearing.price - interval.decision.limit_price) * cleared
+        assert gain.min() >= -1e-9 or "individually_rational" not in MARKETS[market].claims
+        assert (cleared[~receipts.included] == 0).all()
+
+        capacity = torch.where(sim._is_ev, torch.inf, c.battery_kwh)
+        assert (interval.energy_kwh >= c.storage.floor * c.battery_kwh - 1e-9).all()
+        assert (interval.energy_kwh <= c.storage.ceiling * capacity + 1e-9).all()
+        assert (sim.energy_kwh <= sim.capacity_kwh * c.storage.ceiling + 1e-9).all()
+
+        parts = interval.reward
+        total = parts.bill + parts.wear + parts.unserved + parts.violation + parts.terminal
+        assert torch.equal(parts.total, total)
+        assert torch.equal(parts.bill, bill.total)
+        torch.testing.assert_close(parts.violation.sum(-1), -d.violation_eur, rtol=0, atol=1e-9)
+        if not interval.done:
+            assert (parts.terminal == 0).all()
+        for path, tensor in leaves(interval):
+            if tensor.is_floating_point() and not path.endswith(
+                ("latency_s", "arrival_s", "reference_price")
+            ):
+                assert tensor.isfinite().all(), path
+        traded += interval.clearing.volume_kw.sum().item()
+        before = interval
+    assert before is not None
+    assert before.done
+    if "efficient" in MARKETS[market].claims:
+        assert traded > 0
+
+
+def test_stored_energy_is_what_went_in_less_losses(town):
+    sim = town.simulation()
+    sim.reset(seed=3)
+    batteries, policy = ~sim._is_ev, random_policy(3)
+    start, efficiency = sim.energy_kwh, sim.community.storage.efficiency
+    moved = torch.zeros_like(start)
+    for _ in range(SLOTS):
+        power = sim.step(policy(moved.unsqueeze(-1))).delivered.flexible_kw
+        moved += (
+            -power.clamp(max=0) * efficiency - power.clamp(min=0) / efficiency.clamp(min=1e-9)
+        ) * 0.25
+    torch.testing.assert_close((sim.energy_kwh - start) * batteries, moved * batteries)
+
+
+def test_what_is_left_in_store_is_valued_at_the_days_end(town):
+    sim = town.simulation()
+    sim.reset(seed=3)
+    start, c = sim.energy_kwh, sim.community
+    *_, last = play(sim, seed=3)
+    prices = c.prices[sim.first_slot + SLOTS - 1]
+    battery = (sim.energy_kwh - start) * c.storage.efficiency * prices[:, 3:4]
+    car = -(sim.capacity_kwh - sim.energy_kwh) * prices[:, 4:]
+    expected = torch.where(sim._is_ev, car, battery)
+    torch.testing.assert_close(last.reward.terminal, expected)
+    assert (last.reward.terminal[:, sim._is_ev] <= 0).all()
+
+
+def test_voltages_are_pandapowers(town):
+    sim = town.simulation()
+    policy, c = random_policy(1), sim.community
+    observation = sim.reset(torch.tensor([3, 4]) * SLOTS, seed=1)
+    module = sim.delivery._feeder.network
+    injection_bus = np.unique(
+        np.concatenate(
+            [
+                town.series.home_bus,
+                town.series.sessions.charger_bus,
+                town.series.background_bus,
+                [int(town.net.trafo.lv_bus.iloc[0])],
+            ]
+        )
+    )
+    net = pp.pandapowerNet(town.net)
+    for table in ("load", "sgen", "storage"):
+        getattr(net, table).drop(getattr(net, table).index, inplace=True)
+    loads = pp.create_loads(net, injection_bus, p_mw=np.zeros(len(injection_bus)), q_mvar=0.0)
+    for t in range(60):
+        interval = sim.step(policy(observation))
+        if t not in (0, 30, 50, 59):
+            continue
+        row = int(sim.first_slot[1]) + t
+        at_bus = interval.delivered.net_kw[1] @ sim.delivery._to_bus + c.bus_p_kw[row]
+        net.load.loc[loads, "p_mw"] = -at_bus.numpy() / 1e3
+        net.load.loc[loads, "q_mvar"] = -c.bus_q_kvar[row].numpy() / 1e3
+        pp.runpp(net, tolerance_mva=1e-12, numba=False)
+        expected = net.res_bus.vm_pu.loc[module.buses].to_numpy()
+        got = interval.delivered.solution.vm_pu[1].numpy()
+        assert np.abs(got - expected).max() < 1e-8
+
+
+def test_the_reward_is_computed_after_physics(town):
+    world = envs.world()
+    sunny = replace(town.series, pv_per_kwp=np.array(town.series.pv_per_kwp))
+    day, noon = 5 * SLOTS, 50
+    sunny.pv_per_kwp[day + noon] *= 0.5
+    outcomes = []
+    for series in (town.series, sunny):
+        sim = town.build(world, series, dtype=F64)
+        *_, last = play(sim, days=torch.tensor([day, day]), slots=noon + 1)
+        outcomes.append(last)
+    a, b = outcomes
+    assert torch.equal(a.orders.quantity_kw, b.orders.quantity_kw)
+    assert torch.equal(a.clearing.cleared_kw, b.clearing.cleared_kw)
+    assert not torch.equal(a.delivered.pv_kw, b.delivered.pv_kw)
+    assert (b.reward.total.sum(-1) < a.reward.total.sum(-1)).all()
+
+
+def test_forecast_errors_break_promises_and_breaking_one_costs(town):
+    sim = town.simulation("task.rules.forecast_spread=0.5")
+    penalty = sum(i.bill.penalty.sum() for i in play(sim))
+    assert penalty < -0.01
+
+
+def test_perfect_forecasts_keep_every_promise(town):
+    sim = town.simulation("task.rules.forecast=perfect")
+    broken = traded = 0.0
+    for interval in play(sim):
+        broken = min(broken, interval.bill.penalty.min().item())
+        traded += interval.clearing.volume_kw.sum().item()
+    assert traded > 1
+    assert broken > -1e-7  # the features are stored in single precision
+
+
+def test_orders_that_come_late_miss_the_auction_and_pay(town):
+    slow = ("ledger.interval_s=600", "ledger.base_fee=0.01")
+    sim = town.simulation(*slow, ledger="block")
+    late = 0
+    for interval in play(sim):
+        missed = ~interval.receipts.included
+        assert (interval.orders.quantity_kw[missed] == 0).all()
+        assert (interval.clearing.cleared_kw[missed] == 0).all()
+        assert (interval.bill.trade[missed] == 0).all()
+        late += int((missed & (interval.bill.fee < 0)).sum())
+        interval.orders.check()
+    assert late > 0
+
+
+def test_reverted_intervals_fall_back_on_the_grid(town):
+    sure = town.simulation("ledger.reorganisation_probability=1", ledger="block")
+    cleared = 0.0
+    for interval in play(sure):
+        cleared += interval.clearing.volume_kw.sum().item()
+        net, tariff = interval.delivered.net_kw, interval.tariff
+        grid = (net.clamp(min=0) * tariff.feed_in + net.clamp(max=0) * tariff.retail) * 0.25
+        torch.testing.assert_close(interval.bill.total, grid + interval.bill.fee)
+        assert interval.locked_eur.abs().max() == 0
+        assert interval.receipts.reverted.all()
+    assert cleared > 0
+
+
+def test_money_is_locked_while_blocks_are_not_final_and_then_released(town):
+    sim = town.simulation("ledger.confirmations=60", ledger="block")
+    locked, trades = [], []
+    for interval in play(sim):
+        locked.append(interval.locked_eur)
+        trades.append(interval.bill.trade.abs())
+        wait = interval.receipts.finality_s / 900
+    slots = int(wait.max().ceil())
+    assert slots > 1
+    for t in range(slots, SLOTS):
+        most = torch.stack(trades[t - slots + 1 : t + 1]).sum(0)
+        assert (locked[t] <= most + 1e-9).all()
+    waiting = torch.stack(trades).sum(0) * wait.unsqueeze(-1)
+    assert (torch.stack(locked).sum(0) <= waiting + 1e-9).all()
+    assert torch.stack(locked).sum() > 0
+
+
+@combinations
+def test_the_same_seed_gives_the_same_bits(town, market, ledger):
+    sim = town.simulation(market=market, ledger=ledger)
+    for first, second in zip(list(play(sim, seed=11)), play(sim, seed=11), strict=True):
+        assert_same(first, second)
+
+
+@combinations
+def test_a_batch_is_its_environments_one_by_one(town, market, ledger):
+    """Every output of a whole day, each environment with the seed it has in the batch."""
+    spread = "task.rules.forecast_spread=0.2"
+    sim = town.simulation(spread, market=market, ledger=ledger, num_envs=3)
+    one = town.simulation(spread, market=market, ledger=ledger, num_envs=1)
+    draws = random_policy(5)
+    actions = [draws(torch.zeros(3, sim.num_seats, 1, dtype=F64)) for _ in range(SLOTS)]
+    first = sim.reset(seed=21)
+    together = [sim.step(action) for action in actions]
+    for b in (0, 2):
+        torch.testing.assert_close(one.reset(seed=21 + b), first[b : b + 1], rtol=0, atol=1e-9)
+        for action, expected in zip(actions, together, strict=True):
+            assert_same(expected, one.step(action[b : b + 1]), rows=slice(b, b + 1), tolerance=1e-9)
+
+
+@pytest.mark.parametrize("ledger", ledger_sim.names())
+def test_reset_leaves_nothing_behind(town, ledger):
+    spread = "task.rules.forecast_spread=0.2"
+    world = envs.world(ledger=ledger, overrides=(spread,))
+    used, fresh = (town.build(world, dtype=F64) for _ in range(2))
+    for _ in play(used, seed=5, slots=50):
+        pass
+    for a, b in zip(play(used, seed=9), play(fresh, seed=9), strict=True):
+        assert_same(a, b)
+
+
+def test_resets_draw_other_days_and_levels(town):
+    sim = town.simulation(num_envs=8)
+    sim.reset(seed=0)
+    day, level = sim.first_slot, sim.energy_kwh
+    sim.reset()
+    assert not torch.equal(day, sim.first_slot)
+    assert not torch.equal(level, sim.energy_kwh)
+    train = set(sim.community.days["train"].tolist())
+    assert set(day.tolist()) | set(sim.first_slot.tolist()) <= train
+
+
+def test_a_chosen_day_is_played(town):
+    sim = town.simulation()
+    chosen = sim.community.days["test"][:2]
+    sim.reset(chosen)
+    assert torch.equal(sim.first_slot, chosen)
