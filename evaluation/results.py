@@ -54,7 +54,7 @@ def evaluate(config: EvaluationConfig, make: Maker = make, quiet: bool = False) 
     try:
         (partial / "plots").mkdir(parents=True)
         write(partial, config, tournament)
-        _move(partial, folder)
+        move_into_place(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
@@ -107,7 +107,7 @@ def table(folder: Path) -> str:
     )  # fmt: skip
 
 
-def _move(partial: Path, folder: Path) -> None:
+def move_into_place(partial: Path, folder: Path) -> None:
     """Put the new folder in place of the old one, which goes last."""
     old = partial.with_name(partial.name + "-old")
     if folder.exists():

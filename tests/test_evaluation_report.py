@@ -1,0 +1,217 @@
+import json
+import math
+import re
+
+import pandas as pd
+import pytest
+
+import evaluate as script
+from configs import ConfigError
+from envs.kpis import KPIS
+from evaluation.comparison import FIGURES
+from evaluation.config import configure, label
+from evaluation.report import number
+from evaluation.results import ResultsError, evaluate, move_into_place, table
+from ledger_sim.variants import UnknownNameError
+
+DAYS, REPEATS = 2, 2
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    return [
+        "name=tiny",
+        f"folder={tmp_path_factory.mktemp('results')}",
+        "bidder=[truthful,zip]",
+        "market=uniform_auction",
+        "ledger=[ideal,block]",
+        f"days={DAYS}",
+        f"repeats={REPEATS}",
+        "resamples=100",
+        "signed_days=1",
+    ]
+
+
+@pytest.fixture(scope="module")
+def folder(words):
+    return evaluate(configure(words), quiet=True)
+
+
+@pytest.fixture(scope="module")
+def summary(folder):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads((folder / "summary.json").read_text(), parse_constant=refuse)
+
+
+def test_summary_has_a_row_per_combination_the_grid_alone_and_the_optimum(summary):
+    assert {"task", "config", "versions", "rows"} <= summary.keys()
+    places = [(row["bidder"], row["market"], row["ledger"]) for row in summary["rows"]]
+    assert places == [
+        ("stand_alone", "grid_only", "ideal"),
+        ("truthful", "uniform_auction", "ideal"),
+        ("zip", "uniform_auction", "ideal"),
+        ("truthful", "uniform_auction", "block"),
+        ("zip", "uniform_auction", "block"),
+        ("optimum", "-", "-"),
+    ]
+
+
+def test_every_figure_has_mean_iqm_interval_and_unit(summary):
+    for row in summary["rows"][:-1]:
+        assert row["kpis"].keys() == {*KPIS, *FIGURES}
+        for name, figure in row["kpis"].items():
+            assert figure.keys() == {"mean", "iqm", "low", "high", "unit"}
+            if figure["mean"] is not None and name not in ("savings_percent", "optimum_share"):
+                slack = 1e-9 * max(1, abs(figure["mean"]))
+                assert figure["low"] - slack <= figure["mean"] <= figure["high"] + slack
+
+
+def test_nobody_beats_the_optimum_and_shares_follow(summary):
+    alone, *played, best = summary["rows"]
+    low = best["kpis"]["community_cost"]["mean"]
+    base = alone["kpis"]["community_cost"]["mean"]
+    assert best["kpis"]["optimum_share"]["mean"] == pytest.approx(100)
+    for row in played:
+        cost, kpis = row["kpis"]["community_cost"]["mean"], row["kpis"]
+        assert cost > low
+        assert kpis["savings"]["mean"] == pytest.approx(base - cost)
+        assert kpis["optimum_share"]["mean"] == pytest.approx(100 * (base - cost) / (base - low))
+
+
+def test_differences_are_paired_within_market_and_ledger(summary):
+    for row in summary["rows"]:
+        difference = row["difference"]
+        if row["bidder"] != "zip":
+            assert difference is None
+            continue
+        reference = next(
+            r for r in summary["rows"]
+            if r["bidder"] == "truthful" and r["ledger"] == row["ledger"]
+        )  # fmt: skip
+        expected = (
+            row["kpis"]["community_cost"]["mean"] - reference["kpis"]["community_cost"]["mean"]
+        )
+        assert difference["reference"] == "truthful"
+        assert difference["kpis"]["community_cost"]["mean"] == pytest.approx(expected)
+
+
+def test_block_ledgers_are_signed_and_verify(summary):
+    for row in summary["rows"]:
+        if row["ledger"] != "block":
+            assert row["audit"] is None
+            continue
+        assert row["audit"]["faults"] == []
+        assert row["audit"]["transactions"] > 1000
+        assert row["kpis"]["ledger_fees"]["mean"] > 0
+        assert row["kpis"]["finality_p50"]["mean"] > 0
+
+
+def test_episodes_hold_every_day_repeat_and_combination(folder, summary):
+    frame = pd.read_parquet(folder / "episodes.parquet")
+    assert len(frame) == len(summary["rows"]) * DAYS * REPEATS
+    assert set(frame["seed"]) == set(range(DAYS * REPEATS))
+    means = frame.groupby(["bidder", "market", "ledger"])["community_cost"].mean()
+    for row in summary["rows"]:
+        place = (row["bidder"], row["market"], row["ledger"])
+        assert means[place] == pytest.approx(row["kpis"]["community_cost"]["mean"])
+
+
+def test_report_has_all_sections_and_needs_nothing_else(folder):
+    page = (folder / "report.html").read_text()
+    sections = [
+        "comparison",
+        "roles",
+        "market",
+        "network",
+        "ledger",
+        "day",
+        "figures",
+        "configuration",
+    ]
+    assert all(f'id="{section}"' in page for section in sections)
+    sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)
+    assert len(sources) == len(list((folder / "plots").glob("*.png"))) == 6
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert "http" not in re.sub(r"<pre>.*?</pre>", "", page, flags=re.S)
+    assert "nan" not in re.sub(r'src="[^"]*"', "", page).lower().replace("finance", "")
+
+
+def test_table_names_every_row(folder, summary):
+    lines = table(folder).splitlines()
+    assert len(lines) == len(summary["rows"]) + 1
+    assert lines[1].startswith("optimum")
+
+
+def test_an_existing_folder_is_kept_unless_told_otherwise(words, folder):
+    with pytest.raises(ResultsError, match="overwrite=true"):
+        evaluate(configure(words), quiet=True)
+
+
+def test_a_new_folder_replaces_the_old_one_whole(tmp_path):
+    old, new = tmp_path / "demo", tmp_path / ".demo.partial-1"
+    for path, file in ((old, "stale"), (new, "fresh")):
+        path.mkdir()
+        (path / file).touch()
+    move_into_place(new, old)
+    assert [path.name for path in tmp_path.rglob("*")] == ["demo", "fresh"]
+
+
+def test_a_failed_evaluation_leaves_nothing_behind(tmp_path):
+    def broken(name, rules):
+        raise RuntimeError("no such bidder")
+
+    with pytest.raises(RuntimeError):
+        evaluate(configure(["name=x", f"folder={tmp_path}", "days=1"]), broken, quiet=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "kind", "message"),
+    [
+        ("market=uniform_auctoin", UnknownNameError, "did you mean 'uniform_auction'"),
+        ("bidder=[zip,truthfull]", UnknownNameError, "did you mean 'truthful'"),
+        ("bidder=runs/none", UnknownNameError, "folder 'runs/none'"),
+        ("ledger=blok", UnknownNameError, "did you mean 'block'"),
+        ("repeat=2", ConfigError, "did you mean 'repeats'"),
+        ("days=0", ConfigError, "days"),
+        ("reference=nobody", UnknownNameError, "nobody"),
+        ("name=../x", ConfigError, "name"),
+    ],
+)
+def test_wrong_words_are_explained(word, kind, message):
+    with pytest.raises(kind, match=re.escape(message)):
+        configure(["name=x", word])
+
+
+def test_all_means_every_known_name():
+    config = configure(["name=x", "bidder=all", "market=all", "ledger=all"])
+    assert {"truthful", "zip"} <= set(config.bidder)
+    assert {"grid_only", "uniform_auction"} <= set(config.market)
+    assert {"ideal", "block"} <= set(config.ledger)
+
+
+def test_labels_are_short():
+    assert label("zip") == "zip"
+    assert label("runs/demo/") == "demo"
+    assert label("/somewhere/runs/demo/checkpoints/best") == "demo/best"
+
+
+def test_script_lists_and_explains(capsys):
+    assert script.main(["--list"]) == 0
+    listed = capsys.readouterr().out
+    for word in ("semiurb4-v0", "uniform_auction", "block", "zip", "preset"):
+        assert word in listed
+    assert script.main(["--help"]) == 0
+    assert "evaluate.py name=" in capsys.readouterr().out
+    assert script.main(["name=x", "market=none"]) == 2
+    refused = capsys.readouterr().err
+    assert refused.startswith("evaluate.py: ")
+    assert refused.count("\n") == 1
+
+
+def test_numbers_read_well():
+    assert [number(v) for v in (1234.5, 64.217, 0.12345, -1e-9, None, math.nan)] == [
+        "1,234", "64.22", "0.123", "0.000", "–", "–",
+    ]  # fmt: skip
