@@ -1,0 +1,143 @@
+"""A seat sees what it could know, in physical units by name, and nothing of the slot bid for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import SLOTS, play, random_policy
+
+import envs
+import ledger_sim
+from envs.data.sessions import Sessions
+from envs.observation import FEATURES, SIZE, read
+
+DAY = 5 * SLOTS
+KNOWN = ("own", "public", "need_kwh", "session_kwh", "departs", "slots_left", "prices", "seat")
+
+
+def changed_from(series, slot):
+    """Return the series with all that is metered in `slot` and later turned about."""
+    s = series.sessions
+    before = s.arrival < slot
+    fewer = Sessions(
+        s.charger_names,
+        s.charger_bus,
+        s.max_power_kw,
+        s.charger[before],
+        s.arrival[before],
+        s.departure[before],
+        s.energy_kwh[before],
+        s.slot_minutes,
+    )
+    new = {}
+    for name in ("load_kw", "load_kvar", "pv_per_kwp", "background_p_kw", "background_q_kvar"):
+        values = np.array(getattr(series, name))
+        # The annual use, by which roofs are sized, stays: the rest of the month runs backwards.
+        values[slot:] = values[slot:][::-1]
+        new[name] = values
+    new["pv_per_kwp"][slot:] *= 0.37
+    return replace(series, sessions=fewer, **new)
+
+
+@pytest.mark.parametrize("ledger", ledger_sim.names())
+@pytest.mark.parametrize("t", [1, 37, 52, 77])
+def test_nothing_metered_in_the_slot_bid_for_is_seen(town, t, ledger):
+    world = envs.world(ledger=ledger)
+    known = town.build(world)
+    other = town.build(world, changed_from(town.series, DAY + t))
+    a, b = known.community, other.community
+    for name in KNOWN:
+        end = None if name == "seat" else DAY + t + 1
+        assert torch.equal(getattr(a, name)[:end], getattr(b, name)[:end]), name
+    assert not torch.equal(a.load_kw[DAY + t], b.load_kw[DAY + t])
+
+    days, act = torch.tensor([DAY, DAY]), random_policy(t)
+    seen, hidden = known.reset(days, 1), other.reset(days, 1)
+    for slot in range(t + 1):
+        assert torch.equal(seen, hidden), (slot, differing(seen, hidden))
+        action = act(seen)
+        seen, hidden = known.step(action).observation, other.step(action).observation
+    assert not torch.equal(seen, hidden)
+
+
+def differing(a, b):
+    return [
+        feature.name for i, feature in enumerate(FEATURES) if not torch.equal(a[..., i], b[..., i])
+    ]
+
+
+def test_a_car_is_seen_from_the_slot_after_its_arrival(town):
+    c, sessions = town.simulation().community, town.series.sessions
+    chargers = c.seats_of("ev")
+    followed = 0
+    for charger, arrival, departure in zip(
+        sessions.charger, sessions.arrival, sessions.departure, strict=True
+    ):
+        seat = chargers[charger]
+        assert c.need_kwh[arrival, seat] == 0
+        assert c.session_kwh[arrival, seat] == 0
+        if departure - arrival > 1:
+            assert c.need_kwh[arrival + 1, seat] > 0
+            assert c.slots_left[arrival + 1, seat] == departure - arrival - 1
+            assert c.departs[departure - 1, seat] == 1
+            followed += 1
+    assert followed > 10
+
+
+@pytest.mark.parametrize("ledger", ledger_sim.names())
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_observations_are_finite_and_of_moderate_size_all_day(town, ledger, dtype):
+    sim = town.simulation(ledger=ledger, dtype=dtype)
+    for interval in play(sim):
+        assert interval.observation.shape == (2, sim.num_seats, SIZE)
+        assert interval.observation.dtype is dtype
+        assert interval.observation.isfinite().all()
+        assert interval.observation.abs().max() < 50
+
+
+def test_features_are_read_in_physical_units(town):
+    sim = town.simulation(ledger="block")
+    c, policy = sim.community, random_policy(0)
+    observation, h = sim.reset(seed=2), 0.25
+    for t in range(60):
+        row = sim.first_slot + t
+        torch.testing.assert_close(read(observation, "forecast_load"), c.load_kw[row - 1])
+        torch.testing.assert_close(read(observation, "forecast_pv"), c.pv_kw[row - 1])
+        prices = c.prices[row][:, None].expand(-1, sim.num_seats, -1)
+        for i, name in enumerate(("retail", "feed_in", "local_charge")):
+            torch.testing.assert_close(read(observation, name), prices[..., i])
+        stored = sim.energy_kwh - c.storage.floor * sim.capacity_kwh
+        torch.testing.assert_close(read(observation, "energy_kwh"), stored)
+        assert ((read(observation, "soc") >= 0) & (read(observation, "soc") <= 1 + 1e-9)).all()
+        interval = sim.step(policy(observation))
+        observation = interval.observation
+        n = sim.num_seats
+        volume = interval.clearing.volume_kw[:, None].expand(-1, n)
+        torch.testing.assert_close(read(observation, "last_volume") * n, volume)
+        demand = (-interval.orders.quantity_kw).clamp(min=0).sum(-1, keepdim=True).expand(-1, n)
+        torch.testing.assert_close(read(observation, "last_demand") * n, demand)
+        torch.testing.assert_close(read(observation, "voltage") + 1, interval.delivered.voltage_pu)
+        torch.testing.assert_close(
+            read(observation, "included"), interval.receipts.included.double()
+        )
+        torch.testing.assert_close(read(observation, "locked"), interval.locked_eur)
+        assert (read(observation, "filled") <= 1 + 1e-9).all()
+        assert h == c.slot_h
+
+
+def test_an_unknown_feature_is_refused(town):
+    with pytest.raises(KeyError):
+        read(town.simulation().reset(), "no_such_feature")
+
+
+def test_last_prices_stay_until_the_next_trade(town):
+    sim = town.simulation()
+    last = torch.zeros(2, dtype=torch.float64)
+    for interval in play(sim):
+        price = interval.clearing.reference_price
+        last = torch.where(price.isnan(), last, price)
+        shown = read(interval.observation, "last_price")
+        torch.testing.assert_close(shown, last[:, None].expand_as(shown))
