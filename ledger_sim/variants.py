@@ -9,14 +9,23 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
+_SHOWN = 25
+
+
+def nearest(given: str, known: Iterable[str]) -> str:
+    """Return one line that proposes the nearest known name and lists the first of all names."""
+    known = list(known)
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    rest = f", and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+    return f"{hint}known are {', '.join(known[:_SHOWN]) or 'none'}{rest}"
+
+
 class UnknownNameError(KeyError):
     """A name that is not among the known ones; the message gives the nearest of them."""
 
     def __init__(self, kind: str, given: str, known: Iterable[str]):
-        known = sorted(known)
-        near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        super().__init__(f"unknown {kind} {given!r}: {hint}known are {', '.join(known) or 'none'}")
+        super().__init__(f"unknown {kind} {given!r}: {nearest(given, sorted(set(known)))}")
 
     def __str__(self) -> str:
         return str(self.args[0])

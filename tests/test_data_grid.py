@@ -11,11 +11,12 @@ from pydantic import ValidationError
 
 from envs.data import calendar
 from envs.data.dwell import DWELL_H, PERCENTILES, draw_dwell_slots
-from envs.data.errors import DataError, UnknownNameError
+from envs.data.errors import DataError
 from envs.data.ownership import OwnershipConfig, draw_ownership
 from envs.data.sessions import Sessions, charging_runs, same_sessions, sessions_from_profiles
 from envs.data.simbench import FOLDER, load_grid
 from envs.data.simbench_series import series_from_grid, simbench_series
+from ledger_sim.variants import UnknownNameError
 
 CODE = "1-LV-semiurb4--2-sw"
 SHARED = Path(__file__).parents[2] / "shared" / "data"

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from envs.feeder import Network, NetworkError, PowerFlow, load_net
-from envs.feeder.catalogue import UnknownFeederError, names
+from envs.feeder.catalogue import names
+from ledger_sim.variants import UnknownNameError
 
 SIMBENCH = ("rural1", "rural2", "rural3", "semiurb4", "semiurb5", "urban6")
 GRIDS = (
@@ -253,7 +254,7 @@ def test_bad_input_is_refused():
     [("pandapowr", "case33bw", "pandapower"), ("pandapower", "case33", "case33bw")],
 )
 def test_unknown_feeders_name_their_neighbours(source, code, near):
-    with pytest.raises(UnknownFeederError, match=near):
+    with pytest.raises(UnknownNameError, match=near):
         load_net(source, code)
 
 

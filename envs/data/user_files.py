@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from envs.data.errors import DataError
 from envs.data.time_axis import check_order, regular_step, standard_time, to_slots, whole_days
+from ledger_sim.variants import nearest
 
 PowerUnit = Literal["kW", "kWh"]
 PriceUnit = Literal["per_kwh", "per_mwh", "cent_per_kwh"]
@@ -58,10 +58,7 @@ def pick(table: pd.DataFrame, columns: Sequence[str], where: str) -> pd.DataFram
     there = [str(c) for c in table.columns]
     for name in columns:
         if name not in there:
-            near = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            shown = ", ".join(there[:20]) + (", ..." if len(there) > 20 else "")
-            raise DataError(f"{where} has no column {name!r}{hint} It has: {shown}")
+            raise DataError(f"{where} has no column {name!r}: {nearest(name, there)}")
     return table[list(columns)]
 
 

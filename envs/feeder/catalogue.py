@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
+
+from ledger_sim.variants import Registry, UnknownNameError
 
 # Friendly name -> function in pandapower.networks and its arguments.
 _PANDAPOWER: dict[str, tuple[str, dict[str, Any]]] = {
@@ -29,11 +30,15 @@ for _kind in ("rural_1", "rural_2", "village_1", "village_2", "suburb_1"):
     )
 
 
-class UnknownFeederError(KeyError):
-    """A source or feeder name that the catalogue does not hold; says the nearest known ones."""
+def _pandapower(function: str, arguments: dict[str, Any]) -> Any:
+    import pandapower.networks
 
-    def __str__(self) -> str:
-        return str(self.args[0])
+    return getattr(pandapower.networks, function)(**arguments)
+
+
+_FEEDERS: Registry[Callable[[], Any]] = Registry("pandapower feeder")
+for _name, _recipe in _PANDAPOWER.items():
+    _FEEDERS.register(_name)(partial(_pandapower, *_recipe))
 
 
 def sources() -> tuple[str, ...]:
@@ -44,22 +49,19 @@ def sources() -> tuple[str, ...]:
 def names(source: str) -> tuple[str, ...]:
     """Known feeders of a source, sorted; for SimBench those of the installed package."""
     if source == "pandapower":
-        return tuple(sorted(_PANDAPOWER))
+        return tuple(_FEEDERS.names())
     if source == "simbench":
         return tuple(sorted(_simbench().collect_all_simbench_codes()))
-    raise _unknown("feeder source", source, sources())
+    raise UnknownNameError("feeder source", source, sources())
 
 
 def load_net(source: str, code: str) -> Any:
-    """A fresh pandapower net; `UnknownFeederError` names the nearest known source or feeder."""
-    if code not in (known := names(source)):
-        raise _unknown(f"{source} feeder", code, known)
+    """A fresh pandapower net; `UnknownNameError` names the nearest known source or feeder."""
     if source == "pandapower":
-        import pandapower.networks
-
-        function, arguments = _PANDAPOWER[code]
-        build = partial(getattr(pandapower.networks, function), **arguments)
+        build = _FEEDERS[code]
     else:
+        if code not in (known := names(source)):
+            raise UnknownNameError("SimBench feeder", code, known)
         build = partial(_simbench().get_simbench_net, code)
     with warnings.catch_warnings():
         # Files saved by older pandapower releases lack this column and do not need it.
@@ -76,9 +78,3 @@ def _simbench() -> Any:
             "pip install 'gridbazaar[simbench]'"
         ) from error
     return simbench
-
-
-def _unknown(what: str, given: str, known: Iterable[str]) -> UnknownFeederError:
-    known = list(known)
-    near = difflib.get_close_matches(given, known, n=3, cutoff=0.4) or known[:5]
-    return UnknownFeederError(f"Unknown {what} '{given}'; nearest known: {', '.join(near)}")
