@@ -33,8 +33,8 @@ def groups() -> list[str]:
 
 
 def options(group: str) -> list[str]:
-    """Return the names that a group offers."""
-    return sorted(path.stem for path in (FOLDER / group).glob("*.yaml"))
+    """Return the names that a group offers; parts of others begin with an underscore."""
+    return sorted(path.stem for path in (FOLDER / group).glob("[!_]*.yaml"))
 
 
 def compose(entry: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
