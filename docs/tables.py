@@ -1,0 +1,91 @@
+"""Write the tables of README.md and docs/ that come from the code: `python docs/tables.py`.
+
+A table stands between `<!-- table: name -->` and `<!-- end -->`; a test checks that it is current.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import ledger_sim
+from agents.bidders import BIDDERS
+from configs import option, options
+from envs import observation
+from envs.markets import MARKETS
+from evaluation.summary import kpi_table
+
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+_PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_PARTS = {
+    "SEAT": "of the seat, never changes",
+    "PUBLIC": "public, of the slot bid for",
+    "OWN": "own, of the slot bid for",
+    "OWN_STATE": "own, left by the last interval",
+    "PUBLIC_STATE": "public, left by the last interval",
+}
+
+
+def features() -> str:
+    """Return the observation vector, entry by entry."""
+    rows, index = [], 0
+    for part, known in _PARTS.items():
+        for feature in getattr(observation, part):
+            cells = (index, f"`{feature.name}`", feature.unit, feature.scale, feature.meaning)
+            rows.append((*cells, known))
+            index += 1
+    return _table(("entry", "name", "unit", "scale", "meaning", "who knows it"), rows)
+
+
+def kpis() -> str:
+    """Return the key figures."""
+    table = kpi_table("EUR")
+    rows = [(f"`{name}`", k["unit"], k["better"], k["meaning"]) for name, k in table.items()]
+    return _table(("name", "unit", "better", "meaning"), rows)
+
+
+def box() -> str:
+    """Return every task, market, ledger and bidder."""
+    described = {
+        "task": {name: str(option("task", name)["description"]) for name in options("task")},
+        "market": MARKETS.describe(),
+        "ledger": ledger_sim.describe(),
+        "bidder": BIDDERS.describe(),
+    }
+    rows = [
+        (kind, f"`{name}`", line)
+        for kind, entries in described.items()
+        for name, line in entries.items()
+    ]
+    return _table(("kind", "name", "what it is"), rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {"features": features, "kpis": kpis, "box": box}
+
+
+def current(text: str) -> str:
+    """Return a page with its tables as the code has them now."""
+    return _PLACE.sub(lambda place: place[1] + TABLES[place[2]]() + place[3], text)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(str(cell) for cell in line)} |\n" for line in lines)
+
+
+def main() -> None:
+    """Rewrite the pages whose tables are out of date."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        if (new := current(text)) != text:
+            partial = page.with_suffix(".partial")
+            partial.write_text(new, encoding="utf-8")
+            os.replace(partial, page)
+            print(f"rewrote {page.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
