@@ -127,7 +127,7 @@ def algorithm_config(
             gamma=a.gamma,
             lambda_=a.lambda_,
             train_batch_size_per_learner=env_steps * num_seats // learners,
-            minibatch_size=max(1, a.minibatch_size // learners),
+            minibatch_size=max(1, min(a.minibatch_size, env_steps * num_seats) // learners),
             num_epochs=a.num_epochs,
             clip_param=a.clip_param,
             grad_clip=a.grad_clip,
