@@ -91,11 +91,7 @@ def community_cost(day: DayRecord) -> Tensor:
 def _role_cost(role: int) -> Callable[[DayRecord], Tensor]:
     def cost(day: DayRecord) -> Tensor:
         mine = day.facts.role == role
-        return (
-            (day.seat_cost * mine).sum(-1)
-            if mine.any()
-            else day.cost.new_full(day.cost.shape[1:2], torch.nan)
-        )
+        return (day.seat_cost * mine).sum(-1) + (0.0 if mine.any() else torch.nan)
 
     return cost
 
@@ -167,13 +163,9 @@ def carbon(day: DayRecord) -> Tensor:
     return grid_import(day) * day.facts.carbon_kg_per_kwh
 
 
-def _solved_only(values: Tensor, day: DayRecord, instead: float) -> Tensor:
-    return torch.where(day.solved, values, instead)
-
-
 def _extreme(values: Tensor, day: DayRecord, sign: int) -> Tensor:
     """Highest (sign 1) or lowest (sign -1) of the solved intervals, NaN without any."""
-    highest = _solved_only(sign * values, day, -torch.inf).amax(0)
+    highest = torch.where(day.solved, sign * values, -torch.inf).amax(0)
     return torch.where(highest.isinf(), torch.nan, sign * highest)
 
 
@@ -192,13 +184,13 @@ def max_voltage(day: DayRecord) -> Tensor:
 @_kpi("bus-h/day", "lower")
 def voltage_violations(day: DayRecord) -> Tensor:
     """Buses outside the voltage band, times hours"""
-    return _kwh(_solved_only(day.bad_buses, day, 0.0), day)
+    return _kwh(torch.where(day.solved, day.bad_buses, 0.0), day)
 
 
 @_kpi("branch-h/day", "lower")
 def overloads(day: DayRecord) -> Tensor:
     """Lines and transformers above their rating, times hours"""
-    return _kwh(_solved_only(day.bad_branches, day, 0.0), day)
+    return _kwh(torch.where(day.solved, day.bad_branches, 0.0), day)
 
 
 @_kpi("%", "lower")
@@ -216,7 +208,7 @@ def max_transformer_loading(day: DayRecord) -> Tensor:
 @_kpi("kWh/day", "lower")
 def losses(day: DayRecord) -> Tensor:
     """Energy lost in the feeder"""
-    return _kwh(_solved_only(day.losses_kw, day, 0.0), day)
+    return _kwh(torch.where(day.solved, day.losses_kw, 0.0), day)
 
 
 @_kpi("1/day", "lower")
@@ -240,9 +232,8 @@ def traded_energy(day: DayRecord) -> Tensor:
 @_kpi("EUR/kWh", "-")
 def mean_price(day: DayRecord) -> Tensor:
     """What sellers received for a traded kWh"""
-    energy = traded_energy(day)
     revenue = (day.trade * (day.cleared_kw > 0)).sum((0, -1))
-    return torch.where(energy > 0, revenue / energy, torch.nan)
+    return _share(revenue, traded_energy(day)) / 100
 
 
 @_kpi("EUR/day", "-")
@@ -269,19 +260,16 @@ def missed_orders(day: DayRecord) -> Tensor:
     return _share(day.missed.sum(0), (day.missed + day.included).sum(0))
 
 
-for _percent in (50, 99):
+def _enter_latencies(percent: int) -> None:
+    q, of = percent / 100, f"{percent}th percentile"
+    confirmation = _enter(f"confirmation_p{percent}", "s", "lower", f"Order to block, {of}")
+    confirmation(lambda day: _quantile(day.latency_s, q))
+    finality = f"Gate closure to final settlement, {of}"
+    _enter(f"finality_p{percent}", "s", "lower", finality)(lambda d: _quantile(d.finality_s, q))
 
-    def _latency(day: DayRecord, q: float = _percent / 100) -> Tensor:
-        return _quantile(day.latency_s, q)
 
-    def _finality(day: DayRecord, q: float = _percent / 100) -> Tensor:
-        return _quantile(day.finality_s, q)
-
-    _of = f"{_percent}th percentile"
-    _enter(f"confirmation_p{_percent}", "s", "lower", f"Order to block, {_of}")(_latency)
-    _enter(f"finality_p{_percent}", "s", "lower", f"Gate closure to final settlement, {_of}")(
-        _finality
-    )
+_enter_latencies(50)
+_enter_latencies(99)
 
 
 @_kpi("EUR", "lower")

@@ -157,17 +157,18 @@ def voltages(
     return figure
 
 
-def learning_curve(curves: dict[str, Any]) -> Figure | None:
+def learning_curve(curves: dict[str, Any], colours: dict[str, str]) -> Figure | None:
     """Community cost in training and validation per run; None without a curve."""
     if not curves:
         return None
     figure, axes = plt.subplots(figsize=(9, 3.6))
     for name, table in curves.items():
+        colour = colours[name] if len(curves) == 1 else None
         steps = table["agent_steps"] / 1e6
-        axes.plot(steps, table["train_community_cost_eur_per_day"], lw=1, alpha=0.6,
+        axes.plot(steps, table["train_community_cost_eur_per_day"], lw=1, color=GREY,
                   label=f"{name}: training days, exploring")  # fmt: skip
-        known = table["validation_community_cost_eur_per_day"].notna()
-        axes.plot(steps[known], table["validation_community_cost_eur_per_day"][known], "o-", ms=4,
+        validated = table["validation_community_cost_eur_per_day"].dropna()
+        axes.plot(steps[validated.index], validated, "o-", ms=4, color=colour,
                   label=f"{name}: validation days")  # fmt: skip
     axes.set_xlabel("million agent steps")
     axes.set_ylabel("EUR/day")

@@ -131,7 +131,7 @@ def _draw(
             "roles": plots.roles(found),
             "voltages": plots.voltages(found, tournament.outcomes, colours, tournament.band),
             "day": day_plot(_example(config, tournament, found)),
-            "learning": plots.learning_curve(_curves(config)),
+            "learning": plots.learning_curve(_curves(config), colours),
         }
         written = {}
         for name, figure in figures.items():
