@@ -68,6 +68,13 @@ class FeederConfig(Frozen):
     voltage_band: tuple[Positive, Positive] = Field(description="p.u., where the net gives none")
     loading_percent: Positive = Field(description="of the rating, where the net gives no limit")
 
+    @model_validator(mode="after")
+    def _ordered(self) -> FeederConfig:
+        low, high = self.voltage_band
+        if low >= high:
+            raise ValueError(f"voltage_band {low} to {high} is empty; give the lower bound first")
+        return self
+
 
 class StorageConfig(Frozen):
     """Stationary batteries of homes and community."""
