@@ -14,6 +14,7 @@ import ledger_sim
 from agents.bidders import BIDDERS
 from configs import option, options
 from envs import observation
+from envs.action import ACTIONS
 from envs.markets import MARKETS
 from evaluation.summary import kpi_table
 
@@ -27,6 +28,16 @@ _PARTS = {
     "OWN_STATE": "own, left by the last interval",
     "PUBLIC_STATE": "public, left by the last interval",
 }
+
+
+def spaces() -> str:
+    """Return what an agent gives and gets."""
+    rows = [
+        ("Action space", f"`Box(-1, 1, ({ACTIONS},), float32)` for every agent"),
+        ("Observation space", f"`Box(-inf, inf, ({observation.SIZE},), float32)` for every agent"),
+        ("Import", '`envs.parallel_env(task="semiurb4")`'),
+    ]
+    return _table(("what", "value"), rows)
 
 
 def features() -> str:
@@ -63,7 +74,12 @@ def box() -> str:
     return _table(("kind", "name", "what it is"), rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"features": features, "kpis": kpis, "box": box}
+TABLES: dict[str, Callable[[], str]] = {
+    "spaces": spaces,
+    "features": features,
+    "kpis": kpis,
+    "box": box,
+}
 
 
 def current(text: str) -> str:

@@ -22,6 +22,7 @@ from configs import FOLDER, compose, groups, option, options, validate
 from envs.config import WorldConfig
 from envs.data.tariffs import parse_tariff
 from envs.markets import MARKETS
+from envs.observation import ROLES
 from evaluation.config import EvaluationConfig
 
 ROOT = Path(__file__).parents[1]
@@ -120,9 +121,12 @@ def test_the_readme_names_both_commands_and_the_licence_of_the_data():
         assert words in text
 
 
-def test_environment_page_states_the_size_of_the_vector():
+def test_environment_page_counts_the_seats():
     text = (ROOT / "docs" / "environment.md").read_text()
-    assert f"Box(-inf, inf, ({envs.observation.SIZE},), float32)" in text
+    community = envs.batched(num_envs=1).community
+    prosumers, storage, ev, consumers = (len(community.seats_of(role)) for role in ROLES)
+    assert f"{len(community.seats)}: {prosumers} prosumers, {storage} community" in text
+    assert f"{ev}\ncharging points, {consumers} consumers" in text
 
 
 @pytest.mark.parametrize("name", options("task"))
