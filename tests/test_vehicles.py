@@ -1,0 +1,131 @@
+"""Cars at charging points over whole days: what they want, get, miss, lend and leave wanting."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import SLOTS, play
+
+import envs
+
+SETTINGS = {
+    "one way": (),
+    "lossy": ("task.vehicle.round_trip_efficiency=0.64",),
+    "v2g": ("task.vehicle.v2g=true",),
+}
+every_setting = pytest.mark.parametrize("setting", SETTINGS)
+
+
+def power(value):
+    """All seats ask the same of their device, in [-1, 1]."""
+
+    def act(observation):
+        action = observation.new_zeros(*observation.shape[:2], 3)
+        action[..., 1] = value
+        return action
+
+    return act
+
+
+@every_setting
+def test_no_car_wants_more_than_its_charger_can_give(town, setting):
+    c = town.simulation(*SETTINGS[setting]).community
+    storable = c.storage.charge_kw * c.storage.efficiency * c.slot_h
+    assert (c.need_kwh > 0).any()
+    assert (c.need_kwh <= c.slots_left * storable * (1 + 1e-6)).all()
+
+
+@every_setting
+def test_a_car_that_charges_all_the_time_misses_nothing(town, setting):
+    sim = town.simulation(*SETTINGS[setting], num_envs=6)
+    for interval in play(sim, power(-1.0)):
+        assert interval.unserved_kwh.max() < 1e-4
+
+
+def test_a_car_that_never_charges_misses_all_and_pays_for_it(town):
+    sim = town.simulation(num_envs=6)
+    price, missed = sim.rules.unserved_price, 0.0
+    for interval in play(sim, power(0.0)):
+        row = sim.first_slot + sim.t - 1
+        leaving = sim.community.departs[row] > 0
+        before = interval.energy_kwh
+        assert (interval.unserved_kwh[~leaving] == 0).all()
+        torch.testing.assert_close(interval.reward.unserved, -price * interval.unserved_kwh)
+        assert (before[sim._is_ev.expand_as(before)] >= 0).all()
+        missed += interval.unserved_kwh.sum().item()
+    assert missed > 1
+
+
+@pytest.mark.parametrize("setting", ["one way", "lossy"])
+def test_without_v2g_no_car_feeds_back(town, setting):
+    sim = town.simulation(*SETTINGS[setting])
+    for interval in play(sim, power(1.0)):
+        assert (interval.delivered.flexible_kw[:, sim._is_ev] <= 0).all()
+
+
+def test_with_v2g_cars_feed_back_but_never_below_empty(town):
+    sim = town.simulation("task.vehicle.v2g=true", num_envs=6)
+    given = worn = 0.0
+    for interval in play(sim, power(1.0)):
+        cars = sim._is_ev
+        assert (interval.energy_kwh[:, cars] >= -1e-9).all()
+        out = interval.delivered.flexible_kw[:, cars].clamp(min=0).sum() * 0.25
+        wear = interval.reward.wear[:, cars].sum()
+        torch.testing.assert_close(wear, -out * sim.community.wear_price[cars].max())
+        given += out.item()
+        worn -= wear.item()
+    assert given > 1
+    assert worn > 0
+
+
+def test_nothing_is_left_of_a_car_that_has_left(town):
+    sim = town.simulation(num_envs=6)
+    for _ in play(sim):
+        if sim.t == SLOTS:
+            break
+        there = sim.community.slots_left[sim.first_slot + sim.t] > 0
+        gone = sim._is_ev & ~there
+        assert (sim.energy_kwh[gone] == 0).all()
+        assert (sim.capacity_kwh[gone] == 0).all()
+        waiting = sim._is_ev & (sim.community.session_kwh[sim.first_slot + sim.t] > 0)
+        assert (sim.capacity_kwh[waiting] > 0).all()
+
+
+def test_a_car_still_plugged_at_the_days_end_is_valued_at_what_it_lacks(town):
+    idle, keen = (
+        list(play(town.simulation(num_envs=6), power(value)))[-1] for value in (0.0, -1.0)
+    )
+    cars = town.simulation(num_envs=6)._is_ev
+    assert (idle.reward.terminal[:, cars] <= keen.reward.terminal[:, cars] + 1e-9).all()
+    assert idle.reward.terminal[:, cars].sum() < 0
+
+
+def test_a_car_there_at_the_days_start_lacks_what_its_charger_can_still_give(town):
+    world = envs.world(overrides=SETTINGS["lossy"])
+    sim = town.build(world, num_envs=32, dtype=torch.float64)
+    sim.reset(seed=1)
+    c = sim.community
+    lacking = (sim.capacity_kwh - sim.energy_kwh) * sim._is_ev
+    left = c.slots_left[sim.first_slot]
+    most = left * c.storage.charge_kw * c.storage.efficiency * c.slot_h
+    assert lacking.max() > 0
+    assert (lacking <= most + 1e-9).all()
+
+
+def test_a_community_without_chargers_plays_too(town):
+    s = town.series.sessions
+    none = replace(
+        s,
+        charger_names=(),
+        charger_bus=s.charger_bus[:0],
+        max_power_kw=s.max_power_kw[:0],
+        charger=s.charger[:0],
+        arrival=s.arrival[:0],
+        departure=s.departure[:0],
+        energy_kwh=s.energy_kwh[:0],
+    )
+    sim = town.build(envs.world(), replace(town.series, sessions=none))
+    assert len(sim.community.seats_of("ev")) == 0
+    assert all(i.reward.total.isfinite().all() for i in play(sim, slots=20))
