@@ -112,11 +112,11 @@ def pair_up(orders: Orders, cost: Tensor | float) -> PairBook:
     sells, buys = quantity > 0, quantity < 0
     best_bid = limit.where(buys, -torch.inf).amax(-1, keepdim=True)
     best_ask = limit.where(sells, torch.inf).amin(-1, keepdim=True)
-    sellers = _seats(sells & (limit < best_bid))
-    buyers = _seats(buys & (limit > best_ask))
+    sells, buys = sells & (limit < best_bid), buys & (limit > best_ask)
+    sellers, buyers = _seats(sells), _seats(buys)
     ask, bid = limit.gather(-1, sellers), limit.gather(-1, buyers)
-    supply = quantity.gather(-1, sellers).clamp(min=0)
-    demand = (-quantity.gather(-1, buyers)).clamp(min=0)
+    supply = (quantity * sells).gather(-1, sellers)
+    demand = -(quantity * buys).gather(-1, buyers)
     gain = bid.unsqueeze(-2) - ask.unsqueeze(-1)
     if isinstance(cost, Tensor):
         gain = gain - cost.to(gain)[sellers.unsqueeze(-1), buyers.unsqueeze(-2)]
