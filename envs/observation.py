@@ -67,6 +67,8 @@ OWN_STATE = (
     Feature("energy_kwh", "kWh", 0.05, "energy stored above the floor"),
     Feature("room_kwh", "kWh", 0.05, "room for energy; what the plugged car still wants"),
     Feature("urgency", "1", 1.0, "room over what can be charged until departure, at most 2"),
+    Feature("balance", "1", 1.0, "share of rated power that would balance the forecast, within 2"),
+    Feature("last_power", "1", 1.0, "power of the device in the last interval, share of rated"),
     Feature("voltage", "p.u.", 20.0, "own voltage in the last interval, from nominal"),
     Feature("included", "1", 1.0, "1 where the last order reached the ledger in time"),
     Feature("delay", "slots", 1.0, "wait of the last order for its block, at most 1"),
@@ -78,6 +80,7 @@ PUBLIC_STATE = (
     Feature("last_volume", "kW/seat", 1.0, "traded in the last interval, all seats"),
     Feature("last_supply", "kW/seat", 1.0, "offered in the last interval, all seats"),
     Feature("last_demand", "kW/seat", 1.0, "asked for in the last interval, all seats"),
+    Feature("last_export", "kW/seat", 1.0, "net export of all seats metered in the last interval"),
     Feature("base_fee", "EUR", 10.0, "fee of a transaction without priority"),
     Feature("backlog", "1/seat", 0.1, "transactions waiting for a block, per seat"),
     Feature("finality", "slots", 1.0, "from gate closure to finality in the last interval"),
@@ -109,6 +112,8 @@ class OwnState(NamedTuple):
     energy_kwh: Tensor
     room_kwh: Tensor
     urgency: Tensor
+    balance: Tensor
+    last_power: Tensor
     voltage: Tensor
     included: Tensor
     delay: Tensor
@@ -123,6 +128,7 @@ class PublicState(NamedTuple):
     last_volume: Tensor
     last_supply: Tensor
     last_demand: Tensor
+    last_export: Tensor
     base_fee: Tensor
     backlog: Tensor
     finality: Tensor

@@ -14,9 +14,10 @@ from envs.day import draw_days, draw_forecast_error, draw_storage
 from envs.delivery import Delivered, Delivery
 from envs.devices.storage import advance, feasible_power
 from envs.devices.vehicle import arrive, depart
-from envs.escrow import Escrow
 from envs.markets import Clearing, Context, Market, Orders
-from envs.observation import OWN, ROLES, Assembler, OwnState, PublicState, scales
+from envs.memory import Memory
+from envs.observation import ROLES, Assembler, OwnState
+from envs.records import Records, Slot
 from envs.reward import Reward, reward
 from envs.settlement import Bill, Tariff, settle
 from ledger_sim import Ledger, Receipts, Transactions
@@ -24,7 +25,6 @@ from ledger_sim.randomness import fold, uniform
 from ledger_sim.variants import UnknownNameError
 
 _SMALL = 1e-6
-_HISTORY = 8
 _ORDER = 1000
 
 
@@ -103,14 +103,8 @@ class Simulation:
             raise ValueError(
                 f"the data hold no day of split {split!r}; give longer series or another split"
             )
-        physical = torch.stack([c.load_kw, c.pv_kw, c.need_kwh, c.departs, c.slots_left], -1)
-        self._physical_size, self._prices_size = physical.shape[-1], c.prices.shape[-1]
-        # One row per slot, so that an interval is three reads.
-        self._seat_data = torch.cat([physical, c.own], -1)
-        self._public_data = torch.cat([c.prices, c.public], -1)
-        self._bus_data = torch.cat([c.bus_p_kw, c.bus_q_kvar], -1)
+        self._records = Records(c)
         self._assemble = Assembler(c.seat)
-        self._forecast_scale = scales(OWN[:2], c.seat)
         self._rated_kw = torch.maximum(c.storage.charge_kw, c.storage.discharge_kw)
         self._storable_kwh = c.storage.charge_kw * c.storage.efficiency * c.slot_h
         self._is_ev = c.role == ROLES.index("ev")
@@ -150,16 +144,8 @@ class Simulation:
         )
         self.energy_kwh, self.capacity_kwh = draw_storage(day_seed, c, self.first_slot)
         self._initial_kwh = self.energy_kwh
-        none = c.seat.new_zeros(B, self.num_seats)
-        zero = none[:, 0]
-        self._escrow = Escrow(c.slot_minutes * 60, like=none)
-        self._voltage: Tensor | None = None
-        self._seat_voltage = none
-        self._included = torch.ones_like(none)
-        self._delay = self._filled = self._locked = none
-        self._public_state = PublicState(*[zero] * len(PublicState._fields))
-        self._history = none.new_full((B, _HISTORY), torch.nan)
-        self._background = self._bus_data[self.first_slot - 1].chunk(2, -1)
+        self._memory = Memory(self.energy_kwh, self._rated_kw, c.slot_minutes * 60)
+        self._background = self._records.background(self.first_slot - 1)
         return self._observe()
 
     def step(self, action: Tensor) -> Interval:
@@ -175,35 +161,36 @@ class Simulation:
             raise ValueError(f"the day of {self.slots} slots is over: call reset() before step()")
         check_action(action, (self.num_envs, self.num_seats, ACTIONS))
         c, rules, h = self.community, self.rules, self.community.slot_h
-        tariff = Tariff(*self._prices[:, :3].unsqueeze(-1).unbind(1))
-        context = self._context(tariff)
-        load_kw, pv_kw, _, departs, _ = self._physical
+        slot, context = self._slot, self._context()
 
         decision = decide(action, context, self._rated_kw, rules)
         flexible_kw = feasible_power(
             decision.requested_kw, self.energy_kwh, self.capacity_kwh, c.storage, h
         )
-        forecast_load_kw, forecast_pv_kw = self._forecast_kw
         planned_pv_kw, flexible_kw = self.delivery.plan(
-            forecast_pv_kw, forecast_load_kw, flexible_kw
+            slot.forecast_pv_kw, slot.forecast_load_kw, flexible_kw
         )
-        orders, receipts = self._submit(decision, planned_pv_kw - forecast_load_kw + flexible_kw)
+        quantity_kw = planned_pv_kw - slot.forecast_load_kw + flexible_kw
+        orders, receipts = self._submit(decision, quantity_kw)
         clearing = self.market.clear(orders, context)
 
-        background_kw, reactive_kvar = self._background
         delivered = self.delivery(
-            pv_kw, load_kw, flexible_kw, background_kw, reactive_kvar, self._voltage
+            slot.pv_kw,
+            slot.load_kw,
+            flexible_kw,
+            slot.background_kw,
+            slot.reactive_kvar,
+            self._memory.state,
         )
-        self._voltage = delivered.solution.v
         energy_kwh = advance(delivered.flexible_kw, self.energy_kwh, c.storage, h)
         self.energy_kwh, self.capacity_kwh, unserved_kwh = depart(
-            energy_kwh, self.capacity_kwh, departs
+            energy_kwh, self.capacity_kwh, slot.departs
         )
         self.t += 1
 
         net_kw = delivered.net_kw
         bill = settle(
-            clearing, net_kw, receipts.fee, tariff, rules.penalty_price, receipts.reverted, h
+            clearing, net_kw, receipts.fee, slot.tariff, rules.penalty_price, receipts.reverted, h
         )
         gain = reward(
             bill,
@@ -215,20 +202,20 @@ class Simulation:
             net_kw,
             self._terminal_eur(),
         )
-        self._remember(orders, receipts, clearing, bill, delivered)
+        self._memory.update(orders, receipts, clearing, bill, delivered)
         return Interval(
             decision=decision,
             orders=orders,
             receipts=receipts,
             clearing=clearing,
             delivered=delivered,
-            load_kw=load_kw,
+            load_kw=slot.load_kw,
             energy_kwh=energy_kwh,
             unserved_kwh=unserved_kwh,
             bill=bill,
             reward=gain,
-            locked_eur=self._locked,
-            tariff=tariff,
+            locked_eur=self._memory.locked,
+            tariff=slot.tariff,
             observation=self._observe(),
             done=self.t == self.slots,
         )
@@ -258,91 +245,53 @@ class Simulation:
             arrival_s = arrival_s + order / 2
         return Orders(quantity_kw * receipts.included, decision.limit_price, arrival_s), receipts
 
-    def _context(self, tariff: Tariff) -> Context:
+    def _context(self) -> Context:
         """Say what the market may know; of the background, what was metered last."""
-        background_kw, reactive_kvar = self._last_background
+        tariff = self._slot.tariff
         return Context(
             buyer_ceiling=tariff.retail - tariff.local_charge,
             seller_floor=tariff.feed_in,
             slot_h=self.community.slot_h,
-            history=self._history,
-            place=self.delivery.place(background_kw, reactive_kvar),
+            history=self._memory.history,
+            place=self.delivery.place(*self._background),
         )
 
     def _terminal_eur(self) -> Tensor:
         """Value what batteries hold at the day's end against its start, and what cars want."""
         if self.t < self.slots:
             return torch.zeros_like(self.energy_kwh)
-        battery_worth, car_worth = self._prices[:, 3:4], self._prices[:, 4:]
         gained = (self.energy_kwh - self._initial_kwh) * self.community.storage.efficiency
         missing = self.capacity_kwh - self.energy_kwh
-        return torch.where(self._is_ev, -missing * car_worth, gained * battery_worth)
-
-    def _remember(
-        self,
-        orders: Orders,
-        receipts: Receipts,
-        clearing: Clearing,
-        bill: Bill,
-        delivered: Delivered,
-    ) -> None:
-        """Keep what the next observation shows of this interval."""
-        slot_s = self.community.slot_minutes * 60
-        last = self._public_state
-        price = clearing.reference_price
-        self._history = torch.cat([price.unsqueeze(-1), self._history[:, :-1]], -1)
-        offered = orders.quantity_kw.clamp(min=0).mean(-1)
-        self._public_state = PublicState(
-            last_price=torch.where(price.isnan(), last.last_price, price),
-            last_volume=clearing.volume_kw / self.num_seats,
-            last_supply=offered,
-            last_demand=offered - orders.quantity_kw.mean(-1),
-            base_fee=receipts.base_fee,
-            backlog=receipts.backlog.to(offered) / self.num_seats,
-            finality=receipts.finality_s / slot_s,
+        return torch.where(
+            self._is_ev, -missing * self._slot.car_worth, gained * self._slot.battery_worth
         )
-        self._included = receipts.included.to(offered)
-        self._delay = (receipts.latency_s / slot_s).clamp(max=1)
-        offered_kw = orders.quantity_kw.abs().clamp(min=_SMALL)
-        self._filled = clearing.cleared_kw.abs() / offered_kw
-        self._seat_voltage = delivered.voltage_pu - 1
-        self._locked = self._escrow.step(bill.trade.abs(), receipts.finality_s)
 
     def _observe(self) -> Tensor:
         """Enter slot t: let cars arrive, and show every seat what it may know."""
-        c = self.community
-        # The observation after the last interval is of the next day's first slot, never played.
-        row = self.first_slot + self.t
-        seat_data = self._seat_data[row]
-        self._physical = seat_data[..., : self._physical_size].unbind(-1)
-        need_kwh, slots_left = self._physical[2], self._physical[4]
-        public_data = self._public_data[row]
-        self._prices, public = public_data.tensor_split([self._prices_size], -1)
-        self._last_background, self._background = (
-            self._background,
-            self._bus_data[row].chunk(2, -1),
-        )
-        own = seat_data[..., self._physical_size :]
-        if self._forecast_error is not None:
-            own = torch.cat([own[..., :2] * self._forecast_error[:, self.t], own[..., 2:]], -1)
-        self._forecast_kw = (own[..., :2] / self._forecast_scale).unbind(-1)
-
+        c, memory = self.community, self._memory
+        error = None if self._forecast_error is None else self._forecast_error[:, self.t]
+        if self.t > 0:
+            self._background = (self._slot.background_kw, self._slot.reactive_kvar)
+        slot: Slot = self._records.read(self.first_slot + self.t, error)
+        self._slot = slot
         if self.t > 0:
             self.energy_kwh, self.capacity_kwh = arrive(
-                self.energy_kwh, self.capacity_kwh, need_kwh, c.lent_kwh
+                self.energy_kwh, self.capacity_kwh, slot.need_kwh, c.lent_kwh
             )
         room_kwh = c.storage.ceiling * self.capacity_kwh - self.energy_kwh
-        reachable = (slots_left * self._storable_kwh).clamp(min=_SMALL)
-        stored = self.energy_kwh - c.storage.floor * self.capacity_kwh
+        reachable = (slot.slots_left * self._storable_kwh).clamp(min=_SMALL)
+        shortage_kw = slot.forecast_load_kw - slot.forecast_pv_kw
         own_state = OwnState(
             soc=self.energy_kwh / self.capacity_kwh.clamp(min=_SMALL),
-            energy_kwh=stored,
+            energy_kwh=self.energy_kwh - c.storage.floor * self.capacity_kwh,
             room_kwh=room_kwh,
             urgency=(room_kwh / reachable).clamp(max=2) * self._is_ev,
-            voltage=self._seat_voltage,
-            included=self._included,
-            delay=self._delay,
-            filled=self._filled,
-            locked=self._locked,
+            balance=(shortage_kw / self._rated_kw.clamp(min=_SMALL)).clamp(-2, 2),
+            last_power=memory.last_power,
+            voltage=memory.voltage,
+            included=memory.included,
+            delay=memory.delay,
+            filled=memory.filled,
+            locked=memory.locked,
         )
-        return self._assemble(public, own, own_state, self._public_state)
+        return self._assemble(slot.public, slot.own, own_state, memory.public)

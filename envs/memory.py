@@ -1,0 +1,73 @@
+"""What an interval leaves behind for the next observation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from envs.delivery import Delivered
+from envs.escrow import Escrow
+from envs.markets import Clearing, Orders
+from envs.observation import PublicState
+from envs.settlement import Bill
+from ledger_sim import Receipts
+
+_SMALL = 1e-6
+_HISTORY = 8
+
+
+class Memory:
+    """The last interval of B markets with N seats; empty at the day's start.
+
+    Args:
+        like: a [B, N] tensor whose shape, type and device to use.
+        rated_kw: [N] of battery or charger.
+        slot_s: seconds of an interval.
+
+    Attributes:
+        included, delay, filled, last_power, voltage, locked: [B, N], as envs.observation says.
+        public: [B] each, likewise.
+        history: [B, K] EUR/kWh, published prices, newest first, NaN before the first.
+        state: complex voltages, where the next power flow starts; None at the day's start.
+    """
+
+    def __init__(self, like: Tensor, rated_kw: Tensor, slot_s: float):
+        none = torch.zeros_like(like)
+        self._rated_kw, self._slot_s = rated_kw.clamp(min=_SMALL), slot_s
+        self._escrow = Escrow(slot_s, none)
+        self.included = torch.ones_like(none)
+        self.delay = self.filled = self.last_power = self.voltage = self.locked = none
+        self.public = PublicState(*[none[:, 0]] * len(PublicState._fields))
+        self.history = none.new_full((len(none), _HISTORY), torch.nan)
+        self.state: Tensor | None = None
+
+    def update(
+        self,
+        orders: Orders,
+        receipts: Receipts,
+        clearing: Clearing,
+        bill: Bill,
+        delivered: Delivered,
+    ) -> None:
+        """Replace what is remembered by this interval."""
+        price = clearing.reference_price
+        supply = orders.quantity_kw.clamp(min=0).mean(-1)
+        seats = orders.quantity_kw.shape[-1]
+        self.public = PublicState(
+            last_price=torch.where(price.isnan(), self.public.last_price, price),
+            last_volume=clearing.volume_kw / seats,
+            last_supply=supply,
+            last_demand=supply - orders.quantity_kw.mean(-1),
+            last_export=delivered.net_kw.mean(-1),
+            base_fee=receipts.base_fee,
+            backlog=receipts.backlog.to(supply) / seats,
+            finality=receipts.finality_s / self._slot_s,
+        )
+        self.history = torch.cat([price.unsqueeze(-1), self.history[:, :-1]], -1)
+        self.included = receipts.included.to(supply)
+        self.delay = (receipts.latency_s / self._slot_s).clamp(max=1)
+        self.filled = clearing.cleared_kw.abs() / orders.quantity_kw.abs().clamp(min=_SMALL)
+        self.last_power = delivered.flexible_kw / self._rated_kw
+        self.voltage = delivered.voltage_pu - 1
+        self.locked = self._escrow.step(bill.trade.abs(), receipts.finality_s)
+        self.state = delivered.solution.v
