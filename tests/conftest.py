@@ -63,7 +63,7 @@ class Town:
         chosen = self.series if series is None else series
         settings: dict[str, Any] = {"num_envs": 2, "split": "train", "seed": 0, **options}
         given = mock.patch.object(
-            self._module, "load_grid_and_series", lambda task: (self.net, chosen)
+            self._module, "load_grid_and_series", return_value=(self.net, chosen)
         )
         with given:
             return envs.build(world, **settings)
