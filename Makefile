@@ -19,7 +19,7 @@ help: ## list the targets
 		|| sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1  \2/p' Makefile
 
 demo: .venv/.runtime ## train the default bidders, compare them on held-out days, write a report
-	$(BIN)/python train.py name=demo $(DEMO_TRAIN) $(if $(wildcard runs/demo),resume=true)
+	$(BIN)/python train.py name=demo $(if $(wildcard runs/demo),resume=true,$(DEMO_TRAIN))
 	$(BIN)/python evaluate.py name=demo overwrite=true $(DEMO_EVALUATE)
 	@echo "The report: $(CURDIR)/results/demo/report.html"
 
