@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders, Place
-from envs.markets.trade_price import mean_price
+from envs.markets.trade_price import mean_price, seat_price
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -25,6 +25,21 @@ class StableMatchingConfig(MarketConfig):
 
     green_weight: NonNegative
     k: Annotated[float, Field(ge=0, le=1)]
+
+
+class Trades(NamedTuple):
+    """What each pair trades, one entry per pair and round.
+
+    Attributes:
+        market: [K] number in the batch.
+        seller, buyer: [K] numbers among the market's sellers and its buyers.
+        kw: [K] > 0.
+    """
+
+    market: Tensor
+    seller: Tensor
+    buyer: Tensor
+    kw: Tensor
 
 
 @MARKETS.register("stable_matching")
@@ -61,29 +76,25 @@ class StableMatching:
         """Match until no acceptable pair has energy left."""
         quantity_kw, limit = orders.quantity_kw, orders.limit_price
         N = quantity_kw.shape[-1]
-        count = torch.stack([quantity_kw > 0, quantity_kw < 0]).sum(-1).amax(-1).tolist()
+        counts = torch.stack([quantity_kw > 0, quantity_kw < 0]).sum(-1).amax(-1).tolist()
         by_quantity = quantity_kw.argsort(-1, descending=True)
-        seller, buyer = by_quantity[:, : count[0]], by_quantity[:, N - count[1] :]
-        supply_kw = quantity_kw.gather(-1, seller).clamp(min=0)
-        demand_kw = quantity_kw.gather(-1, buyer).clamp(max=0).neg()
+        seller, buyer = by_quantity[:, : counts[0]], by_quantity[:, N - counts[1] :]
+        score = self.score(context.place, quantity_kw)[seller.unsqueeze(-1), buyer.unsqueeze(-2)]
         ask, bid = limit.gather(-1, seller), limit.gather(-1, buyer)
-
-        table = self.score(context.place, quantity_kw)
-        score = table[seller.unsqueeze(-1), buyer.unsqueeze(-2)]
-        score = torch.where(ask.unsqueeze(-1) <= bid.unsqueeze(-2), score, torch.inf)
-        trade_kw, converged, rounds = match(supply_kw, demand_kw, score)
-
-        sold_kw, bought_kw = trade_kw.sum(-1), trade_kw.sum(-2)
-        tiny = torch.finfo(limit.dtype).tiny
-        bid_met = (trade_kw @ bid.unsqueeze(-1)).squeeze(-1) / sold_kw.clamp(min=tiny)
-        ask_met = (ask.unsqueeze(-2) @ trade_kw).squeeze(-2) / bought_kw.clamp(min=tiny)
-        # A mean of prices within a limit may round beyond it.
-        earned = torch.maximum(torch.lerp(ask, bid_met, self.k), ask)
-        paid = torch.minimum(torch.lerp(ask_met, bid, self.k), bid)
-        cleared_kw = torch.zeros_like(quantity_kw).scatter(-1, seller, sold_kw)
-        cleared_kw = cleared_kw.scatter_add(-1, buyer, -bought_kw)
-        price = torch.zeros_like(limit).scatter(-1, seller, earned * (sold_kw > 0))
-        price = price.scatter_add(-1, buyer, paid * (bought_kw > 0))
+        trades, converged, rounds = match(
+            quantity_kw.gather(-1, seller).clamp(min=0),
+            quantity_kw.gather(-1, buyer).clamp(max=0).neg(),
+            torch.where(ask.unsqueeze(-1) <= bid.unsqueeze(-2), score, torch.inf),
+        )
+        market, kw = trades.market, trades.kw * converged[trades.market]
+        pair_price = torch.lerp(ask[market, trades.seller], bid[market, trades.buyer], self.k)
+        seller_at = market * N + seller[market, trades.seller]
+        buyer_at = market * N + buyer[market, trades.buyer]
+        none = torch.zeros_like(quantity_kw).view(-1)
+        cleared_kw = none.index_add(0, seller_at, kw).index_add_(0, buyer_at, -kw).view_as(limit)
+        money = kw * pair_price
+        earned = none.index_add(0, seller_at, money).index_add_(0, buyer_at, -money).view_as(limit)
+        price = seat_price(earned, cleared_kw, limit)
         return Clearing(
             cleared_kw=cleared_kw,
             price=price,
@@ -104,7 +115,7 @@ class StableMatching:
         return ((distance / far - bonus) / _SAME).round()
 
 
-def match(supply_kw: Tensor, demand_kw: Tensor, score: Tensor) -> tuple[Tensor, Tensor, int]:
+def match(supply_kw: Tensor, demand_kw: Tensor, score: Tensor) -> tuple[Trades, Tensor, int]:
     """Match divisible supply and demand so that no pair blocks.
 
     Each round takes all pairs that are each other's best among those with energy left. Of pairs
@@ -117,35 +128,36 @@ def match(supply_kw: Tensor, demand_kw: Tensor, score: Tensor) -> tuple[Tensor, 
         score: [B, S, D], the less the better for both, infinite where a pair must not trade.
 
     Returns:
-        trades [B, S, D] in kW (0 in a market that did not converge), [B] whether no pair was left,
-        and the rounds of the slowest market.
+        the trades, [B] whether no pair was left, and the rounds of the slowest market.
     """
-    trade_kw = torch.zeros_like(score)
-    rounding = _ROUNDINGS * torch.finfo(score.dtype).eps
-    tiny = torch.finfo(score.dtype).tiny
-    sold_out, served = rounding * supply_kw, rounding * demand_kw
-    supply_kw, demand_kw, score = supply_kw.clone(), demand_kw.clone(), score.clone()
-    converged = torch.ones(len(score), dtype=torch.bool, device=score.device)
-    if score.numel() == 0:
-        return trade_kw, converged, 1
-    for done in range(sum(score.shape[1:]) + 1):
-        gone = (supply_kw <= 0).unsqueeze(-1) | (demand_kw <= 0).unsqueeze(-2)
-        score.masked_fill_(gone, torch.inf)
+    (B, S, D), dtype = score.shape, supply_kw.dtype
+    market = torch.arange(B, device=score.device)
+    rounding = _ROUNDINGS * torch.finfo(dtype).eps
+    rest = torch.cat([supply_kw, demand_kw], -1)
+    least = rounding * rest
+    found = [Trades(market[:0], market[:0], market[:0], rest.new_zeros(0))]
+    for _ in range(S + D + 1 if score.numel() else 0):
+        gone = rest <= least
+        score = score.masked_fill(gone[:, :S, None] | gone[:, None, S:], torch.inf)
         best_buyer, best_seller = score.amin(-1, keepdim=True), score.amin(-2, keepdim=True)
-        left = best_buyer.isfinite().any(1).squeeze(-1)
-        if not left.any():
-            return trade_kw, converged, max(done, 1)
-        mutual = (score == best_buyer) & (score == best_seller) & score.isfinite()
-        chosen = mutual.to(score.dtype)
-        choice_kw = torch.maximum(
-            chosen @ demand_kw.unsqueeze(-1), supply_kw.unsqueeze(-2) @ chosen
-        )
-        chosen *= supply_kw.unsqueeze(-1)
-        chosen *= demand_kw.unsqueeze(-2)
-        chosen /= choice_kw.clamp(min=tiny)
-        trade_kw += chosen
-        supply_kw -= chosen.sum(-1)
-        demand_kw -= chosen.sum(-2)
-        supply_kw *= supply_kw > sold_out
-        demand_kw *= demand_kw > served
-    return trade_kw * ~left.view(-1, 1, 1), ~left, done
+        pairless = best_buyer.isinf()
+        best_buyer = torch.where(pairless, -torch.inf, best_buyer)
+        at, seller, buyer = (score <= torch.minimum(best_buyer, best_seller)).nonzero().unbind(-1)
+        if len(at) == 0:
+            market = market[:0]
+            break
+        seller_at, buyer_at = at * (S + D) + seller, at * (S + D) + S + buyer
+        flat = rest.view(-1)
+        offered, wanted = flat[seller_at], flat[buyer_at]
+        choice = torch.zeros_like(flat).index_add(0, seller_at, wanted)
+        choice.index_add_(0, buyer_at, offered)
+        kw = offered * wanted / torch.maximum(choice[seller_at], choice[buyer_at])
+        found.append(Trades(market[at], seller, buyer, kw))
+        rest = flat.index_add(0, seller_at, -kw).index_add_(0, buyer_at, -kw).view(rest.shape)
+        # Most markets are done long before the last one.
+        alive = (~pairless).any(1).squeeze(-1)
+        if 2 * alive.sum() < len(alive):
+            score, rest, least, market = score[alive], rest[alive], least[alive], market[alive]
+    converged = torch.ones(B, dtype=torch.bool, device=score.device).index_fill(0, market, False)
+    columns = [torch.cat(values) for values in zip(*found, strict=True)]
+    return Trades._make(columns), converged, max(len(found) - 1, 1)
