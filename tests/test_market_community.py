@@ -354,8 +354,12 @@ def test_limits_hold_beyond_the_grids_prices_and_in_single_precision(name):
     single = Orders(*[getattr(orders, f).float() for f in orders.__dataclass_fields__])
     for book in (orders, single):
         dtype = book.quantity_kw.dtype
+        history = torch.linspace(-0.1, 0.4, 800, dtype=dtype).view(100, 8)
         limits = Context(
-            torch.full((100, 1), RETAIL, dtype=dtype), torch.full((100, 1), FEED, dtype=dtype), H
+            torch.full((100, 1), RETAIL, dtype=dtype),
+            torch.full((100, 1), FEED, dtype=dtype),
+            H,
+            history,
         )
         out = market(name).clear(book, limits)
         gain = (out.price - book.limit_price) * out.cleared_kw.sign()

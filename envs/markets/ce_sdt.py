@@ -33,8 +33,8 @@ class CeSdt:
     """CE-SDT: suggested prices from recent trades, offers until a timeout, sorted, then accepted.
 
     1. Orders that arrive after the timeout are left out.
-    2. The contract suggests a selling and a buying price (`suggest`) from the orders that supply
-       and demand accept at their limits, and from the last published prices.
+    2. The contract suggests a selling and a buying price (`suggest`) from the orders within the
+       crossing of supply and demand, and from the last published prices; the others are left out.
     3. A seller offers at the suggestion, a buyer requests at it: never beyond their limits, and
        never so greedily that the other side would refuse. The paper leaves this to the users.
     4. Offers are sorted from the cheapest up, requests from the dearest down, paired in that
@@ -62,7 +62,8 @@ class CeSdt:
         sells = quantity_kw > 0
         crossing = cross(quantity_kw, limit)
         accepted = torch.where(sells, limit <= crossing.ask_price, limit >= crossing.bid_price)
-        sell_hint, buy_hint = suggest(*sides(quantity_kw * accepted), context, config)
+        quantity_kw = quantity_kw * accepted
+        sell_hint, buy_hint = suggest(*sides(quantity_kw), context, config)
 
         offer = torch.maximum(limit, torch.minimum(sell_hint, crossing.bid_price))
         request = torch.minimum(limit, torch.maximum(buy_hint, crossing.ask_price))
