@@ -95,6 +95,19 @@ def most_gained_by_misreporting(name: str, orders: Orders, steps: int = 27, **pa
     return most
 
 
+@pytest.mark.parametrize(
+    "name", ["pay_as_bid", "mcafee", "vcg", "continuous", "two_stage", "iterative"]
+)
+def test_the_layout_in_memory_does_not_matter(name):
+    orders = book(20, 30, 9)
+    fields = (orders.quantity_kw, orders.limit_price, orders.arrival_s)
+    expected = clear(name, orders).payment_eur
+    by_seat = Orders(*(x.t().contiguous().t() for x in fields))
+    interleaved = Orders(*torch.stack(fields, -1).unbind(-1))
+    for strided in (by_seat, interleaved):
+        assert torch.equal(clear(name, strided).payment_eur, expected)
+
+
 # Pay-as-bid
 
 

@@ -20,6 +20,7 @@ def pair_money(cleared_kw: Tensor, limit_price: Tensor, k: float) -> Tensor:
     Returns:
         money [B, N] in EUR/h, positive received and negative paid.
     """
+    cleared_kw, limit_price = cleared_kw.contiguous(), limit_price.contiguous()
     sold, bought = cleared_kw.clamp(min=0), (-cleared_kw).clamp(min=0)
     ask, sell_order = limit_price.sort(-1)
     negative_bid, buy_order = (-limit_price).sort(-1)
