@@ -91,11 +91,11 @@ def trade_on_arrival(orders: Orders) -> Fills:
 
 def _queue(orders: Orders) -> _Queue:
     """Sort the orders by arrival, equal ones merged, and say where each stands in the book."""
-    quantity = orders.quantity_kw
+    quantity, limit = orders.quantity_kw.contiguous(), orders.limit_price.contiguous()
     side = quantity.sign()
     # Lower is better for the other side: an ask's price, a bid's negative price.
-    rank = orders.limit_price * side
-    arrival = torch.where(side != 0, orders.arrival_s, torch.inf)
+    rank = limit * side
+    arrival = torch.where(side != 0, orders.arrival_s.contiguous(), torch.inf)
     seat = rank.argsort(dim=-1, stable=True)
     for key in (-side, arrival):
         seat = seat.gather(-1, key.gather(-1, seat).argsort(dim=-1, stable=True))
@@ -115,5 +115,5 @@ def _queue(orders: Orders) -> _Queue:
 
     sorted_rank, by_rank = rank.sort(dim=-1, stable=True)
     reach = torch.searchsorted(sorted_rank, -rank, right=True) - 1
-    price = orders.limit_price.gather(-1, seat).gather(-1, by_rank)
+    price = limit.gather(-1, seat).gather(-1, by_rank)
     return _Queue(seat, head, merged, share, by_rank.argsort(-1), reach, price)

@@ -41,7 +41,7 @@ class VickreyClarkeGroves:
 
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Trade the largest surplus and pay the pivots."""
-        quantity, limit = orders.quantity_kw, orders.limit_price
+        quantity, limit = orders.quantity_kw.contiguous(), orders.limit_price.contiguous()
         cleared_kw = fill(quantity, limit, cross(quantity, limit))
         sold, bought = cleared_kw.clamp(min=0), (-cleared_kw).clamp(min=0)
         unsold = quantity.clamp(min=0) - sold
