@@ -55,11 +55,9 @@ def traded(orders: Orders) -> Tensor:
     return fill(quantity, limit, cross(quantity, limit))
 
 
-def players(orders: Orders, among: Tensor | None = None) -> Players:
-    """Find who can gain with whom, `among` some seats [B, N] bool; the others come last."""
-    quantity, limit = orders.quantity_kw.double(), orders.limit_price.double()
-    if among is not None:
-        quantity = quantity * among
+def players(quantity_kw: Tensor, limit_price: Tensor) -> Players:
+    """Find who of the orders [B, N] can gain with whom; the others come last."""
+    quantity, limit = quantity_kw.double(), limit_price.double()
     sells, buys = quantity > 0, quantity < 0
     best_bid = limit.where(buys, -torch.inf).amax(-1, keepdim=True)
     best_ask = limit.where(sells, torch.inf).amin(-1, keepdim=True)

@@ -55,7 +55,7 @@ class Nucleolus:
 
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Trade at the uniform auction's volume and pay every seat its part of the gain."""
-        game = players(orders)
+        game = players(orders.quantity_kw, orders.limit_price)
         solved = game.count <= self.config.max_players
         if self.config.beyond == "error" and not bool(solved.all()):
             market = int((~solved).nonzero()[0, 0])

@@ -27,14 +27,14 @@ class ShapleyConfig(MarketConfig):
     """How the value is computed.
 
     Attributes:
-        among: the players. `trading`: the seats whose orders trade. `offering`: all with an order;
-            one that does not trade but could replace one that does is then paid for competing.
+        counted_orders: the game's. `traded`: as far as they trade. `all`: whole; an order that does not
+            trade but could replace one that does is then paid for competing.
         exact_players: up to how many seats that trade can gain from all coalitions are counted.
         samples: orders of joining that are drawn beyond, half of them the reverse of the others.
         seed: of the draws.
     """
 
-    among: Literal["trading", "offering"]
+    counted_orders: Literal["traded", "all"]
     exact_players: Annotated[int, Field(ge=1, le=16)]
     samples: Annotated[int, Field(ge=4, multiple_of=2)]
     seed: Annotated[int, Field(ge=0)]
@@ -68,7 +68,8 @@ class Shapley:
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Trade at the uniform auction's volume and pay every seat its value."""
         cleared_kw = traded(orders)
-        game = players(orders, cleared_kw != 0 if self.config.among == "trading" else None)
+        shared = cleared_kw if self.config.counted_orders == "traded" else orders.quantity_kw
+        game = players(shared, orders.limit_price)
         value, _ = shapley_value(game, self.config)
         gained = by_seat(game, value, cleared_kw.shape[-1])
         return share_out(orders, context, cleared_kw, gained, game.count >= 0)

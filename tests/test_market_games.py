@@ -1,0 +1,339 @@
+"""Games: nobody gains by moving alone, values obey their axioms, the nucleolus is in the core."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linprog
+
+from configs import option, validate
+from envs.markets import MARKETS, Context, Orders
+from envs.markets.coalitions import by_seat, members, players, worths
+from envs.markets.nucleolus import nucleolus
+from envs.markets.pairs import pair_up
+from envs.markets.price_game import Game, outcome, play
+from envs.markets.shapley import shapley_value
+
+F64 = torch.float64
+FLOOR, CEILING = 0.08, 0.34
+
+
+def market(name, **parameters):
+    kind = MARKETS[name]
+    return kind(validate(kind.Config, {**option("market", name), **parameters}))
+
+
+def book(seed, B=20, N=8):
+    g = torch.Generator().manual_seed(seed)
+    quantity = torch.rand(B, N, generator=g, dtype=F64) * 10 - 5
+    price = 0.06 + 0.3 * torch.rand(B, N, generator=g, dtype=F64)
+    return Orders(quantity, price, torch.zeros(B, N, dtype=F64))
+
+
+def context(B):
+    ends = (torch.full((B, 1), price, dtype=F64) for price in (CEILING, FLOOR))
+    return Context(*ends, 0.25)
+
+
+def clear(name, orders, **parameters):
+    return market(name, **parameters).clear(orders, context(len(orders.quantity_kw)))
+
+
+def worth_by_lp(quantity, limit):
+    """Largest gain from trade of some orders by HiGHS, EUR/h."""
+    if not len(quantity):
+        return 0.0
+    solved = linprog(
+        np.sign(quantity) * limit,
+        A_eq=np.sign(quantity)[None],
+        b_eq=[0],
+        bounds=[(0, abs(q)) for q in quantity],
+        method="highs",
+    )
+    return -solved.fun
+
+
+def respond(orders, b, buying, selling):
+    """What the followers offer and ask for at two prices, kW each."""
+    quantity, limit = orders.quantity_kw[b], orders.limit_price[b]
+    offered = quantity[(quantity > 0) & (limit <= buying)].sum()
+    asked = -quantity[(quantity < 0) & (limit >= selling)].sum()
+    return offered, asked
+
+
+def test_no_pair_of_prices_earns_the_leader_more():
+    orders = book(0)
+    out = clear("stackelberg", orders)
+    profit = out.operator_surplus_eur / 0.25
+    prices = torch.linspace(FLOOR, CEILING, 105, dtype=F64)
+    for b in range(20):
+        for buying, selling in itertools.combinations(prices, 2):
+            traded = min(respond(orders, b, buying, selling))
+            assert traded * (selling - buying) <= profit[b] + 1e-9
+
+
+def test_followers_respond_best_to_the_prices_that_are_set():
+    orders = book(1, B=100)
+    out = clear("stackelberg", orders)
+    for b in (out.volume_kw > 0).nonzero().squeeze(-1).tolist():
+        sold, bought = out.cleared_kw[b] > 0, out.cleared_kw[b] < 0
+        buying, selling = out.price[b][sold][0], out.price[b][bought][0]
+        assert FLOOR <= buying <= selling <= CEILING
+        quantity, limit = orders.quantity_kw[b], orders.limit_price[b]
+        # At the floor or ceiling the grid is as good: there all are indifferent.
+        eager = (quantity > 0) & (limit < buying) & (buying > FLOOR)
+        eager |= (quantity < 0) & (limit > selling) & (selling < CEILING)
+        torch.testing.assert_close(out.cleared_kw[b][eager], quantity[eager])
+        averse = ((quantity > 0) & (limit > buying)) | ((quantity < 0) & (limit < selling))
+        assert (out.cleared_kw[b][averse] == 0).all()
+
+
+@pytest.mark.parametrize("leaders", [2, 3, 10])
+def test_no_leader_gains_by_another_volume(leaders):
+    orders = book(2)
+    out = clear("stackelberg", orders, leaders=leaders)
+    for b in range(20):
+        total = out.volume_kw[b]
+        earned = out.operator_surplus_eur[b] / 0.25 / leaders
+        quantity = orders.quantity_kw[b]
+        limit = orders.limit_price[b].clone()
+        limit = torch.where(quantity > 0, limit.clamp(min=FLOOR), limit.clamp(max=CEILING))
+        others = total * (leaders - 1) / leaders
+        for own in torch.linspace(0.01, 25, 400, dtype=F64):
+            ask = inverse(quantity, limit, others + own)
+            bid = inverse(-quantity, -limit, others + own)
+            if ask is not None and bid is not None:
+                assert own * (-bid - ask) <= earned + 1e-9
+
+
+def inverse(quantity, limit, volume):
+    """The dearest limit among the cheapest orders that together offer `volume`."""
+    offers = sorted((p, q) for p, q in zip(limit.tolist(), quantity.tolist(), strict=True) if q > 0)
+    for price, size in offers:
+        volume = volume - size
+        if volume <= 1e-12:
+            return price
+    return None
+
+
+def test_more_leaders_trade_more_and_towards_the_auction():
+    orders = book(3, B=200, N=20)
+    most = clear("uniform_auction", orders).volume_kw.sum()
+    volumes = [clear("stackelberg", orders, leaders=m).volume_kw.sum() for m in (1, 2, 5, 100)]
+    assert volumes == sorted(volumes)
+    assert volumes[0] < 0.8 * most
+    assert volumes[-1] > 0.97 * most
+
+
+def test_an_order_in_parts_responds_step_by_step():
+    orders = Orders(
+        torch.tensor([[4.0, -8.0]], dtype=F64),
+        torch.tensor([[0.1, 0.3]], dtype=F64),
+        torch.zeros(1, 2, dtype=F64),
+    )
+    volumes = {
+        blocks: clear("stackelberg", orders, blocks=blocks, width=0.1).volume_kw.item()
+        for blocks in (1, 4)
+    }
+    assert volumes[1] == 4
+    assert 0 < volumes[4] < 4
+
+
+def test_no_seller_gains_by_another_ask():
+    """The outcome of every deviation on a grid is computed anew, seat by seat."""
+    orders = book(4, B=12)
+    config = market("price_game").config
+    pairs = pair_up(orders, 0.0)
+    cost, rank = pairs.ask.where(pairs.supply_kw > 0, torch.inf).sort(-1)
+    supply = pairs.supply_kw.gather(-1, rank)
+    start = Game(cost, supply, pairs.bid, pairs.demand_kw, pairs.largest_gain, cost)
+    game, converged, _ = play(start, config)
+    assert converged.all()
+    sold, price = outcome(game)
+    for b in range(12):
+        asks, size = game.ask[b].tolist(), supply[b].tolist()
+        mine = cost[b].tolist()
+        reached = merit(asks, mine, size, pairs.bid[b].tolist(), pairs.demand_kw[b].tolist())
+        assert reached[0] == pytest.approx(sold[b].tolist())
+        for i in range(len(asks)):
+            if size[i] == 0:
+                continue
+            earned = reached[0][i] * (reached[1] - mine[i]) if reached[0][i] > 0 else 0
+            for ask in np.linspace(mine[i], 0.37, 150):
+                moved = [*asks[:i], ask, *asks[i + 1 :]]
+                got, level = merit(
+                    moved, mine, size, pairs.bid[b].tolist(), pairs.demand_kw[b].tolist()
+                )
+                gain = got[i] * (level - mine[i]) - earned if got[i] > 0 else -earned
+                assert gain <= 2e-6 * size[i]
+    assert (price[sold.sum(-1) > 0] > 0).all()
+
+
+def merit(asks, cost, size, bids, demand):
+    """What each seller sells and the price, offers taken one after the other."""
+    sold, taken, price = [0.0] * len(asks), 0.0, -math.inf
+    for i in sorted(range(len(asks)), key=lambda i: (asks[i], cost[i])):
+        wanted = sum(d for p, d in zip(bids, demand, strict=True) if p >= asks[i])
+        sold[i] = min(max(wanted - taken, 0.0), size[i])
+        taken += size[i]
+        if sold[i] > 0:
+            price = max(price, asks[i])
+    return sold, price
+
+
+def test_market_power_raises_the_price_and_costs_welfare():
+    orders = book(5, B=200)
+    game, auction = clear("price_game", orders), clear("uniform_auction", orders, k=0.0)
+    both = ~game.reference_price.isnan() & ~auction.reference_price.isnan()
+    assert (game.reference_price >= auction.reference_price - 1e-9)[both].all()
+    gains = [-(c.cleared_kw * orders.limit_price).sum(-1) for c in (game, auction)]
+    assert (gains[0] <= gains[1] + 1e-9).all()
+    assert gains[0].sum() > 0.7 * gains[1].sum()
+
+
+def test_worths_are_those_of_a_linear_programme():
+    orders = book(6, B=3)
+    game = players(orders.quantity_kw, orders.limit_price)
+    table = worths(game)
+    belongs = members(game.gain.shape[-1], torch.device("cpu"))
+    for b in range(3):
+        for s in range(0, len(belongs), 7):
+            chosen = game.seat[b, : belongs.shape[1]][belongs[s]]
+            chosen = chosen[torch.isin(chosen, game.seat[b, : game.count[b]])]
+            expected = worth_by_lp(
+                orders.quantity_kw[b, chosen].numpy(), orders.limit_price[b, chosen].numpy()
+            )
+            assert table[b, s].item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_shapley_value_is_the_mean_over_all_orders_of_joining():
+    orders = book(7, B=4, N=6)
+    game = players(orders.quantity_kw, orders.limit_price)
+    value, error = shapley_value(game, market("shapley").config)
+    by_name = by_seat(game, value, 6)
+    for b in range(4):
+        quantity, limit = orders.quantity_kw[b].numpy(), orders.limit_price[b].numpy()
+        worth = {
+            s: worth_by_lp(quantity[list(s)], limit[list(s)])
+            for n in range(7)
+            for s in itertools.combinations(range(6), n)
+        }
+        expected = np.zeros(6)
+        for order in itertools.permutations(range(6)):
+            for k, i in enumerate(order):
+                before, after = tuple(sorted(order[:k])), tuple(sorted(order[: k + 1]))
+                expected[i] += (worth[after] - worth[before]) / math.factorial(6)
+        np.testing.assert_allclose(by_name[b].numpy(), expected, atol=1e-9)
+    assert (error == 0).all()
+
+
+@pytest.mark.parametrize("exact_players", [12, 1])
+@pytest.mark.parametrize("orders_of", ["traded", "all"])
+def test_shapley_axioms_of_the_payments(exact_players, orders_of):
+    orders = book(8, B=50, N=10)
+    quantity, price = orders.quantity_kw.clone(), orders.limit_price.clone()
+    quantity[:, 1], price[:, 1] = quantity[:, 0], price[:, 0]
+    quantity[:, 2], price[:, 2] = 3.0, 0.5
+    orders = Orders(quantity, price, orders.arrival_s)
+    out = clear("shapley", orders, exact_players=exact_players, counted_orders=orders_of)
+    gained = out.payment_eur / 0.25 - out.cleared_kw * price
+    auction = clear("uniform_auction", orders)
+    welfare = -(auction.cleared_kw * price).sum(-1)
+    torch.testing.assert_close(gained.sum(-1), welfare, msg="efficiency")
+    torch.testing.assert_close(gained[:, 0], gained[:, 1], msg="symmetry")
+    assert (gained[:, 2] == 0).all(), "null player"
+    assert (gained >= -1e-12).all()
+
+
+def test_shapley_values_add_up_over_games():
+    """The value is linear in the game; here over the games of two intervals."""
+    orders = book(9, B=2, N=7)
+    a, b = (players(orders.quantity_kw[i : i + 1], orders.limit_price[i : i + 1]) for i in (0, 1))
+    config = market("shapley").config
+    K = 7
+    tables = []
+    for game in (a, b):
+        seat = game.seat[0]
+        by_name = torch.zeros(2**K, dtype=F64)
+        for code, worth in enumerate(worths(game)[0].tolist()):
+            by_name[sum(2 ** int(seat[k]) for k in range(K) if code >> k & 1)] = worth
+        tables.append(by_name)
+    both = tables[0] + tables[1]
+    expected = sum(by_seat(g, shapley_value(g, config)[0], K)[0] for g in (a, b))
+    belongs = members(K, torch.device("cpu"))
+    for i in range(K):
+        without = (~belongs[:, i]).nonzero().squeeze(-1)
+        size = belongs[without].sum(-1)
+        weight = torch.tensor(
+            [math.factorial(s) * math.factorial(K - s - 1) / math.factorial(K) for s in size],
+            dtype=F64,
+        )
+        value = (weight * (both[without + 2**i] - both[without])).sum()
+        assert value.item() == pytest.approx(expected[i].item(), abs=1e-9)
+
+
+def test_sampling_states_its_error():
+    orders = book(10, B=40, N=12)
+    game = players(orders.quantity_kw, orders.limit_price)
+    exact, _ = shapley_value(game, market("shapley").config)
+    drawn, error = shapley_value(game, market("shapley", exact_players=1).config)
+    unsure = error > 1e-12
+    off = ((drawn - exact) / error)[unsure]
+    assert off.square().mean().sqrt() < 1.3
+    assert (off.abs() < 6).all()
+    torch.testing.assert_close(drawn.sum(-1), exact.sum(-1))
+
+
+def excesses(share, table):
+    belongs = members(len(share), torch.device("cpu")).numpy()
+    return (belongs @ share - table)[1:-1]
+
+
+def test_the_nucleolus_lies_in_the_core_and_no_shift_of_money_improves_it():
+    orders = book(11, B=8, N=7)
+    game = players(orders.quantity_kw, orders.limit_price)
+    rng = np.random.default_rng(0)
+    for b in (game.count > 2).nonzero().squeeze(-1).tolist():
+        table = worths(game.of(torch.tensor([b])))[0].numpy()
+        share, programmes = nucleolus(table)
+        assert programmes > 0
+        assert share.sum() == pytest.approx(table[-1])
+        ranked = np.sort(excesses(share, table))
+        assert ranked[0] >= -1e-9
+        for _ in range(300):
+            shift = rng.normal(size=len(share)) * 10 ** rng.uniform(-4, -1)
+            other = np.sort(excesses(share + shift - shift.mean(), table))
+            differs = np.flatnonzero(np.abs(other - ranked) > 1e-8)
+            assert not len(differs) or other[differs[0]] < ranked[differs[0]]
+
+
+def test_the_nucleolus_of_published_games():
+    # Bankruptcy with claims 100, 200, 300 on 100, 200, 300: Aumann and Maschler (1985), table I.
+    claims = np.array([100.0, 200.0, 300.0])
+    belongs = members(3, torch.device("cpu")).numpy()
+    for estate, expected in ((100, [100 / 3] * 3), (200, [50, 75, 75]), (300, [50, 100, 150])):
+        table = np.maximum(estate - (~belongs) @ claims, 0)
+        np.testing.assert_allclose(nucleolus(table)[0], expected, atol=1e-6)
+
+
+def test_the_nucleolus_halves_the_gain_of_two_and_pays_within_the_core():
+    two = Orders(
+        torch.tensor([[2.0, -2.0]], dtype=F64),
+        torch.tensor([[0.1, 0.3]], dtype=F64),
+        torch.zeros(1, 2, dtype=F64),
+    )
+    assert clear("nucleolus", two).price[0].tolist() == pytest.approx([0.2, 0.2])
+
+
+def test_a_market_beyond_the_cap_goes_to_the_grid_or_is_refused():
+    orders = book(12, B=4, N=30)
+    out = clear("nucleolus", orders)
+    assert not out.converged.any()
+    assert (out.cleared_kw == 0).all()
+    assert (out.payment_eur == 0).all()
+    with pytest.raises(ValueError, match="seats that can gain by trading, expected at most 8"):
+        clear("nucleolus", orders, beyond="error")
