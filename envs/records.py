@@ -11,6 +11,8 @@ from envs.community import Community
 from envs.observation import OWN, scales
 from envs.settlement import Tariff
 
+_TARIFF = 3  # columns of Community.prices before the worth of stored energy
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -25,7 +27,6 @@ class Slot:
         own: [B, N, OWN] features, scaled.
         public: [B, PUBLIC] features, scaled.
         tariff: prices outside the market.
-        battery_worth, car_worth: [B, 1] EUR/kWh of energy left, or still wanted, at the day's end.
         background_kw, reactive_kvar: [B, M] injections that no seat decides.
     """
 
@@ -39,8 +40,6 @@ class Slot:
     own: Tensor
     public: Tensor
     tariff: Tariff
-    battery_worth: Tensor
-    car_worth: Tensor
     background_kw: Tensor
     reactive_kvar: Tensor
 
@@ -62,6 +61,11 @@ class Records:
         active, reactive = self._buses[row].chunk(2, -1)
         return active, reactive
 
+    def worth(self, row: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what a kWh is worth after slots `row` [B], [B, 1] EUR each: stored; to a car."""
+        battery, car = self._public[row, _TARIFF : self._prices].split(1, -1)
+        return battery, car
+
     def read(self, row: Tensor, forecast_error: Tensor | None) -> Slot:
         """Return slot `row` [B], forecasts of load and PV multiplied by the error [B, N, 2]."""
         seats, public = self._seats[row], self._public[row]
@@ -70,7 +74,7 @@ class Records:
         if forecast_error is not None:
             own = torch.cat([own[..., :2] * forecast_error, own[..., 2:]], -1)
         forecast_load, forecast_pv = (own[..., :2] / self._forecast_scale).unbind(-1)
-        retail, feed_in, charge, battery_worth, car_worth = public[:, : self._prices].split(1, -1)
+        retail, feed_in, charge = public[:, :_TARIFF].split(1, -1)
         background_kw, reactive_kvar = self.background(row)
         return Slot(
             load_kw=load,
@@ -83,8 +87,6 @@ class Records:
             own=own,
             public=public[:, self._prices :],
             tariff=Tariff(retail, feed_in, charge),
-            battery_worth=battery_worth,
-            car_worth=car_worth,
             background_kw=background_kw,
             reactive_kvar=reactive_kvar,
         )

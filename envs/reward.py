@@ -14,20 +14,20 @@ from envs.settlement import Bill
 class Reward:
     """The parts of a seat's reward, [B, N] EUR each; costs are negative.
 
-    `terminal` is the worth of the energy left in storage at the day's end against its start, less
-    what plugged cars still want; it keeps a bidder from selling what it was given.
+    `stored` is the change in the worth of the energy in store, and at the day's end what plugged
+    cars still want; it keeps a bidder from selling what it was given.
     """
 
     bill: Tensor
     wear: Tensor
     unserved: Tensor
     violation: Tensor
-    terminal: Tensor
+    stored: Tensor
 
     @property
     def total(self) -> Tensor:
         """Return the seat's reward, [B, N] EUR."""
-        return self.bill + self.wear + self.unserved + self.violation + self.terminal
+        return self.bill + self.wear + self.unserved + self.violation + self.stored
 
 
 def reward(
@@ -38,7 +38,7 @@ def reward(
     unserved_price: float,
     violation_eur: Tensor,
     net_kw: Tensor,
-    terminal_eur: Tensor,
+    stored_eur: Tensor,
 ) -> Reward:
     """Value one interval.
 
@@ -51,7 +51,7 @@ def reward(
         violation_eur: [B] price of the feeder's violations, shared in proportion to the seats'
             metered power.
         net_kw: [B, N] metered power.
-        terminal_eur: [B, N], zero but at the day's end.
+        stored_eur: [B, N] change in the worth of the energy in store.
     """
     power = net_kw.abs()
     share = power / power.sum(-1, keepdim=True).clamp(min=torch.finfo(power.dtype).eps)
@@ -60,5 +60,5 @@ def reward(
         wear=-wear_price * discharged_kwh,
         unserved=-unserved_price * unserved_kwh,
         violation=-share * violation_eur.unsqueeze(-1),
-        terminal=terminal_eur,
+        stored=stored_eur,
     )

@@ -79,6 +79,8 @@ class Simulation:
         seed: environment b draws from the stream of `seed + b`.
     """
 
+    _slot: Slot
+
     def __init__(
         self,
         community: Community,
@@ -143,7 +145,8 @@ class Simulation:
             day_seed, self.slots, self.num_seats, self.rules.forecast_spread, c.seat.dtype
         )
         self.energy_kwh, self.capacity_kwh = draw_storage(day_seed, c, self.first_slot)
-        self._initial_kwh = self.energy_kwh
+        battery_worth, self._car_worth = self._records.worth(self.first_slot + self.slots - 1)
+        self._battery_gain = battery_worth * c.storage.efficiency * ~self._is_ev
         self._memory = Memory(self.energy_kwh, self._rated_kw, c.slot_minutes * 60)
         self._background = self._records.background(self.first_slot - 1)
         return self._observe()
@@ -182,7 +185,8 @@ class Simulation:
             slot.reactive_kvar,
             self._memory.state,
         )
-        energy_kwh = advance(delivered.flexible_kw, self.energy_kwh, c.storage, h)
+        before_kwh = self.energy_kwh
+        energy_kwh = advance(delivered.flexible_kw, before_kwh, c.storage, h)
         self.energy_kwh, self.capacity_kwh, unserved_kwh = depart(
             energy_kwh, self.capacity_kwh, slot.departs
         )
@@ -200,7 +204,7 @@ class Simulation:
             rules.unserved_price,
             delivered.violation_eur,
             net_kw,
-            self._terminal_eur(),
+            self._stored_eur(energy_kwh - before_kwh),
         )
         self._memory.update(orders, receipts, clearing, bill, delivered)
         return Interval(
@@ -256,15 +260,17 @@ class Simulation:
             place=self.delivery.place(*self._background),
         )
 
-    def _terminal_eur(self) -> Tensor:
-        """Value what batteries hold at the day's end against its start, and what cars want."""
+    def _stored_eur(self, gained_kwh: Tensor) -> Tensor:
+        """Value what batteries gained in this interval, and at the day's end what cars still want.
+
+        The worth of a kWh is the day's, so that the sum over the day is the worth of the energy
+        left against that of the energy given.
+        """
+        value = gained_kwh * self._battery_gain
         if self.t < self.slots:
-            return torch.zeros_like(self.energy_kwh)
-        gained = (self.energy_kwh - self._initial_kwh) * self.community.storage.efficiency
-        missing = self.capacity_kwh - self.energy_kwh
-        return torch.where(
-            self._is_ev, -missing * self._slot.car_worth, gained * self._slot.battery_worth
-        )
+            return value
+        missing_kwh = (self.capacity_kwh - self.energy_kwh) * self._is_ev
+        return value - missing_kwh * self._car_worth
 
     def _observe(self) -> Tensor:
         """Enter slot t: let cars arrive, and show every seat what it may know."""
@@ -272,8 +278,7 @@ class Simulation:
         error = None if self._forecast_error is None else self._forecast_error[:, self.t]
         if self.t > 0:
             self._background = (self._slot.background_kw, self._slot.reactive_kvar)
-        slot: Slot = self._records.read(self.first_slot + self.t, error)
-        self._slot = slot
+        slot = self._slot = self._records.read(self.first_slot + self.t, error)
         if self.t > 0:
             self.energy_kwh, self.capacity_kwh = arrive(
                 self.energy_kwh, self.capacity_kwh, slot.need_kwh, c.lent_kwh

@@ -91,12 +91,10 @@ def test_energy_money_and_limits_hold_all_day(town, market, ledger):
         assert (sim.energy_kwh <= sim.capacity_kwh * c.storage.ceiling + 1e-9).all()
 
         parts = interval.reward
-        total = parts.bill + parts.wear + parts.unserved + parts.violation + parts.terminal
+        total = parts.bill + parts.wear + parts.unserved + parts.violation + parts.stored
         assert torch.equal(parts.total, total)
         assert torch.equal(parts.bill, bill.total)
         torch.testing.assert_close(parts.violation.sum(-1), -d.violation_eur, rtol=0, atol=1e-9)
-        if not interval.done:
-            assert (parts.terminal == 0).all()
         for path, tensor in leaves(interval):
             if tensor.is_floating_point() and not path.endswith(
                 ("latency_s", "arrival_s", "reference_price")
@@ -128,13 +126,11 @@ def test_what_is_left_in_store_is_valued_at_the_days_end(town):
     sim = town.simulation()
     sim.reset(seed=3)
     start, c = sim.energy_kwh, sim.community
-    *_, last = play(sim, seed=3)
+    worth = sum(interval.reward.stored for interval in play(sim, seed=3))
     prices = c.prices[sim.first_slot + SLOTS - 1]
     battery = (sim.energy_kwh - start) * c.storage.efficiency * prices[:, 3:4]
     car = -(sim.capacity_kwh - sim.energy_kwh) * prices[:, 4:]
-    expected = torch.where(sim._is_ev, car, battery)
-    torch.testing.assert_close(last.reward.terminal, expected)
-    assert (last.reward.terminal[:, sim._is_ev] <= 0).all()
+    torch.testing.assert_close(worth, torch.where(sim._is_ev, car, battery))
 
 
 def test_voltages_are_pandapowers(town):

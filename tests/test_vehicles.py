@@ -98,8 +98,8 @@ def test_a_car_still_plugged_at_the_days_end_is_valued_at_what_it_lacks(town):
         list(play(town.simulation(num_envs=6), power(value)))[-1] for value in (0.0, -1.0)
     )
     cars = town.simulation(num_envs=6)._is_ev
-    assert (idle.reward.terminal[:, cars] <= keen.reward.terminal[:, cars] + 1e-9).all()
-    assert idle.reward.terminal[:, cars].sum() < 0
+    assert (idle.reward.stored[:, cars] <= keen.reward.stored[:, cars] + 1e-9).all()
+    assert idle.reward.stored[:, cars].sum() < 0
 
 
 def test_a_car_there_at_the_days_start_lacks_what_its_charger_can_still_give(town):
