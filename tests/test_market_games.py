@@ -335,5 +335,5 @@ def test_a_market_beyond_the_cap_goes_to_the_grid_or_is_refused():
     assert not out.converged.any()
     assert (out.cleared_kw == 0).all()
     assert (out.payment_eur == 0).all()
-    with pytest.raises(ValueError, match="seats that can gain by trading, expected at most 8"):
+    with pytest.raises(ValueError, match="seats that can gain by trading, expected at most 10"):
         clear("nucleolus", orders, beyond="error")

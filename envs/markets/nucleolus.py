@@ -16,6 +16,8 @@ from envs.markets.coalitions import by_seat, members, players, share_out, traded
 Floats = NDArray[np.float64]
 
 _BINDING = 1e-7  # multiplier above which a coalition's excess can grow no more
+_FEASIBLE = 1e-10  # of the worth of all, by which a coalition may be worse off than the least
+_LARGEST = 10.0  # excess over the worth of all: no game has more, but a part of one may
 
 
 class NucleolusConfig(MarketConfig):
@@ -94,23 +96,14 @@ def nucleolus(worth: Floats) -> tuple[Floats, int]:
     fixed, level = belongs[-1:], worth[-1:]
     free = np.ones(len(worth), bool)
     free[[0, -1]] = False
+    size = belongs.sum(1)
+    watched = (size == 1) | (size == K - 1)
     programmes = 0
     while free.any() and len(fixed) < K:
         programmes += 1
-        rows = belongs[free]
-        solution = linprog(
-            np.r_[np.zeros(K), -1.0],
-            A_ub=np.c_[-rows, np.ones(len(rows))],
-            b_ub=-worth[free],
-            A_eq=np.c_[fixed, np.zeros(len(fixed))],
-            b_eq=level,
-            bounds=(None, None),
-            method="highs-ds",
-        )
-        if solution.status != 0:
+        excess, binding = _raise_least_excess(belongs, worth, free, watched, fixed, level)
+        if not len(binding):
             return np.zeros(K), 0
-        excess = solution.x[-1]
-        binding = np.flatnonzero(free)[-solution.ineqlin.marginals > _BINDING]
         for s in binding:
             if np.linalg.matrix_rank(np.vstack([fixed, belongs[s]])) > len(fixed):
                 fixed = np.vstack([fixed, belongs[s]])
@@ -119,3 +112,42 @@ def nucleolus(worth: Floats) -> tuple[Floats, int]:
         basis = np.linalg.qr(fixed.T)[0]
         free &= np.abs(belongs - belongs @ basis @ basis.T).max(1) > 1e-9
     return np.linalg.lstsq(fixed, level, rcond=None)[0] * scale, max(programmes, 1)
+
+
+def _raise_least_excess(
+    belongs: Floats,
+    worth: Floats,
+    free: NDArray[np.bool_],
+    watched: NDArray[np.bool_],
+    fixed: Floats,
+    level: Floats,
+) -> tuple[float, NDArray[np.int64]]:
+    """Make the least excess of the free coalitions largest; return it and who binds it.
+
+    Only the `watched` coalitions enter the programme; those that its solution leaves worse off are
+    added to them (in place) until none is. Nobody binds where the solver failed.
+    """
+    K = belongs.shape[1]
+    while True:
+        rows = np.flatnonzero(free & watched)
+        if not len(rows):
+            rows = np.flatnonzero(free)[:K]
+            watched[rows] = True
+        solution = linprog(
+            np.r_[np.zeros(K), -1.0],
+            A_ub=np.c_[-belongs[rows], np.ones(len(rows))],
+            b_ub=-worth[rows],
+            A_eq=np.c_[fixed, np.zeros(len(fixed))],
+            b_eq=level,
+            bounds=[(None, None)] * K + [(None, _LARGEST)],
+            method="highs-ds",
+        )
+        if solution.status != 0:
+            return 0.0, rows[:0]
+        excess = solution.x[-1]
+        left = np.where(free, belongs @ solution.x[:-1] - worth, np.inf)
+        worse = np.argsort(left)[: 2 * K]
+        worse = worse[left[worse] < excess - _FEASIBLE]
+        if not len(worse):
+            return excess, rows[-solution.ineqlin.marginals > _BINDING]
+        watched[worse] = True

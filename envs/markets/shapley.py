@@ -27,8 +27,8 @@ class ShapleyConfig(MarketConfig):
     """How the value is computed.
 
     Attributes:
-        counted_orders: the game's. `traded`: as far as they trade. `all`: whole; an order that does not
-            trade but could replace one that does is then paid for competing.
+        counted_orders: of the game. `traded`: as far as they trade. `all`: whole; an order that
+            does not trade but could replace one that does is then paid for competing.
         exact_players: up to how many seats that trade can gain from all coalitions are counted.
         samples: orders of joining that are drawn beyond, half of them the reverse of the others.
         seed: of the draws.
