@@ -21,6 +21,8 @@ from envs.markets.pairs import PairBook
 _TO_THE_WALL = 0.99  # part of the way to the nearest bound that a step takes
 _NOTHING = 1e-6  # of a pair's even share of all trade: what an interior point leaves of zero
 
+_GRID = 2.0**20  # steps of a multiplier up to the largest gain
+
 
 @dataclass(frozen=True)
 class Optimum:
@@ -28,7 +30,8 @@ class Optimum:
 
     Attributes:
         pair_kw: [B, S, K].
-        seller_worth, buyer_worth: [B, S] and [B, K] EUR/kWh, the multipliers of the limits.
+        seller_worth, buyer_worth: [B, S] and [B, K] EUR/kWh, the multipliers of the limits, to a
+            millionth of the largest gain.
         gap: [B] duality gap over the welfare of the trades.
         iterations: of the slowest market.
     """
@@ -52,6 +55,7 @@ class _Point:
     nu: Tensor
 
     def parts(self) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Return the pairs of which one must be zero at the optimum."""
         return ((self.y, self.w), (self.u, self.mu), (self.v, self.nu))
 
     def step(self, d: _Point, primal: Tensor, dual: Tensor) -> _Point:
@@ -79,10 +83,11 @@ def optimise(book: PairBook, regularisation: float, tolerance: float, max_steps:
     size = supply.unsqueeze(-1) * demand.unsqueeze(-2)
     gain = book.gain / scale.unsqueeze(-1)
     curve = regularisation / size
-    total = supply.sum(-1, keepdim=True) + demand.sum(-1, keepdim=True)
-
+    # A seat without a partner takes no part, so that padding changes nothing: its worth is zero.
+    mu, nu = book.open.any(-1).to(supply), book.open.any(-2).to(demand)
+    total = (supply * mu).sum(-1, keepdim=True) + (demand * nu).sum(-1, keepdim=True)
+    total = total.clamp(min=1.0)  # where nobody has a partner
     y = (0.9 * size / total.unsqueeze(-1)).where(book.open, 0.0)
-    mu, nu = torch.ones_like(supply), torch.ones_like(demand)
     w = (2 + curve * y - gain).where(book.open, 1.0)
     at = _Point(y, w, supply - y.sum(-1), demand - y.sum(-2), mu, nu)
     gap, welfare = _gap(at, gain)
@@ -95,7 +100,9 @@ def optimise(book: PairBook, regularisation: float, tolerance: float, max_steps:
         gap, welfare = _gap(at, gain)
     trades = (at.y * traded.unsqueeze(-1)).where(at.y > _NOTHING * size, 0.0)
     relative = torch.where(book.open.any(-1).any(-1), gap / welfare, 0.0)
-    return Optimum(trades, at.mu * scale, at.nu * scale, relative, max(steps, 1))
+    # Where an order is only just filled its multiplier is exact to the root of rounding alone.
+    mu, nu = ((worth * _GRID).round() / _GRID * scale for worth in (at.mu, at.nu))
+    return Optimum(trades, mu, nu, relative, max(steps, 1))
 
 
 def _gap(at: _Point, gain: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,8 +116,9 @@ def _mehrotra(at: _Point, is_open: Tensor, curve: Tensor, gap: Tensor, move: Ten
     """Take one predictor-corrector step in the markets where `move`, [B, 1], holds."""
     stiff = at.w + curve * at.y
     k = (at.y / stiff).where(is_open, 0.0)
-    rows = at.u / at.mu + k.sum(-1)
-    columns = at.v / at.nu + k.sum(-2)
+    in_row, in_column = at.mu > 0, at.nu > 0
+    rows = torch.where(in_row, at.u / at.mu + k.sum(-1), 1.0)
+    columns = torch.where(in_column, at.v / at.nu + k.sum(-2), 1.0)
     over = k / rows.unsqueeze(-1)
     schur = torch.diag_embed(columns) - k.transpose(-1, -2) @ over
     factor, _ = torch.linalg.cholesky_ex(schur)
@@ -118,8 +126,8 @@ def _mehrotra(at: _Point, is_open: Tensor, curve: Tensor, gap: Tensor, move: Ten
     def direction(g: Tensor, seller: Tensor, buyer: Tensor) -> _Point:
         """Solve for the step that brings the products to g more than they are."""
         h = (g / stiff).where(is_open, 0.0)
-        right_u = seller / at.mu + h.sum(-1)
-        right_v = buyer / at.nu + h.sum(-2)
+        right_u = torch.where(in_row, seller / at.mu + h.sum(-1), 0.0)
+        right_v = torch.where(in_column, buyer / at.nu + h.sum(-2), 0.0)
         right = right_v.unsqueeze(-1) - over.transpose(-1, -2) @ right_u.unsqueeze(-1)
         d_nu = torch.cholesky_solve(right, factor).squeeze(-1)
         d_mu = (right_u - (k @ d_nu.unsqueeze(-1)).squeeze(-1)) / rows
@@ -129,7 +137,7 @@ def _mehrotra(at: _Point, is_open: Tensor, curve: Tensor, gap: Tensor, move: Ten
         return _Point(d_y, d_w, -d_y.sum(-1), -d_y.sum(-2), d_mu, d_nu)
 
     products = [a * b for a, b in at.parts()]
-    count = is_open.flatten(1).sum(-1) + rows.shape[-1] + columns.shape[-1]
+    count = is_open.flatten(1).sum(-1) + in_row.sum(-1) + in_column.sum(-1)
     mean = (gap / count).unsqueeze(-1)
     guess = direction(*[-p for p in products])
     ahead = at.step(guess, *_lengths(at, guess, is_open))
