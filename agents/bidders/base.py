@@ -11,6 +11,8 @@ from configs import option, validate
 from envs.config import RulesConfig
 from ledger_sim.variants import Registry
 
+QUARTER_HOUR = 0.25
+
 
 class BidderConfig(BaseModel):
     """Parameters of a bidder; one with parameters of its own subclasses this."""
@@ -39,15 +41,21 @@ class Bidder(Protocol):
 BIDDERS: Registry[type[Any]] = Registry("bidder")
 
 
-def make_classic(name: str, rules: RulesConfig, parameters: dict[str, Any] | None = None) -> Bidder:
+def make_classic(
+    name: str,
+    rules: RulesConfig,
+    parameters: dict[str, Any] | None = None,
+    slot_h: float = QUARTER_HOUR,
+) -> Bidder:
     """Build a registered bidder with the parameters of configs/bidder/<name>.yaml.
 
     Args:
         name: as registered; an unknown one raises UnknownNameError with the nearest.
         rules: of the game, which everybody knows.
         parameters: replace single parameters.
+        slot_h: length of an interval in hours, `simulation.community.slot_h`.
     """
     kind = BIDDERS[name]
     values = {**option("bidder", name), **(parameters or {})}
-    bidder: Bidder = kind(validate(kind.Config, values, f"bidder.{name}"), rules)
+    bidder: Bidder = kind(validate(kind.Config, values, f"bidder.{name}"), rules, slot_h)
     return bidder

@@ -27,6 +27,7 @@ class Seat:
     """A view of one interval's observations [B, N, SIZE]; every attribute is [B, N].
 
     Attributes:
+        slot_h: hours of an interval.
         net_kw: forecast of PV less load in the slot bid for.
         rated_kw: of battery or charger.
         stored_kwh: energy above the floor.
@@ -55,9 +56,7 @@ class Seat:
 
     def action(self, limit_price: Tensor, power_kw: Tensor) -> Tensor:
         """Return the action [B, N, 3] for a limit price in EUR/kWh and a device power in kW."""
-        context = Context(
-            buyer_ceiling=self.ceiling, seller_floor=self.floor, slot_h=self.slot_h
-        )
+        context = Context(buyer_ceiling=self.ceiling, seller_floor=self.floor, slot_h=self.slot_h)
         no_tip = torch.zeros_like(limit_price)
         return encode(limit_price, power_kw, no_tip, context, self.rated_kw, self._rules)
 

@@ -16,12 +16,12 @@ class StandAlone:
 
     Config = BidderConfig
 
-    def __init__(self, config: BidderConfig, rules: RulesConfig):
-        self._rules = rules
+    def __init__(self, config: BidderConfig, rules: RulesConfig, slot_h: float):
+        self._rules, self._slot_h = rules, slot_h
 
     def act(self, observation: Tensor, state: None) -> tuple[Tensor, None]:
         """Decide one interval; see Bidder."""
-        seat = Seat(observation, self._rules)
+        seat = Seat(observation, self._rules, self._slot_h)
         power = own_use_power(seat)
         return seat.action(
             torch.where(power + seat.net_kw > 0, seat.floor, seat.ceiling), power

@@ -38,12 +38,12 @@ class TariffRule:
 
     Config = TariffRuleConfig
 
-    def __init__(self, config: TariffRuleConfig, rules: RulesConfig):
-        self._config, self._rules = config, rules
+    def __init__(self, config: TariffRuleConfig, rules: RulesConfig, slot_h: float):
+        self._config, self._rules, self._slot_h = config, rules, slot_h
 
     def act(self, observation: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Decide one interval; the state is the community batteries' last power. See Bidder."""
-        seat = Seat(observation, self._rules)
+        seat = Seat(observation, self._rules, self._slot_h)
         balancing = balancing_power(seat, state, self._config.storage)
         power = own_use_power(seat) + balancing
         power = torch.where(seat.is_ev, self._car_power(seat), self._battery_power(seat, power))

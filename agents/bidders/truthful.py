@@ -21,12 +21,12 @@ class Truthful:
 
     Config = TruthfulConfig
 
-    def __init__(self, config: TruthfulConfig, rules: RulesConfig):
-        self._storage, self._rules = config.storage, rules
+    def __init__(self, config: TruthfulConfig, rules: RulesConfig, slot_h: float):
+        self._storage, self._rules, self._slot_h = config.storage, rules, slot_h
 
     def act(self, observation: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Decide one interval; the state is the community batteries' last power. See Bidder."""
-        seat = Seat(observation, self._rules)
+        seat = Seat(observation, self._rules, self._slot_h)
         balancing = balancing_power(seat, state, self._storage)
         power = own_use_power(seat) + balancing
         return seat.action(seat.limit(power, self._storage), power), balancing

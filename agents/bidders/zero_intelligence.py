@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import torch
 from torch import Tensor
 
-from agents.bidders.base import BIDDERS, BidderConfig
+from agents.bidders.auction_bidder import AuctionBidder, PricingConfig
+from agents.bidders.base import BIDDERS
 from agents.bidders.chance import Chance
-from agents.bidders.seat import Seat, StorageCosts, balancing_power, own_use_power
-from envs.config import RulesConfig
+from agents.bidders.price_rule import News, Quotes, Traders
 
 
-class ZeroIntelligenceConfig(BidderConfig):
-    """Parameters of zero intelligence."""
+class ZeroIntelligenceRule:
+    """A price drawn uniformly between the trader's worth and the market's end beyond it."""
 
-    seed: int
-    storage: StorageCosts
+    def begin(self, traders: Traders, chance: Chance) -> Chance:
+        """Keep the stream alone; see PriceRule."""
+        return chance
 
+    def quote(
+        self, traders: Traders, state: Chance, quotes: Quotes | None
+    ) -> tuple[Tensor, Chance]:
+        """Draw a price; see PriceRule."""
+        worth = traders.worth
+        draw, state = state.uniform(worth)
+        return worth + draw * (traders.best - worth), state
 
-class _State(NamedTuple):
-    chance: Chance
-    balancing: Tensor
+    def learn(self, traders: Traders, state: Chance, news: News) -> Chance:
+        """Learn nothing."""
+        return state
 
 
 @BIDDERS.register("zero_intelligence")
-class ZeroIntelligence:
+class ZeroIntelligence(AuctionBidder):
     """Zero intelligence, constrained (ZI-C): any price at which the trade does not lose money.
 
     A buyer bids uniformly between the grid's feed-in price and its own worth, a seller asks
@@ -37,21 +42,7 @@ class ZeroIntelligence:
     traders", Journal of Political Economy 101(1).
     """
 
-    Config = ZeroIntelligenceConfig
-
-    def __init__(self, config: ZeroIntelligenceConfig, rules: RulesConfig):
-        self._config, self._rules = config, rules
-
-    def act(self, observation: Tensor, state: _State | None) -> tuple[Tensor, _State]:
-        """Decide one interval; see Bidder."""
-        chance = Chance.of(observation, self._config.seed) if state is None else state.chance
-        seat = Seat(observation, self._rules)
-        balancing = balancing_power(
-            seat, None if state is None else state.balancing, self._config.storage
-        )
-        power = own_use_power(seat) + balancing
-        worth = seat.limit(power, self._config.storage)
-        other_end = torch.where(seat.net_kw + power > 0, seat.ceiling, seat.floor)
-        draw, chance = chance.uniform(worth)
-        price = worth + draw * (other_end - worth)
-        return seat.action(price, power), _State(chance, balancing)
+    @staticmethod
+    def rule(config: PricingConfig) -> ZeroIntelligenceRule:
+        """Return the rule; see AuctionBidder."""
+        return ZeroIntelligenceRule()

@@ -9,19 +9,17 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from agents.bidders.base import BIDDERS, BidderConfig
+from agents.bidders.auction_bidder import AuctionBidder, PricingConfig
+from agents.bidders.base import BIDDERS
 from agents.bidders.chance import Chance
-from agents.bidders.seat import Seat, StorageCosts, balancing_power, own_use_power
-from envs.config import RulesConfig
+from agents.bidders.price_rule import News, Quotes, Traders
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 
 
-class ZipConfig(BidderConfig):
+class ZipConfig(PricingConfig):
     """Parameters of ZIP, with Cliff's letters."""
 
-    seed: int
-    storage: StorageCosts
     learning_rate: tuple[Rate, Rate] = Field(description="beta is drawn from this range per seat")
     momentum: tuple[Rate, Rate] = Field(description="gamma, likewise")
     margin: tuple[Rate, Rate] = Field(description="first margin as a share of the limit, likewise")
@@ -31,7 +29,7 @@ class ZipConfig(BidderConfig):
 
 @dataclass(frozen=True)
 class _State:
-    """[B, N] each: what ZIP carries from interval to interval; `ask` and `bid` in EUR/kWh."""
+    """[B, N] each: `ask` and `bid` are the prices on either side, the pushes their momentum."""
 
     chance: Chance
     learning_rate: Tensor
@@ -40,12 +38,65 @@ class _State:
     bid: Tensor
     ask_push: Tensor
     bid_push: Tensor
-    sold: Tensor
-    balancing: Tensor | None
+
+
+class ZipRule:
+    """Cliff's margins: raised where the market beat the price, lowered where it passed it over."""
+
+    def __init__(self, config: ZipConfig):
+        self._config = config
+
+    def begin(self, traders: Traders, chance: Chance) -> _State:
+        """Draw rates and first margins; see PriceRule."""
+
+        def draw(low_high: tuple[float, float]) -> Tensor:
+            nonlocal chance
+            share, chance = chance.uniform(traders.low)
+            return low_high[0] + share * (low_high[1] - low_high[0])
+
+        config = self._config
+        rate, momentum, margin = map(draw, (config.learning_rate, config.momentum, config.margin))
+        still = torch.zeros_like(rate)
+        return _State(
+            chance,
+            rate,
+            momentum,
+            ask=torch.minimum(traders.ask_limit * (1 + margin), traders.high),
+            bid=torch.maximum(traders.bid_limit * (1 - margin), traders.low),
+            ask_push=still,
+            bid_push=still,
+        )
+
+    def quote(
+        self, traders: Traders, state: _State, quotes: Quotes | None
+    ) -> tuple[Tensor, _State]:
+        """Return the price of the side in use, its worth at least; see PriceRule."""
+        sells = traders.sells
+        price = traders.keep_worth(torch.where(sells, state.ask, state.bid))
+        ask, bid = torch.where(sells, price, state.ask), torch.where(sells, state.bid, price)
+        return price, replace(state, ask=ask, bid=bid)
+
+    def learn(self, traders: Traders, state: _State, news: News) -> _State:
+        """Move the price of the side the trader was on; the other side's waits."""
+        config, sells, price = self._config, traders.sells, news.price
+        relative, chance = state.chance.uniform(traders.low)
+        absolute, chance = chance.uniform(traders.low)
+        up = price * (1 + config.relative_step * relative) + config.absolute_step * absolute
+        down = price * (1 - config.relative_step * relative) - config.absolute_step * absolute
+
+        keener_ask = news.active & news.ask_pressed & (state.ask >= price) & sells
+        dearer_ask = news.traded & (state.ask <= price) & sells
+        keener_bid = news.active & news.bid_pressed & (state.bid <= price) & ~sells
+        dearer_bid = news.traded & (state.bid >= price) & ~sells
+        ask_target = torch.where(dearer_ask, up, down)
+        bid_target = torch.where(dearer_bid, down, up)
+        ask, ask_push = _move(state, state.ask, state.ask_push, keener_ask | dearer_ask, ask_target)
+        bid, bid_push = _move(state, state.bid, state.bid_push, keener_bid | dearer_bid, bid_target)
+        return replace(state, chance=chance, ask=ask, bid=bid, ask_push=ask_push, bid_push=bid_push)
 
 
 @BIDDERS.register("zip")
-class Zip:
+class Zip(AuctionBidder):
     """Zero intelligence plus (ZIP): margins follow the published price by Widrow-Hoff.
 
     A seller whose price the market beat raises it; one whose order was not filled lowers it below
@@ -58,90 +109,16 @@ class Zip:
 
     Config = ZipConfig
 
-    def __init__(self, config: ZipConfig, rules: RulesConfig):
-        self._config, self._rules = config, rules
-
-    def act(self, observation: Tensor, state: _State | None) -> tuple[Tensor, _State]:
-        """Decide one interval; see Bidder."""
-        seat = Seat(observation, self._rules)
-        state = self._begin(seat, observation) if state is None else self._learn(seat, state)
-        balancing = balancing_power(seat, state.balancing, self._config.storage)
-        power = own_use_power(seat) + balancing
-        sells = seat.net_kw + power > 0
-        worth = seat.limit(power, self._config.storage)
-        ask = torch.where(sells, torch.maximum(state.ask, worth), state.ask)
-        bid = torch.where(sells, state.bid, torch.minimum(state.bid, worth))
-        state = replace(state, ask=ask, bid=bid, sold=sells, balancing=balancing)
-        return seat.action(torch.where(sells, ask, bid), power), state
-
-    def _begin(self, seat: Seat, observation: Tensor) -> _State:
-        chance, config = Chance.of(observation, self._config.seed), self._config
-
-        def draw(low_high: tuple[float, float]) -> Tensor:
-            nonlocal chance
-            share, chance = chance.uniform(seat.net_kw)
-            return low_high[0] + share * (low_high[1] - low_high[0])
-
-        rate, momentum, margin = map(draw, (config.learning_rate, config.momentum, config.margin))
-        still = torch.zeros_like(rate)
-        return _State(
-            chance,
-            rate,
-            momentum,
-            ask=torch.minimum(seat.floor * (1 + margin), seat.ceiling),
-            bid=torch.maximum(seat.ceiling * (1 - margin), seat.floor),
-            ask_push=still,
-            bid_push=still,
-            sold=still > 0,
-            balancing=None,
-        )
-
-    def _learn(self, seat: Seat, state: _State) -> _State:
-        """Move the price of the side the seat was on; the other side's waits."""
-        last, filled = seat.read("last_price"), seat.read("filled") > 0.5
-        traded = seat.read("last_volume") > 0
-        relative, chance = state.chance.uniform(last)
-        absolute, chance = chance.uniform(last)
-        up = last * (1 + self._config.relative_step * relative)
-        up = up + self._config.absolute_step * absolute
-        down = last * (1 - self._config.relative_step * relative)
-        down = down - self._config.absolute_step * absolute
-
-        raise_ask, lower_ask = traded & (state.ask <= last), ~filled & (state.ask > last)
-        raise_bid, lower_bid = ~filled & (state.bid < last), traded & (state.bid >= last)
-        ask, ask_push = self._move(
-            state,
-            state.ask,
-            state.ask_push,
-            raise_ask & state.sold,
-            lower_ask & state.sold,
-            up,
-            down,
-        )
-        bid, bid_push = self._move(
-            state,
-            state.bid,
-            state.bid_push,
-            raise_bid & ~state.sold,
-            lower_bid & ~state.sold,
-            up,
-            down,
-        )
-        return replace(state, chance=chance, ask=ask, bid=bid, ask_push=ask_push, bid_push=bid_push)
-
     @staticmethod
-    def _move(
-        state: _State,
-        price: Tensor,
-        push: Tensor,
-        rise: Tensor,
-        fall: Tensor,
-        up: Tensor,
-        down: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the price after Cliff's momentum update, and the momentum."""
-        target = torch.where(rise, up, torch.where(fall, down, price))
-        pull = state.learning_rate * (target - price)
-        pushed = state.momentum * push + (1 - state.momentum) * pull
-        moved = rise | fall
-        return torch.where(moved, price + pushed, price), torch.where(moved, pushed, push)
+    def rule(config: ZipConfig) -> ZipRule:
+        """Return the rule; see AuctionBidder."""
+        return ZipRule(config)
+
+
+def _move(
+    state: _State, price: Tensor, push: Tensor, moved: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the price after Cliff's momentum update where it moved, and the momentum."""
+    pull = state.learning_rate * (target - price)
+    pushed = state.momentum * push + (1 - state.momentum) * pull
+    return torch.where(moved, price + pushed, price), torch.where(moved, pushed, push)

@@ -1,0 +1,88 @@
+"""A pricing strategy as a bidder of the environment: one order per seat and auction round."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from agents.bidders.base import BidderConfig
+from agents.bidders.chance import Chance
+from agents.bidders.price_rule import News, PriceRule, Traders
+from agents.bidders.seat import Seat, StorageCosts, balancing_power, own_use_power
+from envs.config import RulesConfig
+
+
+class PricingConfig(BidderConfig):
+    """What every pricing strategy is told."""
+
+    seed: int
+    storage: StorageCosts
+
+
+class _State(NamedTuple):
+    rule: Any
+    traders: Traders
+    price: Tensor
+    balancing: Tensor
+
+
+class AuctionBidder(ABC):
+    """Prices by a rule; own use first, cars charge at once, community batteries balance."""
+
+    Config: ClassVar[type[PricingConfig]] = PricingConfig
+
+    def __init__(self, config: PricingConfig, rules: RulesConfig, slot_h: float):
+        self._config, self._rules, self._slot_h = config, rules, slot_h
+        self._rule = self.rule(config)
+
+    @staticmethod
+    @abstractmethod
+    def rule(config: Any) -> PriceRule:
+        """Return the strategy's prices under these parameters."""
+
+    def act(self, observation: Tensor, state: _State | None) -> tuple[Tensor, _State]:
+        """Decide one interval; see Bidder."""
+        seat = Seat(observation, self._rules, self._slot_h)
+        balancing = self._balancing(seat, None if state is None else state.balancing)
+        power = own_use_power(seat) + balancing
+        traders = self._traders(seat, seat.net_kw + power > 0)
+        if state is None:
+            memory = self._rule.begin(traders, Chance.of(observation, self._config.seed))
+        else:
+            memory = self._rule.learn(state.traders, state.rule, _news(seat, state))
+        price, memory = self._rule.quote(traders, memory, None)
+        return seat.action(price, power), _State(memory, traders, price, balancing)
+
+    def _balancing(self, seat: Seat, last: Tensor | None) -> Tensor:
+        """Return the power [B, N] kW of community batteries."""
+        return balancing_power(seat, last, self._config.storage)
+
+    def _traders(self, seat: Seat, sells: Tensor) -> Traders:
+        ask, bid = seat.stored_limits(self._config.storage)
+        return Traders(
+            sells=sells,
+            ask_limit=torch.where(seat.is_storage, ask, seat.floor),
+            bid_limit=torch.where(seat.is_storage, bid, seat.ceiling),
+            low=seat.floor,
+            high=seat.ceiling,
+        )
+
+
+def _news(seat: Seat, state: _State) -> News:
+    """Read a round's outcome: an order late for its block says nothing of its price."""
+    traded = seat.read("last_volume") > 0
+    unfilled = (seat.read("filled") <= 0.5) & (seat.read("included") > 0.5)
+    everyone = torch.ones_like(traded)
+    return News(
+        price=torch.where(traded, seat.read("last_price"), state.price),
+        traded=traded,
+        active=unfilled,
+        ask_pressed=everyone,
+        bid_pressed=everyone,
+        rejected=unfilled,
+        rejected_price=state.price,
+        rejected_ask=state.traders.sells,
+    )

@@ -1,0 +1,76 @@
+"""Takes the last price for the next one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from agents.bidders.auction_bidder import AuctionBidder, PricingConfig
+from agents.bidders.base import BIDDERS
+from agents.bidders.chance import Chance
+from agents.bidders.price_rule import News, Quotes, Traders
+from agents.bidders.seat import Seat
+
+
+class BestResponseConfig(PricingConfig):
+    """Parameters of the strategy."""
+
+    undercut: Annotated[float, Field(ge=0)] = Field(
+        description="EUR/kWh by which an order betters the last price, to be filled before it"
+    )
+
+
+class BestResponseRule:
+    """Just betters the last price where that pays, and names its worth where it does not.
+
+    The state is the last price [B, N], NaN before the first.
+    """
+
+    def __init__(self, config: BestResponseConfig):
+        self._undercut = config.undercut
+
+    def begin(self, traders: Traders, chance: Chance) -> Tensor:
+        """Know no price; see PriceRule."""
+        return torch.full_like(traders.low, torch.nan)
+
+    def quote(
+        self, traders: Traders, state: Tensor, quotes: Quotes | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the price; see PriceRule."""
+        better = torch.where(traders.sells, state - self._undercut, state + self._undercut)
+        price = torch.where(state.isnan(), traders.worth, better)
+        within = torch.minimum(torch.maximum(price, traders.low), traders.high)
+        return traders.keep_worth(within), state
+
+    def learn(self, traders: Traders, state: Tensor, news: News) -> Tensor:
+        """Keep the price of a trade; see PriceRule."""
+        return torch.where(news.traded, news.price, state)
+
+
+@BIDDERS.register("best_response")
+class BestResponse(AuctionBidder):
+    """Best response: betters the last price where that pays; batteries trade only where it would.
+
+    Answering the last price is Cournot's process: where all do it, prices may swing.
+
+    Source: Cournot (1838), "Recherches sur les principes mathématiques de la théorie des
+    richesses", chapter VII, for the process; the price rule is that of a price taker.
+    """
+
+    Config = BestResponseConfig
+
+    @staticmethod
+    def rule(config: BestResponseConfig) -> BestResponseRule:
+        """Return the rule; see AuctionBidder."""
+        return BestResponseRule(config)
+
+    def _balancing(self, seat: Seat, last: Tensor | None) -> Tensor:
+        """Rest where the last price would not have paid."""
+        power = super()._balancing(seat, last)
+        ask, bid = seat.stored_limits(self._config.storage)
+        price, traded = seat.read("last_price"), seat.read("last_volume") > 0
+        losing = torch.where(power > 0, price < ask, price > bid)
+        return torch.where(traded & losing, 0.0, power)

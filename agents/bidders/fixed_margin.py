@@ -1,0 +1,52 @@
+"""A margin that never changes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from agents.bidders.auction_bidder import AuctionBidder, PricingConfig
+from agents.bidders.base import BIDDERS
+from agents.bidders.chance import Chance
+from agents.bidders.price_rule import News, Quotes, Traders
+
+
+class FixedMarginConfig(PricingConfig):
+    """Parameters of the strategy."""
+
+    margin: Annotated[float, Field(ge=0, le=1)] = Field(description="share of the limit price")
+
+
+class FixedMarginRule:
+    """The limit price and a fixed share of it, as far as the market allows."""
+
+    def __init__(self, config: FixedMarginConfig):
+        self._margin = config.margin
+
+    def begin(self, traders: Traders, chance: Chance) -> None:
+        """Keep nothing; see PriceRule."""
+
+    def quote(self, traders: Traders, state: None, quotes: Quotes | None) -> tuple[Tensor, None]:
+        """Return the price; see PriceRule."""
+        worth = traders.worth
+        ask = torch.minimum(worth * (1 + self._margin), traders.high)
+        bid = torch.maximum(worth * (1 - self._margin), traders.low)
+        return traders.keep_worth(torch.where(traders.sells, ask, bid)), None
+
+    def learn(self, traders: Traders, state: None, news: News) -> None:
+        """Learn nothing."""
+
+
+@BIDDERS.register("fixed_margin")
+class FixedMargin(AuctionBidder):
+    """Asks for a fixed share above its worth, bids as much below it; devices as the truthful."""
+
+    Config = FixedMarginConfig
+
+    @staticmethod
+    def rule(config: FixedMarginConfig) -> FixedMarginRule:
+        """Return the rule; see AuctionBidder."""
+        return FixedMarginRule(config)

@@ -1,0 +1,98 @@
+"""A seat's own forecast of the rest of its day, from what it has seen."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from agents.bidders.seat import Seat
+from agents.bidders.storage_plan import Outlook
+from envs.observation import OUTLOOK_HOURS
+
+_DAY = 24.0
+_NEAR = 4  # hours of which load and sun of yesterday are seen on their own
+
+
+def expect(seat: Seat, last_power: Tensor | None, day_length_h: tuple[float, float]) -> Outlook:
+    """Return what each seat expects until the day's end or its car's departure.
+
+    The stages are the slot bid for and what lies between the hours of the outlook, each as it is at
+    its beginning. Load and sun are yesterday's: the next hours as seen, the rest of the day spread
+    evenly or over the daylight. A community battery serves its share of what the homes left over
+    yesterday, in the slot bid for of what was left over in the last book.
+
+    Args:
+        seat: the observation.
+        last_power: [B, N] kW that each device was asked for in the last interval; None at first.
+        day_length_h: daylight at midwinter and midsummer.
+    """
+    start = seat.net_kw.new_tensor([0, seat.slot_h, *OUTLOOK_HOURS])
+    stop = seat.net_kw.new_tensor([seat.slot_h, *OUTLOOK_HOURS, _DAY])
+    day_left = (seat.read("day_left") * _DAY).unsqueeze(-1)
+    parked = torch.where(seat.is_ev, seat.read("slots_to_departure") * seat.slot_h, _DAY)
+    left = torch.minimum(day_left, parked.unsqueeze(-1))
+    hours = (torch.minimum(stop, left) - start).clamp(min=0)
+    open_hours = (torch.minimum(stop, day_left) - start).clamp(min=0)
+
+    sun = _sun(seat, start, open_hours, day_length_h)
+    load = _load(seat, start, day_left)
+    home = torch.where(seat.is_ev.unsqueeze(-1), 0.0, sun - load)
+    net = torch.where(seat.is_storage.unsqueeze(-1), _left_over(seat, last_power), home)
+    retail = _columns(seat, "retail", ["retail"] * 2)
+    export = seat.feed_in.unsqueeze(-1).expand_as(retail)
+    local = retail - seat.read("local_charge").unsqueeze(-1)
+    own = torch.where(seat.is_storage.unsqueeze(-1), local, retail)
+    return Outlook(hours, net, own_price=own, export_price=export, grid_price=retail)
+
+
+def _columns(seat: Seat, name: str, first: list[str]) -> Tensor:
+    names = [*first, *(f"{name}_in_{h}h" for h in OUTLOOK_HOURS)]
+    return torch.stack([seat.read(n) for n in names], -1)
+
+
+def _load(seat: Seat, start: Tensor, day_left: Tensor) -> Tensor:
+    near = seat.read("load_4h").unsqueeze(-1)
+    rest = (seat.read("load_left").unsqueeze(-1) - _NEAR * near).clamp(min=0)
+    later = rest / (day_left - _NEAR).clamp(min=1)
+    load = torch.where(start < _NEAR, near, later)
+    return torch.cat([seat.read("forecast_load").unsqueeze(-1), load[..., 1:]], -1)
+
+
+def _sun(seat: Seat, start: Tensor, hours: Tensor, day_length_h: tuple[float, float]) -> Tensor:
+    """Spread yesterday's sun over a half sine between sunrise and sunset."""
+    clock = torch.atan2(seat.read("day_sin"), seat.read("day_cos")) % (2 * math.pi)
+    middle = clock.unsqueeze(-1) * (_DAY / (2 * math.pi)) + start + hours / 2
+    winter, summer = day_length_h
+    length = (winter + summer + seat.read("year_cos") * (winter - summer)) / 2
+    angle = (middle - _DAY / 2) / length.unsqueeze(-1).clamp(min=1) * math.pi
+    light = torch.where(angle.abs() < math.pi / 2, angle.cos(), 0.0)
+
+    is_near = start < _NEAR
+    near = seat.read("pv_4h").unsqueeze(-1) * _NEAR
+    far = (seat.read("pv_left").unsqueeze(-1) - near).clamp(min=0)
+    near_sun, far_sun = (
+        energy * light / (light * hours * part).sum(-1, keepdim=True).clamp(min=0.5)
+        for energy, part in ((near, is_near), (far, ~is_near))
+    )
+    sun = torch.where(is_near, near_sun, far_sun)
+    return torch.cat([seat.read("forecast_pv").unsqueeze(-1), sun[..., 1:]], -1)
+
+
+def _left_over(seat: Seat, last_power: Tensor | None) -> Tensor:
+    """Return each community battery's share [B, N, K] of what the other seats leave over."""
+    means = [seat.read(f"community_net_{h}h") for h in OUTLOOK_HOURS]
+    net = [means[0], means[0]]
+    for i in range(1, len(OUTLOOK_HOURS)):
+        a, b = OUTLOOK_HOURS[i - 1], OUTLOOK_HOURS[i]
+        net.append((b * means[i] - a * means[i - 1]) / (b - a))
+    net.append(torch.zeros_like(net[0]))
+    rated = seat.rated_kw * seat.is_storage
+    share = rated / rated.sum(-1, keepdim=True).clamp(min=1e-6)
+    left_over = torch.stack(net, -1) * (share * share.shape[-1]).unsqueeze(-1)
+    if last_power is None:
+        return left_over
+    offered = (seat.read("last_supply") - seat.read("last_demand")) * share.shape[-1]
+    now = offered * share - last_power
+    return torch.cat([now.unsqueeze(-1), left_over[..., 1:]], -1)
