@@ -1,0 +1,91 @@
+"""Uniform auction inside a dynamic operating envelope: what the feeder bears whoever trades."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from envs.markets.base import MARKETS, Claim, Clearing, Context, Orders, Place
+from envs.markets.trade_limits import FeederMarketConfig, at, broken, broken_by, flow, place_of
+from envs.markets.uniform_auction import UniformAuction, UniformAuctionConfig
+
+
+class OperatingEnvelopeConfig(FeederMarketConfig, UniformAuctionConfig):
+    """Parameters.
+
+    Attributes:
+        k: of the uniform auction.
+        allocation: `equal` gives every seat of a side the same bound in kW, `pro_rata` the same
+            share of its order.
+        halvings: of the interval in which the bound is searched.
+    """
+
+    allocation: Literal["equal", "pro_rata"]
+    halvings: Annotated[int, Field(ge=1, le=40)]
+
+
+@MARKETS.register("operating_envelope")
+class OperatingEnvelope:
+    """Orders are clipped to a dynamic operating envelope, then a uniform auction clears them.
+
+    In every interval two bounds are found, one for selling and one for buying: the largest at which
+    the AC power flow of the background and all seats of that side at their bounded orders, with no
+    trade of the other side, breaks no limit. On a feeder where more export nowhere lowers a voltage
+    or turns a flow back (a radial one) whatever the auction then picks lies between the two and
+    breaks none either. The bound counts no trade that would relieve another, so an envelope admits
+    less than locational prices do.
+
+    Source: Petrou et al. (2021), "Ensuring distribution network integrity using dynamic operating
+    limits for prosumers", IEEE Trans. Smart Grid 12(5); equal and proportional allocation there.
+    """
+
+    Config = OperatingEnvelopeConfig
+    claims: ClassVar[frozenset[Claim]] = frozenset(
+        {"budget_balanced", "no_deficit", "individually_rational", "one_price"}
+    )
+    time_priority = False
+
+    def __init__(self, config: OperatingEnvelopeConfig):
+        self.config = config
+        self._auction = UniformAuction(config)
+
+    def clear(self, orders: Orders, context: Context) -> Clearing:
+        """Match what of the orders lies inside the envelope, at one price."""
+        place = place_of(context, self.config, *orders.quantity_kw.shape)
+        if place is not None:
+            inside_kw = self.bounded(orders.quantity_kw, place)
+            orders = Orders(inside_kw, orders.limit_price, orders.arrival_s)
+        return self._auction.clear(orders, context)
+
+    def bounded(self, quantity_kw: Tensor, place: Place) -> Tensor:
+        """Return the orders [B, N] cut to the envelope."""
+        sold = quantity_kw.clamp(min=0)
+        bought = sold - quantity_kw
+        # Sales and purchases are the two halves of one batch.
+        sides = torch.cat([sold, -bought])
+        markets = torch.arange(len(sold), device=sold.device).repeat(2)
+        place = at(place, markets)
+        rows, limits = broken_by(place, sides)
+        if len(rows):
+            here = at(place, rows)
+            bound = self._bound(sides[rows])
+            low, high = torch.zeros_like(sold[:1, :1].expand(len(rows), 1)), torch.ones_like(rows)
+            high = high.unsqueeze(1).to(low)
+            for _ in range(self.config.halvings):
+                middle = (low + high) / 2
+                bad = broken(flow(here, bound(middle)), limits).unsqueeze(1)
+                low, high = torch.where(bad, low, middle), torch.where(bad, middle, high)
+            sides = sides.index_copy(0, rows, bound(low))
+        return sides[: len(sold)] + sides[len(sold) :]
+
+    def _bound(self, side_kw: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the orders of one side [R, N] as a function of the bound, [R, 1] from 0 to 1."""
+        if self.config.allocation == "pro_rata":
+            return lambda share: side_kw * share
+        size = side_kw.abs()
+        largest = size.amax(1, keepdim=True)
+        return lambda share: torch.minimum(size, share * largest) * side_kw.sign()
