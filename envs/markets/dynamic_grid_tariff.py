@@ -1,0 +1,130 @@
+"""Trades pay for the part of the feeder they use, so that near partners find each other first."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from envs.markets.base import MARKETS, Claim, Clearing, Context, Orders, Place
+from envs.markets.stable_matching import match
+from envs.markets.trade_limits import FeederMarketConfig, flow, place_of
+from envs.markets.trade_price import mean_price, seat_price
+
+# Partners closer to each other than this share of the longest distance are equally near.
+_SAME = 1e-6
+
+
+class DynamicGridTariffConfig(FeederMarketConfig):
+    """Parameters.
+
+    Attributes:
+        usage_price: EUR/kWh for using the whole feeder, the longest distance between two seats.
+        measure: `distance` charges in proportion to it, `section` nothing inside a section and
+            everything beyond.
+        section: share of the longest distance within which two seats are in one section.
+        dynamic: share of the charge that follows the loading of the feeder; 0 is a fixed charge.
+        k: 0 trades at what the seller asks, 1 at what the buyer gives less the charge.
+    """
+
+    usage_price: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    measure: Literal["distance", "section"]
+    section: Annotated[float, Field(ge=0, le=1)]
+    dynamic: Annotated[float, Field(ge=0, le=1)]
+    k: Annotated[float, Field(ge=0, le=1)]
+
+
+@MARKETS.register("dynamic_grid_tariff")
+class DynamicGridTariff:
+    """Pairs trade, the nearest first, and the buyer pays for the distance its energy comes.
+
+    The charge of a pair is usage_price * reach * (1 - dynamic + dynamic * loading): reach is the
+    electrical distance over the longest one (or 0 and 1 inside and outside a section), loading the
+    highest of a line or transformer under the background, over its limit and at most 1. A pair
+    may trade where ask + charge <= bid; pairs that are each other's nearest trade first, equals
+    share pro rata. The seller gets ask + k * (bid - charge - ask), the buyer pays that and the
+    charge, in one price per kWh. The market operator collects the charges for the DSO; what the
+    tariff calls local_charge is paid beside.
+
+    Source: Quartierstrom, Ableitner et al. (2020), "User behavior in a real-world peer-to-peer
+    electricity market", Applied Energy 270: auction under a grid usage tariff that favours local
+    trade; the charge by distance or zone: Baroche et al. (2019), "Exogenous cost allocation in
+    peer-to-peer electricity markets", IEEE Trans. Power Systems 34(4). That it follows the loading
+    is assumed.
+    """
+
+    Config = DynamicGridTariffConfig
+    claims: ClassVar[frozenset[Claim]] = frozenset({"no_deficit", "individually_rational"})
+    time_priority = False
+
+    def __init__(self, config: DynamicGridTariffConfig):
+        self.config = config
+
+    def clear(self, orders: Orders, context: Context) -> Clearing:
+        """Match until no pair that can pay its charge has energy left."""
+        quantity_kw, limit = orders.quantity_kw, orders.limit_price
+        N = quantity_kw.shape[-1]
+        place = place_of(context, self.config, *quantity_kw.shape)
+        counts = torch.stack([quantity_kw > 0, quantity_kw < 0]).sum(-1).amax(-1).tolist()
+        by_quantity = quantity_kw.argsort(-1, descending=True)
+        seller, buyer = by_quantity[:, : counts[0]], by_quantity[:, N - counts[1] :]
+        share = _share_of_longest(place, quantity_kw)
+        pair_share = share[seller.unsqueeze(-1), buyer.unsqueeze(-2)]
+        charge = self.charge(pair_share, place)
+        ask, bid = limit.gather(-1, seller), limit.gather(-1, buyer)
+        net_bid = bid.unsqueeze(-2) - charge
+        trades, converged, rounds = match(
+            quantity_kw.gather(-1, seller).clamp(min=0),
+            quantity_kw.gather(-1, buyer).clamp(max=0).neg(),
+            torch.where(ask.unsqueeze(-1) <= net_bid, (pair_share / _SAME).round(), torch.inf),
+        )
+        market, kw = trades.market, trades.kw * converged[trades.market]
+        pair = (market, trades.seller, trades.buyer)
+        earned_price = torch.lerp(ask[market, trades.seller], net_bid[pair], self.config.k)
+        seller_at = market * N + seller[market, trades.seller]
+        buyer_at = market * N + buyer[market, trades.buyer]
+        none = torch.zeros_like(quantity_kw).reshape(-1)
+        cleared_kw = none.index_add(0, seller_at, kw).index_add_(0, buyer_at, -kw).view_as(limit)
+        earned = none.index_add(0, seller_at, kw * earned_price)
+        money = earned.index_add_(0, buyer_at, -kw * (earned_price + charge[pair]))
+        price = seat_price(money.view_as(limit), cleared_kw, limit) * (cleared_kw != 0)
+        return Clearing(
+            cleared_kw=cleared_kw,
+            price=price,
+            payment_eur=cleared_kw * price * context.slot_h,
+            reference_price=mean_price(cleared_kw, price),
+            converged=converged,
+            iterations=rounds,
+        )
+
+    def charge(self, share: Tensor, place: Place | None) -> Tensor:
+        """Return what a pair [B, S, K] at that share of the longest distance pays, EUR/kWh."""
+        c = self.config
+        reach = share if c.measure == "distance" else (share > c.section).to(share)
+        if place is None or c.dynamic == 0:
+            return c.usage_price * reach
+        level = (1 - c.dynamic) + c.dynamic * _loading(place).to(share)
+        return c.usage_price * reach * level[:, None, None]
+
+
+def _share_of_longest(place: Place | None, like: Tensor) -> Tensor:
+    """Return the distance of each two seats over the longest one, [N, N]; 0 without a place."""
+    if place is None:
+        return like.new_zeros(like.shape[-1], like.shape[-1])
+    distance = place.distance.to(like)
+    return distance / distance.amax().clamp(min=torch.finfo(like.dtype).tiny)
+
+
+def _loading(place: Place) -> Tensor:
+    """Return the highest loading of a branch by the background over its limit, [B], at most 1."""
+    nothing = torch.zeros_like(place.background_kw[:, :1]).expand(-1, len(place.to_bus))
+    state = flow(place, nothing)
+    loading = torch.cat([state.line_loading_percent, state.trafo_loading_percent], 1)
+    limit = torch.cat([place.limits.line_percent, place.limits.trafo_percent], -1)
+    if loading.shape[1] == 0:
+        return loading.new_zeros(len(loading))
+    relative = (loading / limit).amax(1).clamp(max=1)
+    # A background that no state carries leaves nothing to use.
+    return torch.where(state.converged, relative, 1.0)
