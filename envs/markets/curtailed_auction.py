@@ -77,8 +77,8 @@ class CurtailedAuction:
         cut_kw, found = self._cut(at(place, rows), limits, agreed_kw)
         left_kw = _rebalanced(agreed_kw - cut_kw) * found.unsqueeze(1)
         lost_kw = (agreed_kw - cut_kw - left_kw).abs()
-        floor, ceiling = context.seller_floor, context.buyer_ceiling
-        worth = torch.where(agreed_kw > 0, price - _of(floor, rows), _of(ceiling, rows) - price)
+        floor, ceiling = context.seller_floor[rows], context.buyer_ceiling[rows]
+        worth = torch.where(agreed_kw > 0, price - floor, ceiling - price)
         gain = left_kw * (price - orders.limit_price[rows])
         transfer = self._transfer(lost_kw * worth.clamp(min=0), cut_kw.abs(), gain, left_kw != 0)
         traded = left_kw != 0
@@ -122,18 +122,12 @@ class CurtailedAuction:
 
     def _transfer(self, loss: Tensor, cut_kw: Tensor, gain: Tensor, trading: Tensor) -> Tensor:
         """Return what the seats [R, N] get (positive) or owe of the partners' loss, in EUR/h."""
-        loss = loss * trading
         tiny = torch.finfo(loss.dtype).tiny
-        claimed = self.config.liability * loss.sum(1, keepdim=True)
+        suffered = loss * trading
+        total = suffered.sum(1, keepdim=True)
         causing = cut_kw / cut_kw.sum(1, keepdim=True).clamp(min=tiny)
-        owed = torch.minimum(claimed * causing, gain.clamp(min=0))
-        return owed.sum(1, keepdim=True) * loss / loss.sum(1, keepdim=True).clamp(min=tiny) - (
-            owed * (loss.sum(1, keepdim=True) > 0)
-        )
-
-
-def _of(price: Tensor, rows: Tensor) -> Tensor:
-    return price if len(price) == 1 else price[rows]
+        owed = torch.minimum(self.config.liability * total * causing, gain.clamp(min=0))
+        return owed.sum(1, keepdim=True) * suffered / total.clamp(min=tiny) - owed
 
 
 def _rebalanced(trade_kw: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -13,6 +14,9 @@ from envs.markets.base import MARKETS, Claim, Clearing, Context, Orders, Place
 from envs.markets.trade_limits import FeederMarketConfig, at, broken, broken_by, flow, place_of
 from envs.markets.uniform_auction import UniformAuction, UniformAuctionConfig
 
+# Part by which an envelope is narrowed that was drawn too wide.
+_NARROWED = 0.05
+
 
 class OperatingEnvelopeConfig(FeederMarketConfig, UniformAuctionConfig):
     """Parameters.
@@ -22,10 +26,12 @@ class OperatingEnvelopeConfig(FeederMarketConfig, UniformAuctionConfig):
         allocation: `equal` gives every seat of a side the same bound in kW, `pro_rata` the same
             share of its order.
         halvings: of the interval in which the bound is searched.
+        max_rounds: of auction and AC power flow; 1 where the envelope needs no narrowing.
     """
 
     allocation: Literal["equal", "pro_rata"]
     halvings: Annotated[int, Field(ge=1, le=40)]
+    max_rounds: Annotated[int, Field(gt=0)]
 
 
 @MARKETS.register("operating_envelope")
@@ -36,7 +42,9 @@ class OperatingEnvelope:
     the AC power flow of the background and all seats of that side at their bounded orders, with no
     trade of the other side, breaks no limit. On a feeder where more export nowhere lowers a voltage
     or turns a flow back (a radial one) whatever the auction then picks lies between the two and
-    breaks none either. The bound counts no trade that would relieve another, so an envelope admits
+    breaks no voltage limit either. The same power at a lower voltage is more current: where that
+    breaks a line's or transformer's limit the envelope is narrowed by a twentieth until it holds.
+    The bound counts no trade that would relieve another, so an envelope admits
     less than locational prices do.
 
     Source: Petrou et al. (2021), "Ensuring distribution network integrity using dynamic operating
@@ -56,10 +64,20 @@ class OperatingEnvelope:
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match what of the orders lies inside the envelope, at one price."""
         place = place_of(context, self.config, *orders.quantity_kw.shape)
-        if place is not None:
-            inside_kw = self.bounded(orders.quantity_kw, place)
-            orders = Orders(inside_kw, orders.limit_price, orders.arrival_s)
-        return self._auction.clear(orders, context)
+        if place is None:
+            return self._auction.clear(orders, context)
+        inside_kw = self.bounded(orders.quantity_kw, place)
+        for round_ in range(1, self.config.max_rounds + 1):
+            inside = Orders(inside_kw, orders.limit_price, orders.arrival_s)
+            out = self._auction.clear(inside, context)
+            rows = broken_by(place, out.cleared_kw)[0]
+            if not len(rows):
+                return replace(out, iterations=round_)
+            if round_ < self.config.max_rounds:
+                inside_kw = inside_kw.index_copy(0, rows, inside_kw[rows] * (1 - _NARROWED))
+        none = inside_kw.index_fill(0, rows, 0.0)
+        out = self._auction.clear(replace(inside, quantity_kw=none), context)
+        return replace(out, converged=out.converged.index_fill(0, rows, False), iterations=round_)
 
     def bounded(self, quantity_kw: Tensor, place: Place) -> Tensor:
         """Return the orders [B, N] cut to the envelope."""
@@ -73,8 +91,8 @@ class OperatingEnvelope:
         if len(rows):
             here = at(place, rows)
             bound = self._bound(sides[rows])
-            low, high = torch.zeros_like(sold[:1, :1].expand(len(rows), 1)), torch.ones_like(rows)
-            high = high.unsqueeze(1).to(low)
+            low = torch.zeros_like(sides[rows, :1])
+            high = torch.ones_like(low)
             for _ in range(self.config.halvings):
                 middle = (low + high) / 2
                 bad = broken(flow(here, bound(middle)), limits).unsqueeze(1)
