@@ -126,8 +126,11 @@ class GjerstadDickhautRule:
             # An order that meets the best standing one is taken; one that does not better its own
             # side's is refused.
             best_bid, best_ask = quotes.bid.unsqueeze(-1), quotes.ask.unsqueeze(-1)
-            asked = torch.where(price <= best_bid, 1.0, asked * (price < best_ask))
-            offered = torch.where(price >= best_ask, 1.0, offered * (price > best_bid))
+            rounding = (high - low).unsqueeze(-1) * (0.01 / G)
+            asked = torch.where(price <= best_bid + rounding, 1.0, asked)
+            asked = asked * (price < best_ask - rounding)
+            offered = torch.where(price >= best_ask - rounding, 1.0, offered)
+            offered = offered * (price > best_bid + rounding)
         gain = torch.where(sells, asked, offered) * torch.where(
             sells, price - traders.worth.unsqueeze(-1), traders.worth.unsqueeze(-1) - price
         )
