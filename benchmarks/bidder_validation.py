@@ -254,9 +254,9 @@ def measure(name: str, curves: str, markets: int, days: int, shouts: int, seed: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--markets", type=int, default=100, help="sessions, side by side")
-    parser.add_argument("--days", type=int, default=10, help="trading days of a session")
-    parser.add_argument("--shouts", type=int, default=400, help="of a day")
+    parser.add_argument("--markets", type=int, default=50, help="sessions, side by side")
+    parser.add_argument("--days", type=int, default=8, help="trading days of a session")
+    parser.add_argument("--shouts", type=int, default=1000, help="of a day")
     parser.add_argument("--seed", type=int, default=0)
     options: Any = parser.parse_args()
     torch.set_num_threads(1)

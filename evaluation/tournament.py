@@ -26,7 +26,7 @@ OPTIMUM = "optimum"
 VOLTAGE_QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 _MOST_VOLTAGES = 2_000_000
 
-Maker = Callable[[str, RulesConfig], Bidder]
+Maker = Callable[[str, RulesConfig, float], Bidder]
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
@@ -99,11 +99,10 @@ def run(
 
     Args:
         config: which, on what.
-        make: builds a bidder from its name and the rules.
+        make: builds a bidder from its name, the rules and the hours of an interval.
         progress: wraps an iterable and names what it counts.
     """
-    bidders = {name: make(name, config.task.rules) for name in (config.baseline, *config.bidder)}
-    stage = _Stage(config, bidders)
+    stage = _Stage(config, make)
     baseline = stage.play(config.baseline, GRID_ONLY, IDEAL)
     cost = [stage.optimum.solve(day) for day in progress(stage.days, "optimum")]
     stage.compare_with(baseline, torch.tensor(cost, dtype=torch.float64))
@@ -131,10 +130,15 @@ def run(
 class _Stage:
     """The days and chances that all combinations share, and the worlds they are played in."""
 
-    def __init__(self, config: EvaluationConfig, bidders: dict[str, Bidder]):
-        self._config, self._bidders = config, bidders
+    def __init__(self, config: EvaluationConfig, make: Maker):
+        self._config = config
         self._worlds: dict[tuple[str, str], Simulation] = {}
         probe = self._build(GRID_ONLY, IDEAL, 1)
+        slot_h = probe.community.slot_h
+        self._bidders = {
+            name: make(name, config.task.rules, slot_h)
+            for name in (config.baseline, *config.bidder)
+        }
         self.first_slot = choose_days(probe, config.split, config.days)
         self._days = self.first_slot.repeat(config.repeats)
         self._seed = torch.arange(len(self._days)) + config.seed

@@ -159,7 +159,7 @@ def test_a_new_folder_replaces_the_old_one_whole(tmp_path):
 
 
 def test_a_failed_evaluation_leaves_nothing_behind(tmp_path):
-    def broken(name, rules):
+    def broken(name, rules, slot_h):
         raise RuntimeError("no such bidder")
 
     with pytest.raises(RuntimeError):
