@@ -1,0 +1,1 @@
+"""Bidders: classic strategies and policies learned with RLlib."""

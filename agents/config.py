@@ -6,9 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from envs.action import ACTIONS
 from envs.config import Frozen, NonNegative, Positive, Share, TaskConfig, WorldConfig
 
 Count = Annotated[int, Field(ge=1)]
+LogStd = Annotated[float, Field(ge=-5, le=1)]
 
 
 class PPOSettings(Frozen):
@@ -31,7 +33,10 @@ class PPOSettings(Frozen):
     kl_target: Positive = Field(description="divergence towards which kl_coeff is adapted")
     fcnet_hiddens: Annotated[list[Count], Field(min_length=1)]
     fcnet_activation: Literal["tanh", "relu", "silu"]
-    initial_log_std: Annotated[float, Field(ge=-5, le=1)]
+    initial_log_std: Annotated[list[LogStd], Field(min_length=ACTIONS, max_length=ACTIONS)] = Field(
+        description="of the limit price, the flexible power and the priority fee"
+    )
+    prior: str = Field(description="action that the policy corrects, see agents/learning/prior.py")
     reward_scale: Positive = Field(description="learning units per EUR")
     team_weight: Share = Field(description="0: own reward; 1: the community's mean")
 

@@ -68,6 +68,12 @@ OWN_STATE = (
     Feature("room_kwh", "kWh", 0.05, "room for energy; what the plugged car still wants"),
     Feature("urgency", "1", 1.0, "room over what can be charged until departure, at most 2"),
     Feature("balance", "1", 1.0, "share of rated power that would balance the forecast, within 2"),
+    Feature(
+        "balancing",
+        "1",
+        1.0,
+        "share of rated power at which all batteries had balanced the last interval, within 2",
+    ),
     Feature("last_power", "1", 1.0, "power of the device in the last interval, share of rated"),
     Feature("voltage", "p.u.", 20.0, "own voltage in the last interval, from nominal"),
     Feature("included", "1", 1.0, "1 where the last order reached the ledger in time"),
@@ -113,6 +119,7 @@ class OwnState(NamedTuple):
     room_kwh: Tensor
     urgency: Tensor
     balance: Tensor
+    balancing: Tensor
     last_power: Tensor
     voltage: Tensor
     included: Tensor

@@ -110,6 +110,7 @@ class Simulation:
         self._rated_kw = torch.maximum(c.storage.charge_kw, c.storage.discharge_kw)
         self._storable_kwh = c.storage.charge_kw * c.storage.efficiency * c.slot_h
         self._is_ev = c.role == ROLES.index("ev")
+        self._batteries_kw = (self._rated_kw * ~self._is_ev).sum().clamp(min=_SMALL)
         self._seed = torch.arange(num_envs, device=c.seat.device) + seed
         self._episode = 0
 
@@ -272,6 +273,11 @@ class Simulation:
         missing_kwh = (self.capacity_kwh - self.energy_kwh) * self._is_ev
         return value - missing_kwh * self._car_worth
 
+    def _balancing(self) -> Tensor:
+        """Return the share of rated power that would have balanced the last interval, if shared."""
+        export_kw = self._memory.public.last_export.unsqueeze(-1) * self.num_seats
+        return (self._memory.last_power - export_kw / self._batteries_kw).clamp(-2, 2)
+
     def _observe(self) -> Tensor:
         """Enter slot t: let cars arrive, and show every seat what it may know."""
         c, memory = self.community, self._memory
@@ -292,6 +298,7 @@ class Simulation:
             room_kwh=room_kwh,
             urgency=(room_kwh / reachable).clamp(max=2) * self._is_ev,
             balance=(shortage_kw / self._rated_kw.clamp(min=_SMALL)).clamp(-2, 2),
+            balancing=self._balancing(),
             last_power=memory.last_power,
             voltage=memory.voltage,
             included=memory.included,

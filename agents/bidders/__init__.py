@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from pathlib import Path
 
-from agents.bidders import (
-    adaptive_aggressive,
-    best_response,
-    fixed_margin,
-    gjerstad_dickhaut,
-    mpc,
-    stand_alone,
-    tariff_rule,
-    truthful,
-    zero_intelligence,
-    zero_intelligence_unconstrained,
-    zip,
-)
 from agents.bidders.base import BIDDERS, QUARTER_HOUR, Bidder, BidderConfig, make_classic
 from envs.config import RulesConfig
 
-__all__ = [
-    "BIDDERS",
-    "Bidder",
-    "BidderConfig",
-    "adaptive_aggressive",
-    "best_response",
-    "fixed_margin",
-    "gjerstad_dickhaut",
-    "make",
-    "mpc",
-    "stand_alone",
-    "tariff_rule",
-    "truthful",
-    "zero_intelligence",
-    "zero_intelligence_unconstrained",
-    "zip",
-]
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["BIDDERS", "QUARTER_HOUR", "Bidder", "BidderConfig", "make", "make_classic"]
 
 
 def make(name: str, rules: RulesConfig, slot_h: float = QUARTER_HOUR) -> Bidder:

@@ -19,7 +19,7 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED, NUM_ENV_STEPS_SAMPLED
 from torch import Tensor
 
 from agents.config import TrainConfig
-from agents.learning.returns import advantages, shape_reward
+from agents.learning.returns import advantages, given_bill, shape_reward
 from agents.learning.role_module import ACTION_SPACE, OBSERVATION_SPACE
 from envs.action import ACTIONS
 from envs.build import build
@@ -111,9 +111,9 @@ class DayRunner(EnvRunner, Checkpointable):
         """
         seed = iteration_seed(self.settings.seed, iteration, self.worker_index or 0)
         sim = self.simulation
-        rows, reward = self._play(sim, seed)
+        rows, reward, given = self._play(sim, seed)
         settings = self.settings.algorithm
-        learned = shape_reward(reward, settings.team_weight, settings.reward_scale)
+        learned = shape_reward(reward - given, settings.team_weight, settings.reward_scale)
         batches = {
             role: self._batch(role, rows[role], learned[:, :, self._seats[role]])
             for role in self.roles
@@ -121,13 +121,15 @@ class DayRunner(EnvRunner, Checkpointable):
         self._log(sim, reward)
         return MultiAgentBatch(batches, sim.slots * sim.num_envs)
 
-    def _play(self, sim: Simulation, seed: int) -> tuple[dict[str, dict[str, Tensor]], Tensor]:
-        """Return per role columns [T, B, seats, ...], and rewards [T, B, N] in EUR."""
+    def _play(
+        self, sim: Simulation, seed: int
+    ) -> tuple[dict[str, dict[str, Tensor]], Tensor, Tensor]:
+        """Return columns [T, B, seats, ...] per role; rewards and their given part [T, B, N]."""
         observation = sim.reset(seed=seed)
         noise = torch.Generator(observation.device).manual_seed(seed)
         T, B, N = sim.slots, sim.num_envs, sim.num_seats
         rows = {role: self._empty_rows(T, B, len(self._seats[role])) for role in self.roles}
-        reward = observation.new_empty(T, B, N)
+        reward, given = observation.new_empty(2, T, B, N)
         action = observation.new_empty(B, N, ACTIONS)
         for t in range(T):
             action.normal_(generator=noise)
@@ -142,8 +144,9 @@ class DayRunner(EnvRunner, Checkpointable):
                 action.index_copy_(1, seats, chosen)
             interval = sim.step(action)
             reward[t] = interval.reward.total
+            given[t] = given_bill(interval, sim.community.slot_h)
             observation = interval.observation
-        return rows, reward
+        return rows, reward, given
 
     def _empty_rows(self, T: int, B: int, seats: int) -> dict[str, Tensor]:
         sizes = {

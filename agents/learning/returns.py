@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from envs.simulation import Interval
+
 
 def advantages(
     reward: Tensor, value: Tensor, gamma: float, lambda_: float
@@ -36,6 +38,18 @@ def standardise(advantage: Tensor) -> Tensor:
     """Return the advantages with mean 0 and standard deviation 1; all zero where they are equal."""
     deviation = advantage.std(correction=0)
     return (advantage - advantage.mean()) / deviation.clamp(min=1e-6)
+
+
+def given_bill(interval: Interval, slot_h: float) -> Tensor:
+    """Return what load and sun alone would have earned at the grid's prices, [B, N] EUR.
+
+    No action changes it, so that learning from rewards less this part leads to the same policy; but
+    most of the difference between two days is in it, and would drown what actions do.
+    """
+    net_kw = interval.delivered.pv_kw - interval.load_kw
+    sold_kw = net_kw.clamp(min=0)
+    tariff = interval.tariff
+    return (sold_kw * tariff.feed_in - (sold_kw - net_kw) * tariff.retail) * slot_h
 
 
 def shape_reward(reward: Tensor, team_weight: float, scale: float) -> Tensor:

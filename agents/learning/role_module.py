@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
+from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from agents.config import PPOSettings
+from agents.learning.prior import PRIORS, relevant
 from envs.action import ACTIONS
 from envs.observation import SIZE
 
@@ -32,7 +35,8 @@ logging.getLogger("ray._common.deprecation").addFilter(
 class RoleModule(DefaultPPOTorchRLModule):
     """Separate tanh networks for the mean action and the value; one standard deviation per action.
 
-    `model_config["initial_log_std"]` is the logarithm of the standard deviation at the start.
+    `model_config["initial_log_std"]` is the logarithm of the standard deviation at the start, and
+    `model_config["prior"]` names the action that the mean network corrects.
     """
 
     def setup(self) -> None:
@@ -42,7 +46,23 @@ class RoleModule(DefaultPPOTorchRLModule):
         with torch.no_grad():
             layers[-1].weight.mul_(_LAST_LAYER_SCALE)
             layers[-1].bias.zero_()
-            self.pi.log_std.fill_(self.model_config["initial_log_std"])
+            self.pi.log_std.copy_(torch.tensor(self.model_config["initial_log_std"]))
+        self._prior = PRIORS[self.model_config["prior"]]
+
+    def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        return self._corrected(super()._forward(batch, **kwargs), batch)
+
+    def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        return self._corrected(super()._forward_train(batch, **kwargs), batch)
+
+    def _corrected(self, out: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:
+        """Add the network's mean to the prior's action, in the entries that matter."""
+        mean, log_std = out[Columns.ACTION_DIST_INPUTS].chunk(2, -1)
+        matters, prior = relevant(batch[Columns.OBS]), self._prior(batch[Columns.OBS])
+        mean = torch.where(matters, mean + prior, prior)
+        idle = torch.tensor(self.model_config["initial_log_std"], device=mean.device)
+        log_std = torch.where(matters, log_std, idle)
+        return {**out, Columns.ACTION_DIST_INPUTS: torch.cat([mean, log_std], -1)}
 
 
 def role_specs(roles: Sequence[str], settings: PPOSettings) -> MultiRLModuleSpec:
@@ -59,7 +79,8 @@ def role_specs(roles: Sequence[str], settings: PPOSettings) -> MultiRLModuleSpec
                 module_class=RoleModule,
                 observation_space=OBSERVATION_SPACE,
                 action_space=ACTION_SPACE,
-                model_config=asdict(model) | {"initial_log_std": settings.initial_log_std},
+                model_config=asdict(model)
+                | {"initial_log_std": settings.initial_log_std, "prior": settings.prior},
             )
             for role in roles
         }

@@ -1,0 +1,40 @@
+"""What a policy does before it has learned anything: the action its network corrects.
+
+Learning a correction to a simple controller instead of everything from nothing is residual policy
+learning (Silver et al. 2018, arXiv:1812.06298; Johannink et al. 2019, ICRA).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from agents.bidders.own_use import own_use_action
+from envs.observation import read
+from ledger_sim.variants import Registry
+
+Prior = Callable[[Tensor], Tensor]
+
+PRIORS: Registry[Prior] = Registry("prior")
+
+
+def relevant(observation: Tensor) -> Tensor:
+    """Return which entries of an action [..., 3] can change anything, from [..., SIZE].
+
+    A charging point without a hungry car sends no order, and a seat without a device has no power
+    to choose: what a policy tries there is noise, and learning from it is too.
+    """
+    rated = read(observation, "flexible_kw") > 0
+    waiting = (read(observation, "is_ev") > 0) & (read(observation, "room_kwh") < 1e-3)
+    return torch.stack([~waiting, rated & ~waiting, ~waiting], -1)
+
+
+@PRIORS.register("none")
+def nothing(observation: Tensor) -> Tensor:
+    """The middle of every range: the network learns all by itself."""
+    return observation.new_zeros(*observation.shape[:-1], 3)
+
+
+PRIORS.register("own_use")(own_use_action)
