@@ -5,7 +5,7 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 PYTEST_WORKERS ?= 2
 DEMO_TRAIN ?=
-DEMO_EVALUATE ?= 'bidder=[all,runs/demo]'
+DEMO_EVALUATE ?= 'bidder=[all,runs/demo]' 'ledger=[ideal,block]'
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
