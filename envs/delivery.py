@@ -96,7 +96,7 @@ class Delivery:
         limits: Limits,
         rules: LimitsConfig,
     ):
-        self._feeder, self._limits, self._rules = feeder, limits, rules
+        self._feeder, self.limits, self._rules = feeder, limits, rules
         self._slot_h = community.slot_h
         c = community
         self._to_bus = torch.nn.functional.one_hot(c.bus, len(buses)).to(c.seat)
@@ -126,10 +126,10 @@ class Delivery:
         export_kw = (most_pv + c.storage.discharge_kw) @ self._to_bus
         import_kw = (most_load + c.storage.charge_kw) @ self._to_bus
         sending = operating_envelope(
-            self._feeder, self._limits, export_kw, import_kw, c.bus_p_kw.amax(0)
+            self._feeder, self.limits, export_kw, import_kw, c.bus_p_kw.amax(0)
         )
         taking = operating_envelope(
-            self._feeder, self._limits, export_kw, import_kw, c.bus_p_kw.amin(0)
+            self._feeder, self.limits, export_kw, import_kw, c.bus_p_kw.amin(0)
         )
         return (
             (most_load + c.storage.charge_kw) * taking.import_share,
@@ -179,7 +179,7 @@ class Delivery:
                 pv_kw, load_kw, flexible_kw, injection_kw, reactive_kvar, solution
             )
             net_kw = pv_kw - load_kw + flexible_kw
-        broken = violations(solution, self._limits)
+        broken = violations(solution, self.limits)
         cost = violation_cost(broken, solution.converged, self._rules, self._slot_h)
         voltage_pu = solution.vm_pu[:, self._seat_row]
         return Delivered(pv_kw, flexible_kw, net_kw, voltage_pu, solution, cost)
@@ -201,7 +201,7 @@ class Delivery:
         left_kw, solution = curtail(
             self._feeder,
             self._sensitivities,
-            self._limits,
+            self.limits,
             injection_kw,
             reactive_kvar,
             solution,

@@ -143,7 +143,7 @@ class _Stage:
         self._days = self.first_slot.repeat(config.repeats)
         self._seed = torch.arange(len(self._days)) + config.seed
         self.facts = Facts.of(probe.community, config.carbon_kg_per_kwh)
-        limits = probe.delivery._limits
+        limits = probe.delivery.limits
         self.band = (float(limits.vm_min_pu.median()), float(limits.vm_max_pu.median()))
         self.optimum = Optimum(probe.community, config.task.rules.unserved_price)
         simulation = self._world(GRID_ONLY, IDEAL)
@@ -184,7 +184,7 @@ class _Stage:
             self._days,
             self._seed,
             self.facts,
-            simulation.delivery._limits,
+            simulation.delivery.limits,
             audit,
         )
         seat_cost = record.seat_cost

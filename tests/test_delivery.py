@@ -23,7 +23,7 @@ def crowded(town, action):
 
 
 def breaches(sim, interval):
-    return violations(interval.delivered.solution, sim.delivery._limits)
+    return violations(interval.delivered.solution, sim.delivery.limits)
 
 
 def depth(breach):

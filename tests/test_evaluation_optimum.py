@@ -23,7 +23,7 @@ def _play(market, overrides, act):
         observation = interval.observation
         intervals.append(interval)
     facts = Facts.of(sim.community, 0.5)
-    return sim, days, intervals, DayRecord.of(intervals, facts, sim.delivery._limits)
+    return sim, days, intervals, DayRecord.of(intervals, facts, sim.delivery.limits)
 
 
 def _random(sim):

@@ -31,7 +31,7 @@ class Played:
             for _ in range(slots or sim.slots)
         ]
         facts = Facts.of(sim.community, 0.5)
-        self.day = DayRecord.of(self.intervals, facts, sim.delivery._limits)
+        self.day = DayRecord.of(self.intervals, facts, sim.delivery.limits)
         self.kpis = kpis.compute(self.day)
 
 

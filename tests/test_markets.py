@@ -168,7 +168,7 @@ def test_seats_have_no_names(name):
 
 @every_market
 def test_equal_orders_are_treated_alike(name):
-    quantity = [[4.0, 2.0, 6.0, -3.0, -3.0, -1.0]]
+    quantity = [[4.0, 4.0, 4.0, -3.0, -3.0, -3.0]]
     at_once = torch.zeros(1, 6, dtype=F64)
     if MARKETS[name].time_priority:
         pytest.skip("decides equal orders by their arrival")

@@ -136,7 +136,9 @@ def match(supply_kw: Tensor, demand_kw: Tensor, score: Tensor) -> tuple[Trades, 
     rest = torch.cat([supply_kw, demand_kw], -1)
     least = rounding * rest
     found = [Trades(market[:0], market[:0], market[:0], rest.new_zeros(0))]
-    for _ in range(S + D + 1 if score.numel() else 0):
+    if S == 0 or D == 0:
+        return found[0], torch.ones(B, dtype=torch.bool, device=score.device), 1
+    for _ in range(S + D + 1):
         gone = rest <= least
         score = score.masked_fill(gone[:, :S, None] | gone[:, None, S:], torch.inf)
         best_buyer, best_seller = score.amin(-1, keepdim=True), score.amin(-2, keepdim=True)
