@@ -60,7 +60,7 @@ def cost(rows: Sequence[Row], colours: dict[str, str]) -> Figure:
                       textcoords="offset points", ha="center", fontsize=9)  # fmt: skip
     best = next(row for row in rows if row["bidder"] == OPTIMUM)["kpis"]["community_cost"]
     axes.axvline(best["mean"], color=INK, lw=1.2, ls="--")
-    axes.annotate(f"optimum {best['mean']:.2f} ", (best["mean"], 0.01), ha="right", va="bottom",
+    axes.annotate(f" optimum {best['mean']:.2f}", (best["mean"], 0.01), ha="left", va="bottom",
                   xycoords=("data", "axes fraction"), fontsize=9)  # fmt: skip
     _name_rows(axes, played)
     axes.margins(x=0.12)
@@ -81,7 +81,7 @@ def differences(rows: Sequence[Row], colours: dict[str, str]) -> Figure | None:
     axes.axvline(0, color=INK, lw=1.2)
     _name_rows(axes, played)
     reference = played[0]["difference"]["reference"].replace("_", " ")
-    axes.set_xlabel(f"{kpi['unit']} more than {reference} on the same day; mean and 95 % interval")
+    axes.set_xlabel(f"{kpi['unit']} more on the same day, with 95 % interval")
     axes.set_title(f"Cost above that of {reference}")
     return figure
 

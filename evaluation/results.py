@@ -91,13 +91,21 @@ def table(folder: Path) -> str:
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     head = ["bidder · market · ledger"]
     head += [f"{heading(name)}, {summary['kpis'][name]['unit']}" for name in _TABLE]
-    lines = [[head[0], *head[1:]]]
+    reference = next(
+        (r["difference"]["reference"] for r in summary["rows"] if r.get("difference")), ""
+    )
+    if reference:
+        head.append(f"dearer than {reference} by day, {summary['kpis'][_TABLE[0]]['unit']}")
+    lines = [head]
     for row in sorted(summary["rows"], key=lambda r: r["kpis"]["community_cost"]["mean"]):
         cells = [plots.title_of(row)]
         for name in _TABLE:
             figure = row["kpis"].get(name)
             span = interval(figure) if name == _TABLE[0] else ""
             cells.append(f"{cell(figure)} ({span})" if span else cell(figure))
+        if reference:
+            paired = (row.get("difference") or {"kpis": {}})["kpis"].get(_TABLE[0])
+            cells.append(f"{cell(paired)} ({interval(paired)})" if paired else "")
         lines.append(cells)
     width = [max(len(line[k]) for line in lines) for k in range(len(head))]
     return "\n".join(
