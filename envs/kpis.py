@@ -217,10 +217,28 @@ def unsolved_flows(day: DayRecord) -> Tensor:
     return (~day.solved).sum(0).double()
 
 
-@_kpi("1/day", "lower")
+@_kpi("%", "lower")
 def unsolved_clearings(day: DayRecord) -> Tensor:
-    """Intervals in which the mechanism did not converge"""
-    return (~day.cleared).sum(0).double()
+    """Share of the intervals in which the mechanism did not converge"""
+    return 100 * (~day.cleared).double().mean(0)
+
+
+@_kpi("1", "lower")
+def clearing_rounds(day: DayRecord) -> Tensor:
+    """Rounds of a clearing in the slowest of the days side by side, mean over the intervals"""
+    return day.rounds.mean(0)
+
+
+@_kpi("1/day", "lower")
+def market_messages(day: DayRecord) -> Tensor:
+    """Transactions of the mechanism beyond the orders, mean over the days side by side"""
+    return day.messages.sum(0)
+
+
+@_kpi("1/day", "lower")
+def transactions(day: DayRecord) -> Tensor:
+    """Transactions that the market needs: orders sent and the mechanism's own messages"""
+    return (day.included + day.missed).sum(0) + market_messages(day)
 
 
 @_kpi("kWh/day", "-")

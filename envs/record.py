@@ -62,6 +62,8 @@ class DayRecord:
         cleared_kw: [T, B, N] traded; zero where the ledger lost the interval.
         reference_price: [T, B] EUR/kWh, NaN without a trade.
         cleared: [T, B] bool, the mechanism converged.
+        rounds: [T, B] that the slowest market of the batch took.
+        messages: [T, B] transactions of the mechanism beyond the orders, mean over the batch.
         trade, grid, network, penalty, fee: [T, B, N] EUR of the bill.
         cost: [T, B, N] EUR, the negative of the reward.
         included: [T, B] orders in time.
@@ -92,6 +94,8 @@ class DayRecord:
     cleared_kw: Tensor
     reference_price: Tensor
     cleared: Tensor
+    rounds: Tensor
+    messages: Tensor
     trade: Tensor
     grid: Tensor
     network: Tensor
@@ -148,6 +152,8 @@ def _stack(values: list[Tensor]) -> Tensor:
 
 def _market_row(interval: Interval) -> dict[str, Tensor]:
     tariff, bill, delivered = interval.tariff, interval.bill, interval.delivered
+    clearing = interval.clearing
+    each = torch.ones_like(clearing.reference_price)
     stands = (~interval.receipts.reverted).unsqueeze(-1)
     return {
         "retail": tariff.retail.squeeze(-1),
@@ -161,9 +167,11 @@ def _market_row(interval: Interval) -> dict[str, Tensor]:
         "unserved_kwh": interval.unserved_kwh,
         "order_kw": interval.orders.quantity_kw,
         "limit_price": interval.orders.limit_price,
-        "cleared_kw": interval.clearing.cleared_kw * stands,
-        "reference_price": interval.clearing.reference_price,
-        "cleared": interval.clearing.converged,
+        "cleared_kw": clearing.cleared_kw * stands,
+        "reference_price": clearing.reference_price,
+        "cleared": clearing.converged,
+        "rounds": each * clearing.iterations,
+        "messages": each * clearing.messages,
         "trade": bill.trade,
         "grid": bill.grid,
         "network": bill.network,

@@ -36,6 +36,8 @@ _MARKET = (
     "unserved_ev",
     "full_cycles",
     "unsolved_clearings",
+    "clearing_rounds",
+    "clearing_time",
 )
 _NETWORK = (
     "min_voltage",
@@ -48,6 +50,8 @@ _NETWORK = (
     "unsolved_flows",
 )
 _LEDGER = (
+    "transactions",
+    "market_messages",
     "ledger_fees",
     "missed_orders",
     "confirmation_p50",

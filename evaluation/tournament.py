@@ -19,6 +19,7 @@ from evaluation.comparison import compare
 from evaluation.config import EvaluationConfig, label
 from evaluation.optimum import Optimum, days_of
 from evaluation.rollout import play
+from evaluation.stopwatch import Stopwatch
 
 IDEAL, GRID_ONLY, NONE = "ideal", "grid_only", "-"
 OPTIMUM = "optimum"
@@ -178,6 +179,8 @@ class _Stage:
         """Play one combination on all days."""
         simulation = self._world(market, ledger)
         audit = self._audit(simulation) if self._config.signatures and ledger != IDEAL else None
+        mechanism = simulation.market
+        simulation.market = watch = Stopwatch(mechanism)
         record = play(
             simulation,
             self._bidders[bidder],
@@ -187,10 +190,12 @@ class _Stage:
             simulation.delivery.limits,
             audit,
         )
+        simulation.market = mechanism
         seat_cost = record.seat_cost
+        time_ms = torch.full((len(self._days),), watch.milliseconds, dtype=torch.float64)
         return Outcome(
             combination=Combination(label(bidder), market, ledger),
-            figures=kpis.compute(record) | self._comparison(seat_cost),
+            figures=kpis.compute(record) | self._comparison(seat_cost) | {"clearing_time": time_ms},
             seat_cost=seat_cost,
             example=record.select(self.example),
             voltages=_quantiles(record.voltage_pu[record.solved]),

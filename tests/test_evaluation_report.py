@@ -68,6 +68,12 @@ def test_every_figure_has_mean_iqm_interval_and_unit(summary):
                 assert figure["low"] - slack <= figure["mean"] <= figure["high"] + slack
 
 
+def test_clearing_time_is_measured_for_all_that_was_played(summary):
+    *played, best = summary["rows"]
+    assert all(row["kpis"]["clearing_time"]["mean"] > 0 for row in played)
+    assert "clearing_time" not in best["kpis"]
+
+
 def test_nobody_beats_the_optimum_and_shares_follow(summary):
     alone, *played, best = summary["rows"]
     low = best["kpis"]["community_cost"]["mean"]

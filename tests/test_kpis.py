@@ -118,6 +118,28 @@ def test_every_order_sent_is_in_time_or_missed(congested):
     assert (congested.kpis["finality_p50"] > 0).all()
 
 
+def test_transactions_are_the_orders_sent_and_the_messages_of_the_mechanism(played, congested):
+    for day in (played, congested):
+        sent = torch.stack(day.sent).sum((0, -1)).double()
+        torch.testing.assert_close(day.kpis["transactions"], sent)
+    clearing = replace(played.intervals[0].clearing, iterations=4, messages=2.5)
+    intervals = [replace(interval, clearing=clearing) for interval in played.intervals]
+    facts, limits = played.day.facts, played.simulation.delivery.limits
+    talked = kpis.compute(DayRecord.of(intervals, facts, limits))
+    assert talked["market_messages"].tolist() == [2.5 * len(intervals)] * B
+    torch.testing.assert_close(
+        talked["transactions"], played.kpis["transactions"] + talked["market_messages"]
+    )
+    assert talked["clearing_rounds"].tolist() == [4] * B
+
+
+def test_clearings_that_did_not_converge_are_counted(played):
+    cleared = played.day.cleared.clone()
+    cleared[:24, 0] = False
+    share = kpis.compute(replace(played.day, cleared=cleared))["unsolved_clearings"]
+    assert share.tolist() == [100 * 24 / len(cleared), 0, 0]
+
+
 def test_quantile_is_the_nearest_rank_of_what_is_finite():
     values = torch.rand(7, 2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     values[0] = torch.inf
