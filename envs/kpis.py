@@ -69,9 +69,12 @@ def _community_net(day: DayRecord) -> Tensor:
     return day.net_kw.sum(-1)
 
 
+_ROUNDING = 1e-4  # EUR or kWh a day; float32 prices that tie differ by less
+
+
 def _share(part: Tensor, whole: Tensor) -> Tensor:
-    """Percentage, NaN where there is no whole."""
-    return torch.where(whole > 0, 100 * part / whole, torch.nan)
+    """Percentage, NaN where the whole is no more than rounding."""
+    return torch.where(whole > _ROUNDING, 100 * part / whole, torch.nan)
 
 
 def _quantile(values: Tensor, q: float) -> Tensor:
