@@ -65,8 +65,9 @@ def train(config: TrainConfig) -> Outcome:
     Raises:
         RunError: the run exists already, or its checkpoint cannot be continued.
     """
-    folder = open_folder(config)
+    # The world is built first: one that cannot be leaves no folder behind.
     validation = Validation(config)
+    folder = open_folder(config)
     with ray_session(config.ray), Interrupt() as interrupt:
         training = Training(config, folder, validation)
         try:
