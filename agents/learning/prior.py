@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from agents.bidders.own_use import own_use_action
+from envs.action import ACTIONS
 from envs.observation import read
 from ledger_sim.variants import Registry
 
@@ -34,7 +35,7 @@ def relevant(observation: Tensor) -> Tensor:
 @PRIORS.register("none")
 def nothing(observation: Tensor) -> Tensor:
     """The middle of every range: the network learns all by itself."""
-    return observation.new_zeros(*observation.shape[:-1], 3)
+    return observation.new_zeros(*observation.shape[:-1], ACTIONS)
 
 
 PRIORS.register("own_use")(own_use_action)
