@@ -1,4 +1,4 @@
-"""Figures that a day's record alone does not give: they need another outcome of it, or a clock."""
+"""Figures that a day's record alone does not give: they need another outcome of it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,6 @@ FIGURES = {
         "1", "lower", "Gini coefficient of the seats' savings; only for days with savings"
     ),
     "seats_worse_off": Figure("seats", "lower", "Seats that paid more than with the grid alone"),
-    "clearing_time": Figure(
-        "ms", "lower", "Computing time of one clearing of one market, on the machine of this run"
-    ),
 }
 # Of two means, not means of the days' ratios: part, whole.
 RATIOS = {

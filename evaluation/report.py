@@ -68,7 +68,7 @@ def render(summary: Mapping[str, Any], plots: Mapping[str, Path], days: str) -> 
     """Return the report.
 
     Args:
-        summary: what summary.json holds.
+        summary: what summary.json holds, with the times of timing.json.
         plots: PNG file by name: cost, differences, savings, roles, voltages, day, learning; those
             that are absent leave their section out.
         days: which days were played, in words.

@@ -23,6 +23,7 @@ from evaluation.day_plot import day as day_plot
 from evaluation.palette import bidder_colours, style
 from evaluation.report import cell, heading, interval, render
 from evaluation.summary import episodes, kpi_table, reference_of, rows, strict
+from evaluation.timing import timed, timing
 from evaluation.tournament import OPTIMUM, Maker, Tournament, run
 
 _CURVE = "progress.csv"  # as agents.learning.curves writes it
@@ -61,7 +62,7 @@ def evaluate(config: EvaluationConfig, make: Maker = make, quiet: bool = False) 
 
 
 def write(folder: Path, config: EvaluationConfig, tournament: Tournament) -> None:
-    """Write summary, episodes, plots and report into an existing folder."""
+    """Write summary, timing, episodes, plots and report into an existing folder."""
     found = rows(config, tournament)
     summary = {
         "task": config.task.name,
@@ -77,18 +78,23 @@ def write(folder: Path, config: EvaluationConfig, tournament: Tournament) -> Non
         "rows": found,
     }
     pictures = _draw(folder / "plots", config, tournament, found)
-    summary = strict(summary)
-    text = json.dumps(summary, indent=1, allow_nan=False, ensure_ascii=False)
-    (folder / "summary.json").write_text(text, encoding="utf-8")
+    summary, times = strict(summary), strict(timing(tournament))
+    for name, content in (("summary", summary), ("timing", times)):
+        text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
     episodes(tournament, config.seed).to_parquet(folder / "episodes.parquet", index=False)
     (folder / "report.html").write_text(
-        render(summary, pictures, _days(config, tournament)), encoding="utf-8"
+        render(timed(summary, times), pictures, _days(config, tournament)), encoding="utf-8"
     )
 
 
 def table(folder: Path) -> str:
     """Return the comparison in a results folder as lines for the terminal, cheapest first."""
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    summary, times = (
+        json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("summary", "timing")
+    )
+    summary = timed(summary, times)
     head = ["bidder · market · ledger"]
     head += [f"{heading(name)}, {summary['kpis'][name]['unit']}" for name in _TABLE]
     reference = next(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from envs.kpis import KPIS, Better
+from evaluation.audit import AuditResult
 from evaluation.comparison import FIGURES, RATIOS
 from evaluation.config import EvaluationConfig, is_learned, label
 from evaluation.statistics import Bootstrap, Summary
@@ -74,7 +75,7 @@ def rows(config: EvaluationConfig, tournament: Tournament) -> list[dict[str, Any
                 "baseline": outcome is tournament.baseline,
                 "kpis": _figures(daily, bootstrap, table, ratios=True),
                 "difference": difference,
-                "audit": None if outcome.audit is None else asdict(outcome.audit),
+                "audit": None if outcome.audit is None else _found(outcome.audit),
             }
         )
     return result
@@ -108,6 +109,11 @@ def strict(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _found(audit: AuditResult) -> dict[str, Any]:
+    """Return an audit without the seconds that it took, which no seed reproduces."""
+    return {name: v for name, v in asdict(audit).items() if not name.endswith("_s")}
 
 
 def _daily(tournament: Tournament, outcome: Outcome) -> dict[str, Array]:

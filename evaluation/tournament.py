@@ -51,6 +51,7 @@ class Outcome:
         example: the example day.
         voltages: [len(VOLTAGE_QUANTILES)] p.u. over all buses, intervals and days.
         audit: of the chains, where there are any.
+        clearing_ms: mean computing time per clearing and market; differs from run to run.
     """
 
     combination: Combination
@@ -59,6 +60,7 @@ class Outcome:
     example: DayRecord | None = None
     voltages: Tensor | None = None
     audit: AuditResult | None = None
+    clearing_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -192,14 +194,14 @@ class _Stage:
         )
         simulation.market = mechanism
         seat_cost = record.seat_cost
-        time_ms = torch.full((len(self._days),), watch.milliseconds, dtype=torch.float64)
         return Outcome(
             combination=Combination(label(bidder), market, ledger),
-            figures=kpis.compute(record) | self._comparison(seat_cost) | {"clearing_time": time_ms},
+            figures=kpis.compute(record) | self._comparison(seat_cost),
             seat_cost=seat_cost,
             example=record.select(self.example),
             voltages=_quantiles(record.voltage_pu[record.solved]),
             audit=None if audit is None else audit.verify(self._config.verified_share),
+            clearing_ms=watch.milliseconds,
         )
 
     def _audit(self, simulation: Simulation) -> Audit:

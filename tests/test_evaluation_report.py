@@ -12,6 +12,7 @@ from evaluation.comparison import FIGURES
 from evaluation.config import configure, label
 from evaluation.report import number
 from evaluation.results import ResultsError, evaluate, move_into_place, table
+from evaluation.timing import timed
 from ledger_sim.variants import UnknownNameError
 
 DAYS, REPEATS = 2, 2
@@ -68,10 +69,29 @@ def test_every_figure_has_mean_iqm_interval_and_unit(summary):
                 assert figure["low"] - slack <= figure["mean"] <= figure["high"] + slack
 
 
-def test_clearing_time_is_measured_for_all_that_was_played(summary):
-    *played, best = summary["rows"]
+def test_clearing_time_is_measured_for_all_that_was_played(folder, summary):
+    shown = timed(summary, json.loads((folder / "timing.json").read_text()))
+    *played, best = shown["rows"]
     assert all(row["kpis"]["clearing_time"]["mean"] > 0 for row in played)
     assert "clearing_time" not in best["kpis"]
+    assert all(row["audit"]["verify_s"] > 0 for row in played if row["ledger"] == "block")
+
+
+def test_times_of_another_run_are_refused(folder, summary):
+    times = json.loads((folder / "timing.json").read_text())
+    times["rows"].reverse()
+    with pytest.raises(ValueError, match="files of one run"):
+        timed(summary, times)
+
+
+def test_the_same_seed_gives_the_same_files(words, folder, tmp_path):
+    again = evaluate(configure([*words, f"folder={tmp_path}"]), quiet=True)
+    one, other = (
+        (path / "summary.json").read_text().replace(str(path.parent), "")
+        for path in (folder, again)
+    )
+    assert one == other
+    assert (folder / "episodes.parquet").read_bytes() == (again / "episodes.parquet").read_bytes()
 
 
 def test_nobody_beats_the_optimum_and_shares_follow(summary):
