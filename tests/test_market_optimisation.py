@@ -9,12 +9,15 @@ from scipy.optimize import linprog, minimize
 
 from configs import option, validate
 from envs.markets import MARKETS, Context, Orders, Place
-from envs.markets.admm import agree, negotiate, propose, residual_curves, start
+from envs.markets.admm import negotiate, residual_curves, start
+from envs.markets.admm_parallel import PARTNERS
+from envs.markets.admm_sequential import CONTRACT
 from envs.markets.pairs import pair_up, preference
 from envs.markets.transport import optimise
 
 F64 = torch.float64
 NAMES = ("bilateral_dispatch", "admm_sequential", "admm_parallel")
+FORMS = (CONTRACT, PARTNERS)
 SEATS = 12
 
 
@@ -94,8 +97,8 @@ def test_the_trades_by_pair_are_within_the_tolerance_of_the_optimum(hundred):
     book = pair_up(orders, cost)
     config = market("bilateral_dispatch").config
     solved = optimise(book, config.regularisation, config.tolerance, config.max_steps)
-    agreed = negotiate(book, market("admm_parallel").config)
-    for pair_kw in (solved.pair_kw, book.within(agreed.pair_kw)):
+    agreed = [negotiate(book, market(NAMES[1]).config, form).pair_kw for form in FORMS]
+    for pair_kw in (solved.pair_kw, *map(book.within, agreed)):
         assert (pair_kw.sum(-1) <= book.supply_kw + 1e-9).all()
         assert (pair_kw.sum(-2) <= book.demand_kw + 1e-9).all()
         torch.testing.assert_close(book.welfare(pair_kw), best, rtol=1e-3, atol=1e-9)
@@ -148,65 +151,107 @@ def test_a_place_of_another_community_is_refused(hundred):
         market("bilateral_dispatch").clear(fewer, context)
 
 
-def local_argmin(target, weight, slope, limit):
-    """argmin slope.y + sum weight/2 (y - target)^2 with y >= 0 and sum y <= limit, by SLSQP."""
+def local_argmin(slope, centre, rho, side, limit):
+    """argmin slope.y + sum rho/2 (y - centre)^2, side * y >= 0, side * sum y <= limit, by SLSQP."""
     found = minimize(
-        lambda y: slope @ y + (weight * (y - target) ** 2).sum() / 2,
-        np.full(len(target), limit / len(target) / 2),
-        jac=lambda y: slope + weight * (y - target),
-        bounds=[(0, None)] * len(target),
-        constraints={"type": "ineq", "fun": lambda y: limit - y.sum()},
+        lambda y: slope @ y + (rho * (y - centre) ** 2).sum() / 2,
+        np.full(len(centre), side * limit / len(centre) / 2),
+        jac=lambda y: slope + rho * (y - centre),
+        bounds=[(0, None) if side > 0 else (None, 0)] * len(centre),
+        constraints={"type": "ineq", "fun": lambda y: limit - side * y.sum()},
         options={"ftol": 1e-15, "maxiter": 300},
         method="SLSQP",
     )
     return found.x
 
 
-def test_rounds_are_those_of_the_published_equations():
-    """Play equations 2 and 3 as printed, each seat's problem by a general solver."""
-    quantity = torch.tensor([[3.0, 2.0, -2.0, -4.0]], dtype=F64)
-    limit = torch.tensor([[0.10, 0.20, 0.30, 0.28]], dtype=F64)
-    orders = Orders(quantity, limit, torch.zeros(1, 4, dtype=F64))
+def seats_of(book, rho):
+    """One market as the papers have it: [n, n] over all seats, slopes of f_i, and rho_ij."""
+    S, K = book.gain.shape[1:]
+    supply, demand = book.supply_kw[0].numpy(), book.demand_kw[0].numpy()
+    weight = rho * book.largest_gain.item() * book.traded_kw.item() / np.outer(supply, demand)
+    rho_ij, slope = np.zeros((S + K, S + K)), np.zeros((S + K, S + K))
+    rho_ij[:S, S:] = weight
+    slope[:S, S:] = book.ask[0].numpy()[:, None]
+    slope[S:, :S] = book.bid[0].numpy()[:, None]
+    start_price = np.zeros((S + K, S + K))
+    start_price[:S, S:] = (book.ask[0].numpy()[:, None] + book.bid[0].numpy()) / 2
+    side = np.repeat([1, -1], [S, K])
+    both = (rho_ij + rho_ij.T, slope, start_price + start_price.T)
+    return *both, side, np.r_[supply, demand]
+
+
+def proposals(centre, slope, rho, side, limit):
+    """First line of both equations: every seat's own problem, centre as the square has it."""
+    y = np.zeros_like(rho)
+    for i in range(len(side)):
+        others = side != side[i]
+        y[i, others] = local_argmin(
+            slope[i, others], centre[i, others], rho[i, others], side[i], limit[i]
+        )
+    return y
+
+
+def equation_2(book, scaled_rho, rounds):
+    """The sequential form as printed, the contract's problem by its first-order condition."""
+    rho, slope, price, side, limit = seats_of(book, scaled_rho)
+    trades = rho > 0
+    z, lam = np.zeros_like(rho), -price
+    safe = np.where(trades, rho, 1.0)
+    for _ in range(rounds):
+        y = proposals(z - lam / safe, slope, rho, side, limit)
+        a = y + lam / safe
+        z = np.where(trades, (a - a.T) / 2, 0.0)
+        lam = lam + rho * (y - z)
+        yield y, -lam
+
+
+def equation_3(book, scaled_rho, rounds):
+    """The parallel form as printed."""
+    rho, slope, lam, side, limit = seats_of(book, scaled_rho)
+    y = np.zeros_like(rho)
+    safe = np.where(rho > 0, rho, 1.0)
+    for _ in range(rounds):
+        y = proposals((y - y.T) / 2 + lam / safe, slope, rho, side, limit)
+        lam = lam - rho / 2 * (y + y.T)
+        yield y, lam
+
+
+@pytest.mark.parametrize("form", FORMS, ids=["sequential", "parallel"])
+@pytest.mark.parametrize("printed", [equation_2, equation_3])
+def test_every_round_is_that_of_both_published_equations(form, printed):
+    """Round by round over all seats: the two forms are one iteration, as the docstring proves."""
+    quantity = torch.tensor([[3.0, 2.0, -2.0, -4.0, 1.5]], dtype=F64)
+    limit = torch.tensor([[0.10, 0.20, 0.30, 0.28, 0.15]], dtype=F64)
+    orders = Orders(quantity, limit, torch.zeros(1, 5, dtype=F64))
     config = market("admm_sequential", relaxation=1.0, rho=0.3).config
     book = pair_up(orders, 0.0)
-    at = start(book)
-    size = (at.supply.transpose(-1, -2) * at.demand)[0].numpy() * book.traded_kw.item()
-    scale = book.largest_gain.item()
-    rho = config.rho * scale / size
-    ask, bid = book.ask[0].numpy(), book.bid[0].numpy()
-    price = (at.margin[0].numpy() * scale) + ask[:, None]
-    z = np.zeros((2, 2))
-    sold_last = bought_last = z
-    for _ in range(6):
-        sold = np.array(
-            [
-                local_argmin(z[i] + (price[i] - ask[i]) / rho[i], rho[i], 0 * z[i], 3.0 - i)
-                for i in range(2)
-            ]
-        )
-        bought = np.array(
-            [
-                local_argmin(
-                    z[:, j] + (bid[j] - price[:, j]) / rho[:, j], rho[:, j], 0 * z[j], 2.0 + 2 * j
-                )
-                for j in range(2)
-            ]
-        ).T
-        # Eq. 2b-c with l = -price on one side and +price on the other; eq. 3 with last round's.
-        z = (sold + bought) / 2
-        price = price - rho / 2 * (sold - bought)
-        proposals = propose(at, config.rho)
-        for mine, theirs in zip(proposals, (sold, bought), strict=True):
-            np.testing.assert_allclose(mine[0].numpy() * size, theirs, atol=2e-5)
-        at = agree(at, *proposals, config)
-        sold_last, bought_last = sold, bought
-        np.testing.assert_allclose((sold_last + bought_last) / 2, z)
-    np.testing.assert_allclose(at.margin[0].numpy() * scale + ask[:, None], price, atol=1e-5)
+    S = book.gain.shape[1]
+    at = start(book, form.price_sign)
+    kw = at.size[0].numpy() * book.traded_kw.item()
+    for y, price in printed(book, config.rho, 8):
+        at = form.play(at, config)
+        sold, bought = at.proposal[0].numpy() * kw
+        np.testing.assert_allclose(sold, y[:S, S:], atol=2e-5)
+        np.testing.assert_allclose(bought, y[S:, :S].T, atol=2e-5)
+        mine = at.margin[0].numpy() * book.largest_gain.item() + book.ask[0].numpy()[:, None]
+        np.testing.assert_allclose(mine, price[:S, S:], atol=1e-5)
 
 
-def test_residuals_fall_to_nothing(hundred):
+def test_relaxed_rounds_of_both_forms_are_the_same(hundred):
+    orders, _, cost, _ = hundred
+    book, config = pair_up(orders, cost), market("admm_parallel").config
+    contract, partners = (start(book, form.price_sign) for form in FORMS)
+    for _ in range(50):
+        contract, partners = CONTRACT.play(contract, config), PARTNERS.play(partners, config)
+        torch.testing.assert_close(contract.proposal, partners.proposal, rtol=0, atol=1e-12)
+        torch.testing.assert_close(contract.multiplier, -partners.multiplier, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=["sequential", "parallel"])
+def test_residuals_fall_to_nothing(form, hundred):
     orders, context, _, _ = hundred
-    curves = residual_curves(orders, context, market("admm_parallel").config, 400)
+    curves = residual_curves(orders, context, market("admm_parallel").config, form, 400)
     assert curves.primal.shape == (400, 100)
     for curve in (curves.primal, curves.dual):
         left = curve[-50:].amax(0) / curve[:50].amax(0).clamp(min=1e-9)

@@ -1,12 +1,13 @@
 """Bilateral dispatch without a solver that sees every limit: rounds of proposals until they agree.
 
-Both sides of a pair propose how much to trade. With y the proposal of a seat, z the trade that the
-pair was last asked to agree on and l the multiplier of their difference, a round is
-    y_ij <- argmin f_i(y_i) + sum_j rho_ij/2 |y_ij - z_ij + l_ij/rho_ij|^2      each seat
-    z_ij <- (y_ij - y_ji)/2,  l_ij <- l_ij + rho_ij/2 (y_ij + y_ji)             each pair
-which is ADMM (Boyd et al. 2011, "Distributed optimization and statistical learning via the
-alternating direction method of multipliers", 7.1, over-relaxed as in 3.4.3). Who computes the
-second line makes the difference between the mechanisms, not what comes out of it.
+Both sides of a pair propose how much to trade: y_ij is what seat i would sell to seat j, negative
+to buy. A seat's proposals are those that cost it least at the price of each pair, drawn towards a
+centre that the pair found in the last round:
+    y_ij <- argmin f_i(y_i) - sum_j price_ij y_ij + sum_j rho_ij/2 |y_ij - centre_ij|^2
+Centre and price move by the equations of `admm_sequential` or `admm_parallel`. Both are the
+alternating direction method of multipliers (Boyd et al. 2011, "Distributed optimization and
+statistical learning via the alternating direction method of multipliers", 7.1 and, for the
+relaxation, 3.4.3).
 
 rho_ij = rho * gain / even share of the pair, so that neither the units nor the sizes of the orders
 matter and seats with the same limit propose in proportion to their orders. f_i is linear within
@@ -15,8 +16,9 @@ the box of the order: a seat's argmin is a projection, exact after one sort.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field
@@ -49,25 +51,47 @@ class AdmmConfig(PreferenceConfig):
 class Rounds:
     """Where the pairs of every market stand, in even shares and over the largest gain.
 
+    Of the two entries [B, 2, S, K] the first is the seller's y_ij, the second the buyer's y_ji.
+
     Attributes:
-        share: [B, S, K] what the pair was last asked to agree on.
-        margin: [B, S, K] the pair's price above the seller's limit.
-        gain: [B, S, K] of the pair, strongly negative where it must not trade.
+        proposal: [B, 2, S, K] y of the last round.
+        centre: [B, 2, S, K] what the pair was last asked to agree on.
+        multiplier: [B, 2, S, K] lambda as the equations have it.
+        price_sign: what turns it into the pair's price above the seller's limit.
+        worth: [B, 2, S, K] what f_i gives for a kWh: nothing above its limit, and the pair's gain,
+            strongly negative where it must not trade.
         supply, demand: [B, 1, S] and [B, 1, K] orders over what can be traded.
-        primal, dual: [B] norms of the disagreement and of the last change.
     """
 
-    share: Tensor
-    margin: Tensor
-    gain: Tensor
+    proposal: Tensor
+    centre: Tensor
+    multiplier: Tensor
+    worth: Tensor
     supply: Tensor
     demand: Tensor
-    primal: Tensor
-    dual: Tensor
+    price_sign: float
+
+    @property
+    def margin(self) -> Tensor:
+        """The pair's price above the seller's limit, [B, S, K]."""
+        return self.price_sign * self.multiplier[:, 0]
+
+    @property
+    def size(self) -> Tensor:
+        """The pair's even share of all trade, [B, S, K]."""
+        return self.supply.transpose(-1, -2) * self.demand
 
     def of(self, markets: Tensor) -> Rounds:
         """Keep some markets of the batch."""
-        return Rounds(*[getattr(self, name)[markets] for name in self.__dataclass_fields__])
+        tensors = (f.name for f in fields(self) if f.name != "price_sign")
+        return replace(self, **{name: getattr(self, name)[markets] for name in tensors})
+
+
+class Update(NamedTuple):
+    """One of the two forms: a round of it, and the sign of its multipliers."""
+
+    play: Callable[[Rounds, AdmmConfig], Rounds]
+    price_sign: float
 
 
 @dataclass(frozen=True)
@@ -89,41 +113,40 @@ class ResidualCurves:
     gap: Tensor
 
 
-def start(book: PairBook) -> Rounds:
+def start(book: PairBook, price_sign: float) -> Rounds:
     """Begin with no trade and every gain halved between the two."""
     traded = book.traded_kw
     gain = (book.gain / book.largest_gain.unsqueeze(-1)).where(book.open, _SHUT)
+    half = (gain.clamp(min=0) / 2).unsqueeze(1).expand(-1, 2, -1, -1)
+    nothing = torch.zeros_like(half)
     return Rounds(
-        share=torch.zeros_like(gain),
-        margin=gain.clamp(min=0) / 2,
-        gain=gain,
+        proposal=nothing,
+        centre=nothing,
+        multiplier=price_sign * half,
+        worth=torch.stack([torch.zeros_like(gain), gain], 1),
         supply=(book.supply_kw / traded).unsqueeze(-2),
         demand=(book.demand_kw / traded).unsqueeze(-2),
-        primal=torch.zeros_like(traded[:, 0]),
-        dual=torch.zeros_like(traded[:, 0]),
+        price_sign=price_sign,
     )
 
 
-def propose(at: Rounds, rho: float) -> tuple[Tensor, Tensor]:
-    """Return what sellers and what buyers would trade with each partner, [B, S, K] each."""
-    is_open = at.gain > _SHUT
-    sold = _project((at.share + at.margin / rho).where(is_open, _SHUT / rho), at.demand)
-    wish = (at.share + (at.gain - at.margin) / rho).where(is_open, _SHUT / rho)
-    return sold, _project(wish.transpose(-1, -2), at.supply).transpose(-1, -2)
+def propose(at: Rounds, rho: float) -> Tensor:
+    """Return y [B, 2, S, K], what sellers and what buyers would trade with each partner.
+
+    y_ij <- argmin f_i(y_i) + sum_j rho/2 |y_ij - centre_ij - price_ij/rho|^2, which is both
+    equations' first line.
+    """
+    shut = at.worth[:, 1] <= _SHUT
+    wish = at.centre + (at.price_sign * at.multiplier - at.worth) / rho
+    sold = _project(wish[:, 0].masked_fill(shut, _SHUT / rho), at.demand)
+    less = wish[:, 1].neg().masked_fill(shut, _SHUT / rho)
+    bought = _project(less.transpose(-1, -2), at.supply).transpose(-1, -2)
+    return torch.stack([sold, -bought], 1)
 
 
-def agree(at: Rounds, sold: Tensor, bought: Tensor, config: AdmmConfig) -> Rounds:
-    """Let every pair meet in the middle and move its price towards the side that wants less."""
-    apart = bought - sold
-    middle = torch.lerp(at.share, (sold + bought) / 2, config.relaxation)
-    size = at.supply.transpose(-1, -2) * at.demand
-    return replace(
-        at,
-        share=middle,
-        margin=at.margin + config.rho * config.relaxation / 2 * apart,
-        primal=(apart.square() * size).sum((-2, -1)).div(2).sqrt(),
-        dual=((middle - at.share).square() * size).sum((-2, -1)).mul(2).sqrt() * config.rho,
-    )
+def partner(y: Tensor) -> Tensor:
+    """Return y_ji for y_ij, [B, 2, S, K]."""
+    return y.flip(1)
 
 
 def _project(wish: Tensor, weight: Tensor) -> Tensor:
@@ -137,9 +160,18 @@ def _project(wish: Tensor, weight: Tensor) -> Tensor:
 
 def trades(at: Rounds, book: PairBook) -> tuple[Tensor, Tensor]:
     """Return the trades [B, S, K] in kW and their prices in EUR/kWh."""
-    size = at.supply.transpose(-1, -2) * at.demand * book.traded_kw.unsqueeze(-1)
+    size = at.size * book.traded_kw.unsqueeze(-1)
     price = at.margin * book.largest_gain.unsqueeze(-1) + book.ask.unsqueeze(-1)
-    return (at.share.clamp(min=0) * size).where(book.open, 0.0), price
+    return (at.centre[:, 0].clamp(min=0) * size).where(book.open, 0.0), price
+
+
+def residuals(before: Rounds, at: Rounds, rho: float) -> tuple[Tensor, Tensor]:
+    """Return the norms [B] of the pairs' disagreement and of the last change of the centres."""
+    apart = at.proposal + partner(at.proposal)
+    moved = at.centre - before.centre
+    size = at.size.unsqueeze(1)
+    primal = (apart.square() * size).sum((1, 2, 3)).div(4).sqrt()
+    return primal, rho * (moved.square() * size).sum((1, 2, 3)).sqrt()
 
 
 def gap(at: Rounds, book: PairBook) -> Tensor:
@@ -150,9 +182,9 @@ def gap(at: Rounds, book: PairBook) -> Tensor:
     return torch.where(bound > 0, missing / bound, 0.0)
 
 
-def negotiate(book: PairBook, config: AdmmConfig) -> Agreement:
+def negotiate(book: PairBook, config: AdmmConfig, update: Update) -> Agreement:
     """Go on in each market until the gap is within the tolerance or the rounds are used up."""
-    at = start(book)
+    at = start(book, update.price_sign)
     pair_kw, price = trades(at, book)
     converged = gap(at, book) <= config.tolerance
     rounds = torch.zeros_like(converged, dtype=torch.int64)
@@ -161,7 +193,7 @@ def negotiate(book: PairBook, config: AdmmConfig) -> Agreement:
     done = 0
     while len(left) and done < config.max_rounds:
         for _ in range(min(_CHECK_EVERY, config.max_rounds - done)):
-            at = agree(at, *propose(at, config.rho), config)
+            at = update.play(at, config)
             done += 1
         arrived = gap(at, part) <= config.tolerance
         pair_kw[left], price[left] = trades(at, part)
@@ -172,25 +204,25 @@ def negotiate(book: PairBook, config: AdmmConfig) -> Agreement:
 
 
 def residual_curves(
-    orders: Orders, context: Context, config: AdmmConfig, rounds: int
+    orders: Orders, context: Context, config: AdmmConfig, update: Update, rounds: int
 ) -> ResidualCurves:
     """Play a number of rounds whatever the tolerance, and return how the residuals fall."""
     book = pair_up(orders, preference(context, config, orders.quantity_kw.shape[-1]))
-    at = start(book)
+    at = start(book, update.price_sign)
     curves: list[tuple[Tensor, Tensor, Tensor]] = []
     for _ in range(rounds):
-        at = agree(at, *propose(at, config.rho), config)
-        curves.append((at.primal, at.dual, gap(at, book)))
+        before, at = at, update.play(at, config)
+        curves.append((*residuals(before, at, config.rho), gap(at, book)))
     primal, dual, gaps = (torch.stack(curve) for curve in zip(*curves, strict=True))
     return ResidualCurves(primal, dual, gaps)
 
 
 def clear_by_rounds(
-    orders: Orders, context: Context, config: AdmmConfig, with_contract: bool
+    orders: Orders, context: Context, config: AdmmConfig, update: Update, with_contract: bool
 ) -> Clearing:
     """Clear the orders; count a message per proposal that leaves its seat."""
     book = pair_up(orders, preference(context, config, orders.quantity_kw.shape[-1]))
-    agreed = negotiate(book, config)
+    agreed = negotiate(book, config, update)
     seats = book.open.any(-1).sum(-1) + book.open.any(-2).sum(-1)
     pairs = book.open.flatten(1).sum(-1)
     per_round = seats if with_contract else 2 * pairs
@@ -201,6 +233,6 @@ def clear_by_rounds(
         agreed.pair_kw,
         agreed.pair_price,
         converged=agreed.converged,
-        iterations=max(int(agreed.rounds.max()), 1),
-        messages=float((per_round * agreed.rounds).double().mean()),
+        iterations=agreed.rounds.clamp(min=1),
+        messages=per_round * agreed.rounds,
     )
