@@ -165,7 +165,8 @@ def measure(name: str, batch: int, seats: int, most_s: float, seconds: float) ->
     converged = float(out.converged.double().mean())
     if not converged:
         return Point(seats, batch, converged=0.0, skipped="none solved")
-    return Point(seats, batch, took / batch * 1e6, out.iterations, out.messages, converged)
+    rounds, messages = int(out.iterations.max()), float(out.messages.double().mean())
+    return Point(seats, batch, took / batch * 1e6, rounds, messages, converged)
 
 
 def ratios(seconds: float, most_s: float) -> dict[str, dict[str, float]]:

@@ -228,13 +228,13 @@ def unsolved_clearings(day: DayRecord) -> Tensor:
 
 @_kpi("1", "lower")
 def clearing_rounds(day: DayRecord) -> Tensor:
-    """Rounds of a clearing in the slowest of the days side by side, mean over the intervals"""
+    """Rounds that the mechanism took for a clearing, mean over the intervals"""
     return day.rounds.mean(0)
 
 
 @_kpi("1/day", "lower")
 def market_messages(day: DayRecord) -> Tensor:
-    """Transactions of the mechanism beyond the orders, mean over the days side by side"""
+    """Transactions of the mechanism beyond the orders"""
     return day.messages.sum(0)
 
 

@@ -62,8 +62,8 @@ class DayRecord:
         cleared_kw: [T, B, N] traded; zero where the ledger lost the interval.
         reference_price: [T, B] EUR/kWh, NaN without a trade.
         cleared: [T, B] bool, the mechanism converged.
-        rounds: [T, B] that the slowest market of the batch took.
-        messages: [T, B] transactions of the mechanism beyond the orders, mean over the batch.
+        rounds: [T, B] that the mechanism took.
+        messages: [T, B] transactions of the mechanism beyond the orders.
         trade, grid, network, penalty, fee: [T, B, N] EUR of the bill.
         cost: [T, B, N] EUR, the negative of the reward.
         included: [T, B] orders in time.
@@ -153,7 +153,6 @@ def _stack(values: list[Tensor]) -> Tensor:
 def _market_row(interval: Interval) -> dict[str, Tensor]:
     tariff, bill, delivered = interval.tariff, interval.bill, interval.delivered
     clearing = interval.clearing
-    each = torch.ones_like(clearing.reference_price)
     stands = (~interval.receipts.reverted).unsqueeze(-1)
     return {
         "retail": tariff.retail.squeeze(-1),
@@ -170,8 +169,8 @@ def _market_row(interval: Interval) -> dict[str, Tensor]:
         "cleared_kw": clearing.cleared_kw * stands,
         "reference_price": clearing.reference_price,
         "cleared": clearing.converged,
-        "rounds": each * clearing.iterations,
-        "messages": each * clearing.messages,
+        "rounds": clearing.iterations,
+        "messages": clearing.messages,
         "trade": bill.trade,
         "grid": bill.grid,
         "network": bill.network,

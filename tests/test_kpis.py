@@ -42,7 +42,7 @@ def played():
 
 @pytest.fixture(scope="module")
 def congested():
-    return Played(("ledger.capacity_tx=1",), "block", slots=24)
+    return Played(("ledger.block_gas=1",), "block", slots=24)
 
 
 def test_every_figure_is_one_number_per_market_with_a_meaning(played):
@@ -122,15 +122,16 @@ def test_transactions_are_the_orders_sent_and_the_messages_of_the_mechanism(play
     for day in (played, congested):
         sent = torch.stack(day.sent).sum((0, -1)).double()
         torch.testing.assert_close(day.kpis["transactions"], sent)
-    clearing = replace(played.intervals[0].clearing, iterations=4, messages=2.5)
+    counts = torch.arange(B) + 2
+    clearing = replace(played.intervals[0].clearing, iterations=counts * 4, messages=counts)
     intervals = [replace(interval, clearing=clearing) for interval in played.intervals]
     facts, limits = played.day.facts, played.simulation.delivery.limits
     talked = kpis.compute(DayRecord.of(intervals, facts, limits))
-    assert talked["market_messages"].tolist() == [2.5 * len(intervals)] * B
+    assert talked["market_messages"].tolist() == (counts * len(intervals)).tolist()
     torch.testing.assert_close(
         talked["transactions"], played.kpis["transactions"] + talked["market_messages"]
     )
-    assert talked["clearing_rounds"].tolist() == [4] * B
+    assert talked["clearing_rounds"].tolist() == (counts * 4).tolist()
 
 
 def test_clearings_that_did_not_converge_are_counted(played):

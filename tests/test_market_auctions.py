@@ -351,7 +351,7 @@ def test_continuous_is_price_time_priority_played_by_hand(coarse):
         cleared, money, _ = continuous_by_hand(*row(orders, b))
         assert out.cleared_kw[b].numpy() == pytest.approx(cleared, abs=1e-12)
         assert out.payment_eur[b].numpy() == pytest.approx(money * HOUR, abs=1e-12)
-    assert out.iterations == (orders.quantity_kw != 0).sum(-1).max()
+    assert torch.equal(out.iterations, (orders.quantity_kw != 0).sum(-1))
 
 
 def test_continuous_leaves_no_orders_that_would_trade():
@@ -440,8 +440,8 @@ def test_iterative_reaches_the_linear_programs_welfare(seed, grid):
         best = largest_welfare(*row(orders, b)[:2])
         assert best - 1e-9 >= reached[b].item() - 2e-9
         assert reached[b].item() >= best * (1 - 0.001) - 1e-9
-    assert 2 <= out.iterations <= 40
-    assert out.messages > 0
+    assert 2 <= out.iterations.max() <= 40
+    assert (out.messages[out.iterations > 1] > 0).all()
 
 
 def test_iterative_comes_closer_the_tighter_the_tolerance():
@@ -452,7 +452,7 @@ def test_iterative_comes_closer_the_tighter_the_tolerance():
         out = clear("iterative", orders, tolerance=tolerance)
         assert (best - welfare(out.cleared_kw, orders) <= tolerance * best + 1e-12).all()
         rounds.append(out.iterations)
-    assert rounds == sorted(rounds)
+    assert all((more >= fewer).all() for fewer, more in itertools.pairwise(rounds))
 
 
 def test_iterative_that_does_not_converge_trades_nothing():

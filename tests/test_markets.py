@@ -86,6 +86,9 @@ def test_books_balance_and_orders_are_kept(name, ties, seed):
     nothing = out.volume_kw == 0
     assert torch.equal(out.reference_price.isnan(), nothing)
     assert out.converged.dtype is torch.bool
+    assert out.iterations.shape == out.messages.shape == nothing.shape
+    assert (out.iterations >= 1).all()
+    assert (out.messages >= 0).all()
 
 
 @claiming("individually_rational")
@@ -226,6 +229,8 @@ def test_a_batch_is_its_markets_side_by_side(name):
                 atol=1e-9,
                 equal_nan=True,
             )
+        for field in ("converged", "iterations", "messages"):
+            assert torch.equal(getattr(together, field)[b : b + 1], getattr(alone, field)), field
 
 
 @claiming("efficient")

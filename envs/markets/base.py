@@ -22,6 +22,8 @@ Claim = Literal[
     "budget_balanced", "no_deficit", "individually_rational", "truthful", "efficient", "one_price"
 ]
 
+_ONE, _NONE = torch.ones((), dtype=torch.int64), torch.zeros((), dtype=torch.int64)
+
 MARKETS: Registry[type[Any]] = Registry("market")
 
 
@@ -122,8 +124,9 @@ class Clearing:
             what they receive is the market operator's surplus.
         reference_price: [B] EUR/kWh, the price the market publishes; NaN where nothing traded.
         converged: [B] bool, false where an iterative mechanism gave up and cleared nothing.
-        iterations: rounds that the slowest market of the batch took; 1 where there are none.
-        messages: transactions per market that the mechanism needs beyond the orders themselves.
+        iterations: [B] rounds that each market took, at least 1; a mechanism may give one number
+            for all.
+        messages: [B] transactions that each market needs beyond the orders themselves; likewise.
     """
 
     cleared_kw: Tensor
@@ -131,8 +134,15 @@ class Clearing:
     payment_eur: Tensor
     reference_price: Tensor
     converged: Tensor
-    iterations: int = 1
-    messages: float = 0.0
+    iterations: Tensor = _ONE
+    messages: Tensor = _NONE
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "messages"):
+            count: Tensor = getattr(self, name)
+            if count.dim() == 0:
+                of_each = count.to(self.converged.device).expand(len(self.converged))
+                object.__setattr__(self, name, of_each)
 
     @property
     def volume_kw(self) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+import torch
 from pydantic import Field
 
 from envs.markets.base import MARKETS, Claim, Clearing, Context, Orders
@@ -62,5 +63,5 @@ class BilateralDispatch:
             (book.ask + best.seller_worth).unsqueeze(-1),
             converged=best.gap <= c.tolerance,
             iterations=best.iterations,
-            messages=0.0,
+            messages=torch.zeros_like(best.iterations),
         )

@@ -80,7 +80,7 @@ class CeSdt:
             payment_eur=cleared_kw * price * context.slot_h,
             reference_price=published,
             converged=torch.ones_like(published, dtype=torch.bool),
-            messages=1.0,  # the contract broadcasts its suggestion
+            messages=torch.ones((), dtype=torch.int64),  # the contract broadcasts its suggestion
         )
 
 

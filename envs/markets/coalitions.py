@@ -93,7 +93,7 @@ def share_out(
     cleared_kw: Tensor,
     gained: Tensor,
     converged: Tensor,
-    iterations: int = 1,
+    iterations: Tensor | None = None,
 ) -> Clearing:
     """Pay every seat its limit for what it trades, and what it gains.
 
@@ -102,7 +102,7 @@ def share_out(
         cleared_kw: [B, N] the trade of largest gain.
         gained: [B, N] EUR per hour.
         converged: [B] bool; where false nothing is traded.
-        iterations: as in Clearing.
+        iterations: [B] as in Clearing; 1 where None.
     """
     stands = converged.unsqueeze(-1)
     cleared = cleared_kw * stands
@@ -116,7 +116,9 @@ def share_out(
         payment_eur=(money * context.slot_h).to(dtype),
         reference_price=torch.where(volume > 0, turnover / volume, torch.nan).to(dtype),
         converged=converged,
-        iterations=iterations,
+        iterations=torch.ones_like(converged, dtype=torch.int64)
+        if iterations is None
+        else iterations,
     )
 
 

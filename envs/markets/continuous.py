@@ -43,5 +43,5 @@ class Continuous:
             payment_eur=fills.cleared_kw * price * context.slot_h,
             reference_price=mean_price(fills.cleared_kw, price),
             converged=torch.ones_like(price[:, 0], dtype=torch.bool),
-            iterations=max(1, fills.arrivals),
+            iterations=fills.arrivals.clamp(min=1),
         )

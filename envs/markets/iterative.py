@@ -89,8 +89,8 @@ class Iterative:
             payment_eur=torch.where(traded, cleared_kw * price, 0.0) * context.slot_h,
             reference_price=torch.where(traded.any(-1), price.squeeze(-1), torch.nan),
             converged=converged,
-            iterations=max(1, int(rounds.max())),
-            messages=float((rounds * live).double().mean()),
+            iterations=rounds.squeeze(-1).clamp(min=1),
+            messages=(rounds * live).squeeze(-1),
         )
 
     def _adjust(self, orders: Orders) -> tuple[_Answer, _Answer, Tensor, Tensor]:

@@ -149,13 +149,13 @@ class LocationalPrice:
             payment_eur=cleared_kw * all_prices * context.slot_h,
             reference_price=free.reference_price.index_copy(0, rows, mean_price(cleared, price)),
             converged=free.converged.index_copy(0, rows, found),
-            iterations=rounds,
+            iterations=free.iterations.index_copy(0, rows, rounds),
         )
 
     def _congested(
         self, orders: Orders, place: Place, limits: Limits, cleared: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, int]:
-        """Return trades and prices [R, N], whether they were found [R], and the rounds taken."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return trades and prices [R, N], whether they were found [R], and the rounds [R]."""
         rows, rounds = _Rows.of(place, limits), self.config.max_rounds
         price, found = torch.zeros_like(cleared), torch.zeros_like(cleared[:, 0], dtype=torch.bool)
         solved, room, binding = (
@@ -164,6 +164,7 @@ class LocationalPrice:
             torch.zeros_like(rows.ceiling, dtype=torch.bool),
         )
         left = torch.arange(len(cleared), device=cleared.device)
+        taken = torch.ones_like(left)
         for count in range(rounds + 1):
             here, mine = at(place, left), rows.of_markets(left)
             solution = flow(here, cleared[left])
@@ -175,6 +176,7 @@ class LocationalPrice:
                 break
             open_ = ~holds
             left, state, excess = left[open_], state[open_], excess[open_]
+            taken = taken.index_fill(0, left, count + 1)
             worst = excess.topk(min(_NEW_ROWS, excess.shape[1]), 1)
             more = binding[left].scatter(1, worst.indices, worst.values > 0) | binding[left]
             binding = binding.index_copy(0, left, more)
@@ -188,7 +190,7 @@ class LocationalPrice:
             )
             price = price.index_copy(0, left, out.price)
             solved = solved.index_copy(0, left, out.found)
-        return cleared, price, found, count
+        return cleared, price, found, taken
 
     def _solve(
         self, orders: Orders, left: Tensor, effect: Tensor, binding: Tensor, room: Tensor

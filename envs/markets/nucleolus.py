@@ -67,14 +67,14 @@ class Nucleolus:
                 "market=shapley, or market.beyond=grid to leave such markets to the grid"
             )
         value = torch.zeros_like(game.gain[..., 0])
-        levels = 1
+        levels = torch.ones_like(game.count)
         for b in (solved & (game.count > 0)).nonzero().squeeze(-1).tolist():
             part = game.of(torch.tensor([b], device=value.device))
             K = part.gain.shape[-1]
             share, found = nucleolus(worths(part)[0].cpu().numpy())
             value[b, :K] = torch.as_tensor(share, device=value.device)
             solved[b] &= found > 0
-            levels = max(levels, found)
+            levels[b] = max(found, 1)
         cleared_kw = traded(orders)
         # The core leaves nothing to seats that do not trade; the solver leaves rounding.
         gained = by_seat(game, value, cleared_kw.shape[-1]).where(cleared_kw != 0, 0.0)

@@ -67,17 +67,19 @@ class OperatingEnvelope:
         if place is None:
             return self._auction.clear(orders, context)
         inside_kw = self.bounded(orders.quantity_kw, place)
+        rounds = torch.ones_like(inside_kw[:, 0], dtype=torch.int64)
         for round_ in range(1, self.config.max_rounds + 1):
             inside = Orders(inside_kw, orders.limit_price, orders.arrival_s)
             out = self._auction.clear(inside, context)
             rows = broken_by(place, out.cleared_kw)[0]
             if not len(rows):
-                return replace(out, iterations=round_)
+                return replace(out, iterations=rounds)
             if round_ < self.config.max_rounds:
+                rounds = rounds.index_fill(0, rows, round_ + 1)
                 inside_kw = inside_kw.index_copy(0, rows, inside_kw[rows] * (1 - _NARROWED))
         none = inside_kw.index_fill(0, rows, 0.0)
         out = self._auction.clear(replace(inside, quantity_kw=none), context)
-        return replace(out, converged=out.converged.index_fill(0, rows, False), iterations=round_)
+        return replace(out, converged=out.converged.index_fill(0, rows, False), iterations=rounds)
 
     def bounded(self, quantity_kw: Tensor, place: Place) -> Tensor:
         """Return the orders [B, N] cut to the envelope."""

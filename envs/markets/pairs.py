@@ -137,8 +137,8 @@ def bill_pairs(
     pair_kw: Tensor,
     pair_price: Tensor,
     converged: Tensor,
-    iterations: int,
-    messages: float,
+    iterations: Tensor,
+    messages: Tensor,
 ) -> Clearing:
     """Bill every trade at its own price, kept between the two limits.
 

@@ -97,16 +97,17 @@ class PriceGame:
             .squeeze(-1)
             .to(dtype),
             converged=converged,
-            iterations=max(rounds, 1),
+            iterations=rounds,
         )
 
 
-def play(game: Game, config: PriceGameConfig) -> tuple[Game, Tensor, int]:
-    """Return the game at its equilibrium, whether one was found, [B], and the rounds it took."""
+def play(game: Game, config: PriceGameConfig) -> tuple[Game, Tensor, Tensor]:
+    """Return the game at its equilibrium, whether one was found, [B], and its rounds, [B]."""
     moved = torch.ones_like(game.scale[:, 0], dtype=torch.bool)
-    rounds = 0
-    while rounds < config.max_rounds and bool(moved.any()):
-        rounds += 1
+    rounds = torch.zeros_like(moved, dtype=torch.int64)
+    for _ in range(config.max_rounds):
+        # Where nobody moved, nobody will.
+        rounds = rounds + moved
         moved = torch.zeros_like(moved)
         for i in range(game.cost.shape[-1]):
             ask, gain = best_response(game, i, config.tolerance)
@@ -115,6 +116,8 @@ def play(game: Game, config: PriceGameConfig) -> tuple[Game, Tensor, int]:
             changed[:, i] = torch.where(moves, ask, game.ask[:, i])
             game = replace(game, ask=changed)
             moved |= moves
+        if not bool(moved.any()):
+            break
     return game, ~moved, rounds
 
 

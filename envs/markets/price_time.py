@@ -17,12 +17,12 @@ class Fills:
     Attributes:
         cleared_kw: [B, N], positive sold, negative bought.
         money_per_h: [B, N] EUR/h, positive received, negative paid.
-        arrivals: orders of the longest book of the batch.
+        arrivals: [B] orders of each book.
     """
 
     cleared_kw: Tensor
     money_per_h: Tensor
-    arrivals: int
+    arrivals: Tensor
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,13 @@ def trade_on_arrival(orders: Orders) -> Fills:
     """
     queue = _queue(orders)
     quantity = queue.quantity_kw
-    arrivals = int((orders.quantity_kw != 0).sum(-1).max()) if orders.quantity_kw.numel() else 0
+    arrivals = (orders.quantity_kw != 0).sum(-1)
+    longest = int(arrivals.max()) if len(arrivals) else 0
     waiting = torch.zeros_like(quantity)
     taken, cost = torch.zeros_like(quantity), torch.zeros_like(quantity)
     side, size = quantity.sign(), quantity.abs()
     reachable, reach = queue.reach >= 0, queue.reach.clamp(min=0)
-    for t in range(arrivals):
+    for t in range(longest):
         one = slice(t, t + 1)
         own = side[:, one]
         offered = (waiting * -own).clamp(min=0)

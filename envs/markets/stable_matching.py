@@ -115,7 +115,7 @@ class StableMatching:
         return ((distance / far - bonus) / _SAME).round()
 
 
-def match(supply_kw: Tensor, demand_kw: Tensor, score: Tensor) -> tuple[Trades, Tensor, int]:
+def match(supply_kw: Tensor, demand_kw: Tensor, score: Tensor) -> tuple[Trades, Tensor, Tensor]:
     """Match divisible supply and demand so that no pair blocks.
 
     Each round takes all pairs that are each other's best among those with energy left. Of pairs
@@ -128,16 +128,17 @@ def match(supply_kw: Tensor, demand_kw: Tensor, score: Tensor) -> tuple[Trades, 
         score: [B, S, D], the less the better for both, infinite where a pair must not trade.
 
     Returns:
-        the trades, [B] whether no pair was left, and the rounds of the slowest market.
+        the trades, [B] whether no pair was left, and [B] the rounds, at least 1.
     """
     (B, S, D), dtype = score.shape, supply_kw.dtype
     market = torch.arange(B, device=score.device)
+    rounds = torch.zeros_like(market)
     rounding = _ROUNDINGS * torch.finfo(dtype).eps
     rest = torch.cat([supply_kw, demand_kw], -1)
     least = rounding * rest
     found = [Trades(market[:0], market[:0], market[:0], rest.new_zeros(0))]
     if S == 0 or D == 0:
-        return found[0], torch.ones(B, dtype=torch.bool, device=score.device), 1
+        return found[0], torch.ones(B, dtype=torch.bool, device=score.device), rounds + 1
     for _ in range(S + D + 1):
         gone = rest <= least
         score = score.masked_fill(gone[:, :S, None] | gone[:, None, S:], torch.inf)
@@ -158,8 +159,9 @@ def match(supply_kw: Tensor, demand_kw: Tensor, score: Tensor) -> tuple[Trades, 
         rest = flat.index_add(0, seller_at, -kw).index_add_(0, buyer_at, -kw).view(rest.shape)
         # Most markets are done long before the last one.
         alive = (~pairless).any(1).squeeze(-1)
+        rounds.index_add_(0, market, alive.long())
         if 2 * alive.sum() < len(alive):
             score, rest, least, market = score[alive], rest[alive], least[alive], market[alive]
     converged = torch.ones(B, dtype=torch.bool, device=score.device).index_fill(0, market, False)
     columns = [torch.cat(values) for values in zip(*found, strict=True)]
-    return Trades._make(columns), converged, max(len(found) - 1, 1)
+    return Trades._make(columns), converged, rounds.clamp(min=1)

@@ -33,14 +33,14 @@ class Optimum:
         seller_worth, buyer_worth: [B, S] and [B, K] EUR/kWh, the multipliers of the limits, to a
             millionth of the largest gain.
         gap: [B] duality gap over the welfare of the trades.
-        iterations: of the slowest market.
+        iterations: [B] that each market took, at least 1.
     """
 
     pair_kw: Tensor
     seller_worth: Tensor
     buyer_worth: Tensor
     gap: Tensor
-    iterations: int
+    iterations: Tensor
 
 
 @dataclass(frozen=True)
@@ -91,18 +91,20 @@ def optimise(book: PairBook, regularisation: float, tolerance: float, max_steps:
     w = (2 + curve * y - gain).where(book.open, 1.0)
     at = _Point(y, w, supply - y.sum(-1), demand - y.sum(-2), mu, nu)
     gap, welfare = _gap(at, gain)
-    steps = 0
-    while steps < max_steps and bool((gap > tolerance * welfare).any()):
-        steps += 1
+    steps = torch.zeros_like(gap, dtype=torch.int64)
+    for _ in range(max_steps):
         # A market that has arrived stays where it is, whoever else is in the batch.
-        move = (gap > tolerance * welfare).unsqueeze(-1)
-        at = _mehrotra(at, book.open, curve, gap, move)
+        move = gap > tolerance * welfare
+        if not bool(move.any()):
+            break
+        steps = steps + move
+        at = _mehrotra(at, book.open, curve, gap, move.unsqueeze(-1))
         gap, welfare = _gap(at, gain)
     trades = (at.y * traded.unsqueeze(-1)).where(at.y > _NOTHING * size, 0.0)
     relative = torch.where(book.open.any(-1).any(-1), gap / welfare, 0.0)
     # Where an order is only just filled its multiplier is exact to the root of rounding alone.
     mu, nu = ((worth * _GRID).round() / _GRID * scale for worth in (at.mu, at.nu))
-    return Optimum(trades, mu, nu, relative, max(steps, 1))
+    return Optimum(trades, mu, nu, relative, steps.clamp(min=1))
 
 
 def _gap(at: _Point, gain: Tensor) -> tuple[Tensor, Tensor]:
