@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 
@@ -15,13 +15,33 @@ class LedgerError(ValueError):
     """A transaction, deadline, configuration or chain that the ledger cannot accept."""
 
 
-class LedgerConfig(BaseModel):
-    """What every ledger's configuration holds; a kind of ledger adds its own parameters."""
+class Part(BaseModel):
+    """A part of a configuration: refuses unknown keys, NaN, infinity and changes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+
+def describe_errors(error: ValidationError, where: str) -> str:
+    """Return one line that names each wrong entry below `where`, its value and what is allowed."""
+    return "; ".join(
+        f"{where}{''.join(f'.{part}' for part in item['loc'])} "
+        + ("is missing" if item["type"] == "missing" else f"is {item['input']!r}: {item['msg']}")
+        for item in error.errors()
+    )
+
+
+class LedgerConfig(Part):
+    """What every ledger's configuration holds; a kind of ledger adds its own parameters."""
+
     name: str = Field(description="registered kind of ledger")
-    slot_s: float = Field(gt=0, description="s, time between two submission windows' openings")
+    slot_s: float = Field(
+        gt=0,
+        description="time between two submission windows' openings",
+        json_schema_extra={"unit": "s"},
+    )
+    layers: list[str | dict[str, Any]] = Field(
+        description="what is built on top, the lowest first: names, or names with parameters"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +53,13 @@ class Transactions:
         submitted_s: float [B, N], seconds since the slot's submission window opened, from 0 to the
             slot's length. Ignored where nothing is sent, but finite.
         tip: float [B, N], currency offered on top of the base fee for a place ahead in the queue.
+        gas: float [B, N], room that each takes in a block; None: what an order takes.
     """
 
     sent: Tensor
     submitted_s: Tensor
     tip: Tensor
+    gas: Tensor | None = None
 
     def __post_init__(self) -> None:
         shape = self.sent.shape
@@ -48,6 +70,8 @@ class Transactions:
                 f"sent {tuple(shape)}, submitted_s {tuple(self.submitted_s.shape)} and tip "
                 f"{tuple(self.tip.shape)} must share one shape [B, N]"
             )
+        if self.gas is not None and self.gas.shape != shape:
+            raise LedgerError(f"gas {tuple(self.gas.shape)} must have the shape {tuple(shape)}")
 
     def check(self, batch: int, slot_s: float) -> None:
         """Raise `LedgerError` unless B is `batch` and all times and tips are possible."""
@@ -58,6 +82,8 @@ class Transactions:
             )
         _check_range("submitted_s", self.submitted_s, slot_s, "the slot's length in seconds")
         _check_range("tip", self.tip, torch.finfo(self.tip.dtype).max, "a finite amount")
+        if self.gas is not None:
+            _check_range("gas", self.gas, torch.finfo(self.gas.dtype).max, "a finite amount")
 
 
 def _check_range(name: str, value: Tensor, highest: float, meaning: str) -> None:
@@ -123,6 +149,8 @@ class Receipts:
         burned: float [B], currency charged that nobody receives.
         validator_income: float [B], currency charged that validators receive; with `burned` it
             adds up to the sum of `fee`.
+        messages: float [B], messages among validators in the slot.
+        energy_kwh: float [B], that validators used in the slot for this ledger's transactions.
         earlier: the earlier slots' transactions that came into a block now; None if there was no
             backlog in any environment.
     """
@@ -136,7 +164,45 @@ class Receipts:
     backlog: Tensor
     burned: Tensor
     validator_income: Tensor
+    messages: Tensor
+    energy_kwh: Tensor
     earlier: Inclusions | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """What the market itself writes once its orders are in.
+
+    Attributes:
+        rounds: float [B], rounds of messages that its clearing took, one after the other.
+        messages: float [B], messages in all rounds.
+        orders: float [B], orders in the book.
+        traders: float [B], accounts that trade.
+    """
+
+    rounds: Tensor
+    messages: Tensor
+    orders: Tensor
+    traders: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Postage:
+    """What that took.
+
+    Attributes:
+        fee: float [B], currency; part of it is `burned`.
+        burned: float [B], currency that nobody receives.
+        delay_s: float [B], by how much later than `Receipts.finality_s` says all is final.
+        transactions: float [B], number of transactions written.
+        energy_kwh: float [B], on top of `Receipts.energy_kwh`.
+    """
+
+    fee: Tensor
+    burned: Tensor
+    delay_s: Tensor
+    transactions: Tensor
+    energy_kwh: Tensor
 
 
 class Ledger(Protocol):
@@ -159,6 +225,9 @@ class Ledger(Protocol):
         Raises:
             LedgerError: before `reset`, or on impossible times, tips, shapes or deadlines.
         """
+
+    def post(self, posting: Posting) -> Postage:
+        """Write the clearing and the settlement of the slot that `step` carried last."""
 
 
 def check_seed(seed: Tensor) -> None:

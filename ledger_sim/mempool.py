@@ -18,12 +18,14 @@ class Mempool:
         tip: [B, W], currency.
         seat: int64 [B, W], account that sent it.
         slot: int64 [B, W], slot in which it was sent.
+        gas: [B, W], room it takes; None while all take what an order takes.
     """
 
     arrival_s: Tensor
     tip: Tensor
     seat: Tensor
     slot: Tensor
+    gas: Tensor | None = None
 
     @classmethod
     def empty(cls, batch: int, device: torch.device) -> Mempool:
@@ -37,18 +39,26 @@ class Mempool:
         """Length W of the longest queue."""
         return self.arrival_s.shape[1]
 
-    def joined(self, arrival_s: Tensor, tip: Tensor, slot: int) -> Mempool:
+    def joined(
+        self, arrival_s: Tensor, tip: Tensor, slot: int, gas: Tensor | None, order_gas: float
+    ) -> Mempool:
         """Return the mempool with a slot's N new transactions in columns W to W + N - 1."""
         batch, seats = arrival_s.shape
+        if gas is None and self.gas is not None:
+            gas = torch.full_like(tip, order_gas)
         seat = torch.arange(seats, device=arrival_s.device).expand(batch, seats)
         sent_in = torch.full((1, 1), slot, device=arrival_s.device).expand(batch, seats)
         if not self.width:
-            return Mempool(arrival_s, tip, seat, sent_in)
+            return Mempool(arrival_s, tip, seat, sent_in, gas)
+        old_gas = self.gas
+        if old_gas is None and gas is not None:
+            old_gas = torch.full_like(self.tip, order_gas)
         return Mempool(
             torch.cat([self.arrival_s, arrival_s], dim=1),
             torch.cat([self.tip, tip], dim=1),
             torch.cat([self.seat, seat], dim=1),
             torch.cat([self.slot, sent_in], dim=1),
+            None if old_gas is None or gas is None else torch.cat([old_gas, gas], dim=1),
         )
 
     def carried(self, waiting: Tensor, order: Tensor, slot_s: float) -> Mempool:
@@ -77,4 +87,5 @@ class Mempool:
             packed(self.tip, 0),
             packed(self.seat, 0),
             packed(self.slot, 0),
+            None if self.gas is None else packed(self.gas, 0),
         )

@@ -3,58 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-Number = TypeVar("Number", Tensor, float)
+from ledger_sim.block_times import EDGE, Blocks
 
-# Blocks that fall on a slot's edge, a deadline or an arrival count as meeting it despite rounding.
-_EDGE = 1e-6
 # Beyond this, a table of all blocks costs more than the sort that it may spare.
 _COUNTED_BLOCKS_PER_TRANSACTION = 8
-
-
-@dataclass(frozen=True, slots=True)
-class SlotBlocks:
-    """The blocks of one slot, numbered from 0 by time; times in seconds since the slot's start.
-
-    Attributes:
-        first_s: time of block 0, after the slot's start.
-        interval_s: time between blocks.
-        count: blocks up to and including the slot's end; 0 if the interval outlasts the slot.
-        closing: how many of them come no later than the deadline.
-    """
-
-    first_s: float
-    interval_s: float
-    count: int
-    closing: int
-
-    def time_s(self, block: Number) -> Number:
-        """Return the time of a block, or of a tensor of blocks, in s since the slot's start."""
-        return block * self.interval_s + self.first_s
-
-    def earliest(self, arrival_s: Tensor) -> Tensor:
-        """Return the first block at or after each arrival, as float; inf stays inf."""
-        after_first = (arrival_s - (self.first_s + _EDGE * self.interval_s)) / self.interval_s
-        return after_first.ceil_().clamp_(min=0)
-
-
-def slot_blocks(slot: int, slot_s: float, interval_s: float, deadline_s: float) -> SlotBlocks:
-    """Return the blocks of slot number `slot` on a chain with a block at every multiple of T > 0.
-
-    An interval that does not divide the slot goes on across its edge.
-    """
-    start_s = slot * slot_s
-    first = math.floor(start_s / interval_s + _EDGE) + 1
-    last = math.floor((start_s + slot_s) / interval_s + _EDGE)
-    first_s = first * interval_s - start_s
-    count = last - first + 1
-    by_deadline = math.floor((deadline_s - first_s) / interval_s + _EDGE) + 1
-    return SlotBlocks(first_s, interval_s, count, closing=min(max(by_deadline, 0), count))
 
 
 def tie_order(waiting: int, seats: int, turn: int) -> Tensor:
@@ -68,7 +24,7 @@ def tie_order(waiting: int, seats: int, turn: int) -> Tensor:
 
 
 def assign_blocks(
-    arrival_s: Tensor, tip: Tensor | None, order: Tensor, capacity: float, blocks: SlotBlocks
+    arrival_s: Tensor, tip: Tensor | None, order: Tensor, capacity: float, blocks: Blocks
 ) -> Tensor:
     """Serve each environment's queue: every block takes the first of those that have arrived.
 
@@ -126,9 +82,9 @@ def _first_come(earliest: Tensor, capacity: float) -> Tensor:
     running maximum once the predecessors are counted off.
     """
     predecessors = torch.arange(earliest.shape[1], dtype=earliest.dtype, device=earliest.device)
-    place = (earliest * capacity + _EDGE).floor_()
+    place = (earliest * capacity + EDGE).floor_()
     place = place.sub_(predecessors).cummax(dim=1).values.add_(predecessors)
-    return place.add_(1).div_(capacity).sub_(_EDGE).ceil_().sub_(1)
+    return place.add_(1).div_(capacity).sub_(EDGE).ceil_().sub_(1)
 
 
 def _highest_tip(
@@ -164,9 +120,43 @@ def _highest_tip(
     never = count + 1
     waiting = start.int().masked_fill_(~queued, never)
     for block in busy.nonzero().squeeze(1).tolist():
-        places = math.floor((block + 1) * capacity + _EDGE) - math.floor(block * capacity + _EDGE)
+        places = math.floor((block + 1) * capacity + EDGE) - math.floor(block * capacity + EDGE)
         present = waiting <= block
         taken = present & (present.cumsum(dim=1, dtype=torch.int32) <= places)
         served.masked_fill_(taken, block)
         waiting.masked_fill_(taken, never)
     return torch.empty_like(served).scatter_(1, by_tip, served)
+
+
+def assign_by_gas(
+    arrival_s: Tensor, tip: Tensor | None, gas: Tensor, order: Tensor, room: float, blocks: Blocks
+) -> Tensor:
+    """Serve each environment's queue where transactions take different room.
+
+    A block takes from the front of the queue until the next does not fit; that one waits, and
+    nobody passes it.
+
+    Args:
+        arrival_s, tip, order, blocks: as for `assign_blocks`.
+        gas: [B, M], at most `room` each.
+        room: gas per block. May be inf.
+
+    Returns:
+        float64 [B, M] as `assign_blocks`.
+    """
+    order = order.to(arrival_s.device)
+    arrival_s, rank = arrival_s[:, order].sort(dim=1, stable=True)
+    column = order[rank]
+    if tip is not None:
+        rank = tip.gather(1, column).argsort(dim=1, descending=True, stable=True)
+        column, arrival_s = column.gather(1, rank), arrival_s.gather(1, rank)
+    earliest = blocks.earliest(arrival_s)
+    gas = gas.gather(1, column).double()
+    served = torch.full_like(earliest, torch.inf)
+    waiting = earliest < blocks.count
+    for block in range(blocks.count):
+        present = waiting & (earliest <= block)
+        taken = present & ((gas * present).cumsum(dim=1) <= room * (1 + EDGE))
+        served.masked_fill_(taken, block)
+        waiting &= ~taken
+    return torch.empty_like(served).scatter_(1, column, served)

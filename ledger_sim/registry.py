@@ -13,13 +13,19 @@ import yaml
 from pydantic import ValidationError
 
 from ledger_sim import ledgers
-from ledger_sim.base import Ledger, LedgerConfig, LedgerError
+from ledger_sim.base import Ledger, LedgerConfig, LedgerError, describe_errors
+from ledger_sim.blockchain import Blockchain
+from ledger_sim.consensus import ChainConfig, Consensus
+from ledger_sim.fees.base import config_of as fee_config
+from ledger_sim.sourced import check_units, plain
 from ledger_sim.variants import Registry, UnknownNameError
 
 Builder = TypeVar("Builder", bound=Callable[[Any], Ledger])
+AnyConsensus = TypeVar("AnyConsensus", bound=Consensus[Any])
 
 _KINDS: Registry[Callable[[Any], Ledger]] = Registry("ledger")
 _CONFIGS: dict[str, type[LedgerConfig]] = {}
+_CONSENSUS: dict[str, type[Consensus[Any]]] = {}
 
 
 def register(name: str, config: type[LedgerConfig]) -> Callable[[Builder], Builder]:
@@ -38,6 +44,29 @@ def register(name: str, config: type[LedgerConfig]) -> Callable[[Builder], Build
         return builder
 
     return enter
+
+
+def consensus(
+    name: str, config: type[ChainConfig]
+) -> Callable[[type[AnyConsensus]], type[AnyConsensus]]:
+    """Class decorator: make a chain under this consensus known as a ledger; see `register`."""
+
+    def enter(kind: type[AnyConsensus]) -> type[AnyConsensus]:
+        def build(chosen: ChainConfig) -> Ledger:
+            return Blockchain(kind(chosen))
+
+        build.__doc__ = kind.__doc__
+        register(name, config)(build)
+        _CONSENSUS[name] = kind
+        return kind
+
+    return enter
+
+
+def consensus_of(config: ChainConfig) -> Consensus[Any]:
+    """Return the consensus of a validated chain's configuration."""
+    _import_ledgers()
+    return _CONSENSUS[config.name](config)
 
 
 @cache
@@ -103,14 +132,10 @@ def _validate(raw: dict[str, Any]) -> LedgerConfig:
     for key in raw:
         if key not in model.model_fields:
             raise UnknownNameError(f"parameter of ledger {kind!r}", key, model.model_fields)
+    check_units(raw, model)
+    if isinstance(raw.get("fees"), dict) and "rule" in raw["fees"]:
+        check_units(raw["fees"], fee_config(str(raw["fees"]["rule"])), "ledger.fees")
     try:
-        return model.model_validate(raw)
+        return model.model_validate(plain(raw))
     except ValidationError as error:
-        wrong = "; ".join(
-            f"ledger{''.join(f'.{part}' for part in item['loc'])} is {item['input']!r}: "
-            f"{item['msg']}"
-            if item["type"] != "missing"
-            else f"ledger.{item['loc'][0]} is missing"
-            for item in error.errors()
-        )
-        raise LedgerError(wrong) from error
+        raise LedgerError(describe_errors(error, "ledger")) from error

@@ -9,16 +9,27 @@ import yaml
 
 import ledger_sim
 from ledger_sim import LedgerError, Receipts, Transactions
+from ledger_sim.sourced import plain
 from ledger_sim.variants import UnknownNameError
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "ledger"
 SLOT_S, DEADLINE_S, N = 900.0, 870.0, 11
-BUSY = {"interval_s": 35.0, "capacity_tx": 2.5, "burned_share": 0.3, "base_fee": 0.25}
+FIXED = {"rule": "fixed", "price": 0.25, "burned_share": 0.3}
+BUSY = {
+    "interval_s": 35.0,
+    "block_gas": 3.0,
+    "background_gas_per_s": 0.5 / 35.0,
+    "fees": FIXED,
+}
 VARIANTS = [{}, {"queue": "tip"}, BUSY, BUSY | {"queue": "tip"}]
 
 
 def block_config(**changes):
-    return yaml.safe_load((CONFIGS / "block.yaml").read_text()) | changes
+    return plain(yaml.safe_load((CONFIGS / "block.yaml").read_text())) | changes
+
+
+def delayed(submission_delay_s):
+    return block_config()["network"] | {"submission_delay_s": submission_delay_s}
 
 
 def run(config, days, seeds):
@@ -90,7 +101,7 @@ def test_fees_paid_are_burned_or_earned_by_validators(changes):
         quiet = ~got.latency_s.isfinite()
         if got.earlier is None:
             assert (got.fee[quiet] == 0).all()
-            expected = config["base_fee"] + (sent.tip if config["queue"] == "tip" else 0.0)
+            expected = config["fees"]["price"] + (sent.tip if config["queue"] == "tip" else 0.0)
             assert torch.equal(
                 got.fee, torch.where(quiet, 0.0, got.base_fee[:, None] * 0 + expected)
             )
@@ -115,12 +126,12 @@ def test_submission_block_and_finality_are_in_order(changes):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_fast_free_boundless_chain_is_the_ideal_ledger(dtype):
     limit = block_config(
-        interval_s=0.001, capacity_tx=float("inf"), base_fee=0.0, submission_delay_s=0.0,
+        interval_s=0.001, block_gas=float("inf"), fees={"rule": "free"}, network=delayed(0.0),
         confirmations=0,
     )  # fmt: skip
     days = day(batch=200, slots=4, start_s=860.0, dtype=dtype)
     days[0].submitted_s[:, :3] = torch.tensor([0.0, DEADLINE_S, SLOT_S], dtype=dtype)
-    ideal = run({"name": "ideal", "slot_s": SLOT_S}, days, range(200))
+    ideal = run({"name": "ideal", "slot_s": SLOT_S, "layers": []}, days, range(200))
     for one, other in zip(run(limit, days, range(200)), ideal, strict=True):
         assert torch.equal(one.included, other.included)
         assert torch.equal(one.fee, other.fee)
@@ -136,7 +147,7 @@ def test_latency_never_falls_with_load(queue):
     days = day(start_s=800.0)
     total = []
     for load in (0.0, 0.1, 0.17, 0.2):
-        config = block_config(interval_s=20.0, capacity_tx=5, background_tx_per_s=load, queue=queue)
+        config = block_config(interval_s=20.0, block_gas=5, background_gas_per_s=load, queue=queue)
         total.append([got.latency_s for got in run(config, days, range(16))])
     for light, heavy in itertools.pairwise(total):
         for less, more in zip(light, heavy, strict=True):
@@ -145,7 +156,7 @@ def test_latency_never_falls_with_load(queue):
 
 
 def test_a_higher_tip_never_delays_inclusion():
-    config = block_config(queue="tip", interval_s=20.0, capacity_tx=1.5)
+    config = block_config(queue="tip", interval_s=20.0, block_gas=2, background_gas_per_s=0.5 / 20)
     days = day(batch=64, slots=3, start_s=800.0)
     before = run(config, days, range(64))[-1].latency_s
     raised = rows(days[-1], slice(None))
@@ -187,7 +198,7 @@ def test_reset_leaves_nothing_of_the_day_before():
 
 
 def test_no_seat_is_favoured_where_claims_are_equal():
-    config = block_config(interval_s=900.0, capacity_tx=1, submission_delay_s=0.0)
+    config = block_config(interval_s=900.0, block_gas=1, network=delayed(0.0))
     everyone = Transactions(torch.ones(1, 4, dtype=bool), torch.zeros(1, 4), torch.zeros(1, 4))
     first = []
     for slot in range(8):
@@ -207,7 +218,7 @@ def test_reorganisations_come_at_their_probability():
 
 
 def test_submission_delay_has_its_mean():
-    fine = block_config(interval_s=0.01, submission_delay_s=2.0, capacity_tx=float("inf"))
+    fine = block_config(interval_s=0.01, network=delayed(2.0), block_gas=float("inf"))
     sent = Transactions(torch.ones(2000, 5, dtype=bool), torch.zeros(2000, 5), torch.zeros(2000, 5))
     latency = torch.cat([r.latency_s for r in run(fine, [sent] * 4, range(2000))])
     assert abs(latency.double().mean() - 2.005) < 4 * 2 / 40000**0.5
@@ -216,16 +227,18 @@ def test_submission_delay_has_its_mean():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"capacity_tx": 0}, r"ledger\.capacity_tx is 0.*greater than or equal to 1"),
-        ({"capacity_tx": float("nan")}, "capacity_tx"),
-        ({"base_fee": -0.1}, r"ledger\.base_fee is -0\.1"),
-        ({"base_fee": float("inf")}, "finite"),
+        ({"block_gas": 0}, r"ledger\.block_gas is 0.*greater than or equal to 1"),
+        ({"block_gas": float("nan")}, "block_gas"),
+        ({"fees": FIXED | {"price": -0.1}}, r"ledger\.fees\.price is -0\.1"),
+        ({"fees": FIXED | {"price": float("inf")}}, "finite"),
+        ({"fees": FIXED | {"rule": "fixt"}}, "unknown fee rule 'fixt': did you mean 'fixed'"),
+        ({"fees": FIXED | {"pice": 1}}, "did you mean 'price'"),
         ({"interval_s": 0}, r"ledger\.interval_s"),
         ({"interval": 5}, "did you mean 'interval_s'"),
         ({"queue": "lifo"}, "'fifo' or 'tip'"),
         ({"name": "blok"}, "unknown ledger 'blok': did you mean 'block'"),
-        ({"background_tx_per_s": 10.0}, "must leave room"),
-        ({"burned_share": 1.5}, "burned_share"),
+        ({"background_gas_per_s": 10.0}, "must leave room"),
+        ({"fees": FIXED | {"burned_share": 1.5}}, "burned_share"),
         ({"confirmations": -1}, "confirmations"),
     ],
 )
@@ -236,8 +249,8 @@ def test_a_wrong_configuration_says_what_is_allowed(changes, says):
 
 def test_a_missing_parameter_or_name_is_named():
     config = block_config()
-    del config["base_fee"]
-    with pytest.raises(LedgerError, match=r"ledger\.base_fee is missing"):
+    del config["fees"]["price"]
+    with pytest.raises(LedgerError, match=r"ledger\.fees\.price is missing"):
         ledger_sim.make(config)
     with pytest.raises(LedgerError, match=r"ledger\.name is missing"):
         ledger_sim.make({})

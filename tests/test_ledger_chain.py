@@ -22,7 +22,12 @@ B, N, SLOTS = 3, 5, 6
 
 def recorded(**changes):
     """Run some slots with every order and settlement recorded; return recorder and receipts."""
-    config = {"interval_s": 35.0, "capacity_tx": 1, "queue": "tip", "base_fee": 0.001}
+    config = {
+        "interval_s": 35.0,
+        "block_gas": 1,
+        "queue": "tip",
+        "fees": {"rule": "fixed", "price": 0.001, "burned_share": 0.0},
+    }
     ledger = ledger_sim.make(yaml.safe_load(CONFIG.read_text()) | config | changes)
     seed = torch.tensor([5, -1, 2**40])
     ledger.reset(seed)
@@ -69,7 +74,7 @@ def test_a_whole_chain_verifies_and_survives_its_file(chains, tmp_path):
     assert len({chain.id for chain in chains}) == B
 
 
-@pytest.mark.parametrize("changes", [{}, {"capacity_tx": 300}, {"reorganisation_probability": 0.5}])
+@pytest.mark.parametrize("changes", [{}, {"block_gas": 300}, {"reorganisation_probability": 0.5}])
 def test_blocks_hold_every_included_order_once_and_give_the_balances(changes):
     recorder, sent, paid, fees = recorded(**changes)
     records = [chain.records() for chain in recorder.chains]

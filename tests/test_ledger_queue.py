@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ledger_sim.mempool import Mempool
-from ledger_sim.queueing import assign_blocks, slot_blocks, tie_order
+from ledger_sim.block_times import regular_blocks
+from ledger_sim.queueing import assign_blocks, tie_order
 
 SLOT_S = 900
 
@@ -57,13 +58,13 @@ def test_blocks_are_those_of_the_event_loop(capacity, interval, by_tip):
     for t in range(T):
         times = arrival[t].double().masked_fill(~sent[t], torch.inf)
         first_new = pool.width
-        pool = pool.joined(times, tip[t], t)
-        blocks = slot_blocks(t, SLOT_S, interval, deadline_s=870.0)
+        pool = pool.joined(times, tip[t], t, None, 1.0)
+        blocks = regular_blocks(t, SLOT_S, interval, deadline_s=870.0)
         order = tie_order(first_new, N, t)
         ranked = pool.tip if by_tip else None
         block = assign_blocks(pool.arrival_s, ranked, order, float(capacity), blocks)
         on_chain = block < blocks.count
-        time_s = t * SLOT_S + blocks.time_s(block)
+        time_s = t * SLOT_S + blocks.first_s + block * blocks.interval_s
         for b, column in on_chain.nonzero().tolist():
             key = int(pool.slot[b, column]), int(pool.seat[b, column])
             assert key not in got[b]
@@ -84,13 +85,13 @@ def test_blocks_are_those_of_the_event_loop(capacity, interval, by_tip):
 def test_every_block_of_the_chain_falls_into_one_slot(interval_s):
     reached = 0
     for slot in range(96):
-        blocks = slot_blocks(slot, 900.0, interval_s, deadline_s=870.0)
+        blocks = regular_blocks(slot, 900.0, interval_s, deadline_s=870.0)
         assert 0 < blocks.first_s <= interval_s + 1e-6
         first = round((slot * 900.0 + blocks.first_s) / interval_s)
         assert first == reached + 1
         reached += blocks.count
         assert 0 <= blocks.closing <= blocks.count
         if blocks.closing:
-            assert blocks.time_s(blocks.closing - 1) <= 870.0 + 1e-6
-        assert blocks.time_s(blocks.closing) > 870.0 - 1e-6
+            assert blocks.first_s + (blocks.closing - 1) * interval_s <= 870.0 + 1e-6
+        assert blocks.first_s + blocks.closing * interval_s > 870.0 - 1e-6
     assert reached == math.floor(96 * 900.0 / interval_s + 1e-6)

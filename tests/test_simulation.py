@@ -200,7 +200,7 @@ def test_perfect_forecasts_keep_every_promise(town):
 
 
 def test_orders_that_come_late_miss_the_auction_and_pay(town):
-    slow = ("ledger.interval_s=600", "ledger.base_fee=0.01")
+    slow = ("ledger.interval_s=600", "ledger.fees.price=0.01")
     sim = town.simulation(*slow, ledger="block")
     late = 0
     for interval in play(sim):

@@ -1,0 +1,244 @@
+"""A ledger made of blocks: queue, room, fees and finality around any consensus."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ledger_sim import randomness
+from ledger_sim.base import (
+    Inclusions,
+    LedgerError,
+    Postage,
+    Posting,
+    Receipts,
+    Transactions,
+    check_deadline,
+    check_seed,
+)
+from ledger_sim.block_times import Blocks
+from ledger_sim.consensus import ChainConfig, Consensus
+from ledger_sim.energy import posted_energy_kwh, slot_energy_kwh
+from ledger_sim.fees.base import Usage
+from ledger_sim.fees.base import make as make_fees
+from ledger_sim.mempool import Mempool
+from ledger_sim.queueing import assign_blocks, assign_by_gas, tie_order
+from ledger_sim.schedule import schedule_of
+from ledger_sim.timeline import Timeline
+
+_DELAY = 0
+# Several slots at once: fewer operations for one environment, still in the cache for a thousand.
+_SLOTS_PER_DRAW = 4
+
+
+class Blockchain:
+    """Carries transactions into the blocks of a consensus.
+
+    Others' traffic takes its mean share of every block. Equal claims are served in a seat order
+    that rotates by one seat a slot. A transaction that misses the deadline still takes its place
+    and pays; what finds none in the slot waits for the next.
+
+    Delays, blocks and reorganisations are functions of seed, slot and seat, so that a day is fixed
+    at reset. On a GPU a step waits for it a few times, to look whether anything queues.
+    """
+
+    def __init__(self, consensus: Consensus[ChainConfig]) -> None:
+        config = consensus.config
+        if config.validators < consensus.minimum_validators:
+            raise LedgerError(
+                f"ledger.validators is {config.validators}; {config.name} needs at least "
+                f"{consensus.minimum_validators}"
+            )
+        self.config, self.consensus = config, consensus
+        self._schedule = schedule_of(config.gas)
+        self._fees = make_fees(config.fees)
+        self._timeline = Timeline(consensus)
+        self._room = self._room_gas()
+        self._seed: Tensor | None = None
+        self._mempool = Mempool.empty(0, torch.device("cpu"))
+        self._slot = self._seats = 0
+        self._delay_s = torch.empty(0)
+        self._price: Tensor | float = 0.0
+
+    @property
+    def slot_s(self) -> float:
+        """Seconds from one submission window's opening to the next."""
+        return self.config.slot_s
+
+    def reset(self, seed: Tensor) -> None:
+        """Start a day at slot 0 with an empty mempool; `seed` int64 [B] fixes its randomness."""
+        check_seed(seed)
+        self._seed = seed.clone()
+        self._timeline.reset(seed)
+        self._fees.reset(seed)
+        self._mempool = Mempool.empty(seed.shape[0], seed.device)
+        self._slot = self._seats = 0
+
+    def step(self, transactions: Transactions, deadline_s: float) -> Receipts:
+        """Carry one slot's transactions; see `ledger_sim.base.Ledger.step`."""
+        seed = self._check(transactions, deadline_s)
+        sent, submitted_s = transactions.sent, transactions.submitted_s.double()
+        blocks = self._timeline.blocks(self._slot, deadline_s)
+        arrival_s = (submitted_s + self._delays(seed)).masked_fill_(~sent, torch.inf)
+        first_new = self._mempool.width
+        pool = self._mempool.joined(
+            arrival_s, transactions.tip, self._slot, transactions.gas, self._schedule.order
+        )
+        order = tie_order(first_new, self._seats, self._slot)
+        block = self._assign(pool, order, blocks)
+        block_s = blocks.time_s(block)
+        on_chain = block_s < torch.inf
+        waiting = (pool.arrival_s < torch.inf).logical_and_(~on_chain)
+        fee, burned = self._charge(pool, block, on_chain, waiting, blocks)
+        own_fee, own_block = fee[:, first_new:], block[:, first_new:]
+        earlier = self._earlier(on_chain, block_s, fee, pool) if first_new else None
+        if earlier is not None:
+            own_fee = own_fee.index_put(
+                (earlier.environment, earlier.seat), earlier.fee, accumulate=True
+            )
+        like = fee.new_zeros(sent.shape[0])
+        final_s = self._timeline.final_s(self._slot, blocks)
+        reverted = self._timeline.reverted(self._slot, final_s)
+        self._mempool = pool.carried(waiting, order, self.slot_s)
+        self._slot += 1
+        return Receipts(
+            included=own_block < blocks.closing,
+            latency_s=(block_s[:, first_new:] - submitted_s)
+            .clamp_(min=0)
+            .to(transactions.submitted_s.dtype),
+            fee=own_fee,
+            finality_s=(final_s - deadline_s).to(like),
+            reverted=reverted,
+            base_fee=like + self._price * self._schedule.order,
+            backlog=waiting.sum(dim=1),
+            burned=burned,
+            validator_income=fee.sum(dim=1) - burned,
+            messages=like + blocks.mean_count * self.consensus.block_messages,
+            energy_kwh=like + slot_energy_kwh(self.config, on_chain, self._gas_of(pool)),
+            earlier=earlier,
+        )
+
+    def post(self, posting: Posting) -> Postage:
+        """Write the clearing and settlement; see `ledger_sim.base.Ledger.post`.
+
+        Each round of messages waits for the blocks that hold it. The market's own transactions go
+        ahead of the next slot's orders and take no room from them.
+        """
+        rounds, messages = posting.rounds, posting.messages
+        schedule, interval_s = self._schedule, self.consensus.interval_s
+        settlement = schedule.settlement(posting.orders, posting.traders)
+        gas = messages * schedule.message + settlement
+        per_round = messages * schedule.message / rounds.clamp(min=1)
+        blocks = rounds * (per_round / self._room).ceil() + (settlement / self._room).ceil() - 1
+        fee = gas * self._price
+        return Postage(
+            fee=fee,
+            burned=fee * self._fees.burned_share,
+            delay_s=blocks.clamp(min=0) * interval_s,
+            transactions=messages + 1,
+            energy_kwh=posted_energy_kwh(self.config, messages + 1, gas),
+        )
+
+    def _check(self, transactions: Transactions, deadline_s: float) -> Tensor:
+        if self._seed is None:
+            raise LedgerError("step() before reset(); call reset(seed) at the start of a day")
+        check_deadline(deadline_s, self.slot_s)
+        transactions.check(self._seed.shape[0], self.slot_s)
+        seats = transactions.sent.shape[1]
+        if self._slot and seats != self._seats:
+            raise LedgerError(
+                f"{seats} accounts, but {self._seats} since reset; the number stays for the day"
+            )
+        if transactions.gas is not None and float(transactions.gas.max()) > self.config.block_gas:
+            raise LedgerError(
+                f"a transaction takes {float(transactions.gas.max()):g} gas; a block of "
+                f"{self.config.name} holds {self.config.block_gas:g}"
+            )
+        self._seats = seats
+        return self._seed
+
+    def _room_gas(self) -> float:
+        """Return the gas per block that the background leaves, at least an order's."""
+        config, interval_s = self.config, self.consensus.interval_s
+        room = config.block_gas - config.background_gas_per_s * interval_s
+        if self._schedule.order > config.block_gas or room <= 0:
+            raise LedgerError(
+                f"ledger.block_gas is {config.block_gas:g}: background_gas_per_s "
+                f"{config.background_gas_per_s:g} x {interval_s:g} s between blocks leaves "
+                f"{room:g}, and an order takes {self._schedule.order:g}"
+            )
+        return room
+
+    def _delays(self, seed: Tensor) -> Tensor | float:
+        """Return s from submission to what a block may take, float64 [B, N] or one for all."""
+        network, commit_s = self.config.network, self.consensus.commit_s
+        if not network.submission_delay_s:
+            return commit_s
+        place = self._slot % _SLOTS_PER_DRAW
+        if place == 0:
+            shape = (_SLOTS_PER_DRAW, self._seats)
+            draw = randomness.uniform(
+                randomness.fold(seed, self._slot), _DELAY, shape, torch.float64
+            )
+            self._delay_s = draw.log_().mul_(-network.submission_delay_s).add_(commit_s)
+        return self._delay_s[:, place]
+
+    def _assign(self, pool: Mempool, order: Tensor, blocks: Blocks) -> Tensor:
+        """Return the block [B, W + N] of each transaction; any that is not there means none."""
+        tip = pool.tip if self.config.queue == "tip" else None
+        if pool.gas is not None:
+            return assign_by_gas(pool.arrival_s, tip, pool.gas, order, self._room, blocks)
+        places = self._room / self._schedule.order
+        if not self.config.background_gas_per_s and places < torch.inf:
+            places = float(int(places))
+        return assign_blocks(pool.arrival_s, tip, order, places, blocks)
+
+    def _gas_of(self, pool: Mempool) -> Tensor | float:
+        return self._schedule.order if pool.gas is None else pool.gas
+
+    def _charge(
+        self, pool: Mempool, block: Tensor, on_chain: Tensor, waiting: Tensor, blocks: Blocks
+    ) -> tuple[Tensor, Tensor]:
+        """Return the fee per transaction [B, W + N], and what is burned of it [B]."""
+        gas, price = self._gas_of(pool), self._fees.flat
+        if price is not None:
+            self._price = price
+            fee = on_chain.to(pool.tip.dtype).mul_(price * gas)
+        else:
+            usage = self._usage(gas, block, on_chain, waiting, blocks)
+            charge = self._fees.charge(usage)
+            self._price = charge.now
+            fee = (on_chain * gas).to(pool.tip.dtype)
+            if isinstance(charge.price, Tensor):
+                index = block.clamp(max=blocks.count - 1).long() if blocks.count else None
+                fee = fee * charge.price.to(fee).gather(1, index) if index is not None else fee
+            else:
+                fee = fee * charge.price
+        burned = fee.sum(dim=1) * self._fees.burned_share
+        return (fee if self.config.queue == "fifo" else fee + pool.tip * on_chain), burned
+
+    def _usage(
+        self, gas: Tensor | float, block: Tensor, on_chain: Tensor, waiting: Tensor, blocks: Blocks
+    ) -> Usage:
+        """Return how full each block was."""
+        batch, count = len(block), blocks.count
+        taken = on_chain.double() * gas
+        index = torch.where(on_chain, block, count).clamp(max=count).long()
+        used = taken.new_zeros(batch, count + 1).scatter_add_(1, index, taken)[:, :count]
+        number = torch.arange(count, dtype=torch.float64, device=block.device).expand(batch, -1)
+        config = self.config
+        return Usage(
+            gas=used,
+            exists=blocks.time_s(number) < torch.inf,
+            waiting=(waiting.double() * gas).sum(1),
+            background=config.background_gas_per_s * self.consensus.interval_s,
+            limit=config.block_gas,
+        )
+
+    @staticmethod
+    def _earlier(on_chain: Tensor, block_s: Tensor, fee: Tensor, pool: Mempool) -> Inclusions:
+        """List the transactions of earlier slots that came into a block."""
+        old = on_chain & (pool.slot < pool.slot[:, -1:])
+        environment, column = old.nonzero(as_tuple=True)
+        at = environment, column
+        return Inclusions(environment, pool.seat[at], pool.slot[at], block_s[at], fee[at])

@@ -1,0 +1,27 @@
+"""Outages, lies and partitions as a day's scenario."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from ledger_sim.base import Part
+
+
+class FaultEvent(Part):
+    """Validators that fail from one time of the day to another."""
+
+    from_s: float = Field(ge=0, description="s since the day's start")
+    to_s: float = Field(gt=0, description="s since the day's start, when all is well again")
+    crashed: int = Field(default=0, ge=0, description="validators that are silent")
+    lying: int = Field(default=0, ge=0, description="validators that say anything to anyone")
+    cut_off: int = Field(
+        default=0, ge=0, description="validators that the market's side of a split cannot reach"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> FaultEvent:
+        if self.to_s <= self.from_s:
+            raise ValueError(f"to_s {self.to_s} must lie after from_s {self.from_s}")
+        if not (self.crashed or self.lying or self.cut_off):
+            raise ValueError("give crashed, lying or cut_off: an event without faults says nothing")
+        return self

@@ -1,0 +1,37 @@
+"""The same price for every unit of gas at every time."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from torch import Tensor
+
+from ledger_sim.fees.base import Charge, FeeConfig, Usage, fee_rule
+
+
+class FixedConfig(FeeConfig):
+    """Parameters of the fixed price."""
+
+    price: float = Field(
+        ge=0, description="charged for a unit of gas", json_schema_extra={"unit": "EUR/gas"}
+    )
+    burned_share: float = Field(
+        ge=0, le=1, description="of the price; validators get the rest",
+        json_schema_extra={"unit": "1"},
+    )  # fmt: skip
+
+
+@fee_rule("fixed", FixedConfig)
+class Fixed:
+    """A fixed price per unit of gas"""
+
+    def __init__(self, config: FixedConfig) -> None:
+        self.burned_share = config.burned_share
+        self.flat: float | None = config.price
+
+    def reset(self, seed: Tensor) -> None:
+        """Nothing to carry."""
+
+    def charge(self, usage: Usage) -> Charge:
+        """Charge the same for every block."""
+        assert self.flat is not None
+        return Charge(self.flat, self.flat)

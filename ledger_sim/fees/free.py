@@ -1,0 +1,29 @@
+"""No fee: the operators of a permissioned ledger pay for it otherwise."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ledger_sim.fees.base import Charge, FeeConfig, Usage, fee_rule
+
+
+class FreeConfig(FeeConfig):
+    """The free rule has no parameters."""
+
+
+@fee_rule("free", FreeConfig)
+class Free:
+    """Nothing is charged"""
+
+    burned_share = 0.0
+    flat: float | None = 0.0
+
+    def __init__(self, config: FreeConfig) -> None:
+        self.config = config
+
+    def reset(self, seed: Tensor) -> None:
+        """Nothing to carry."""
+
+    def charge(self, usage: Usage) -> Charge:
+        """Charge nothing."""
+        return Charge(0.0, 0.0)
