@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from ledger_sim.base import LedgerError
+from ledger_sim.fees.base import Charge, FeeConfig, Usage, fee_rule
 
 # EIP-1559: BASE_FEE_MAX_CHANGE_DENOMINATOR, ELASTICITY_MULTIPLIER.
 _CHANGE_DENOMINATOR, _ELASTICITY = 8, 2
@@ -70,3 +72,69 @@ def _check_range(name: str, value: Tensor, low: int, high: int | None) -> None:
         wrong = smallest if smallest < low else largest
         allowed = f"{low} or more" if high is None else f"{low} to {high}"
         raise LedgerError(f"{name} is {wrong}; allowed is {allowed}, so that int64 suffices")
+
+
+class Eip1559Config(FeeConfig):
+    """Parameters of Ethereum's price."""
+
+    base_fee_wei: int = Field(
+        ge=0,
+        le=MOST_BASE_FEE,
+        description="of the day's first block, per gas",
+        json_schema_extra={"unit": "wei/gas"},
+    )
+    eur_per_coin: float = Field(
+        ge=0, description="price of 1e18 wei", json_schema_extra={"unit": "EUR"}
+    )
+
+
+@fee_rule("eip1559", Eip1559Config)
+class Eip1559:
+    """Ethereum's base fee: it rises after blocks over half full, falls after others, and is burned
+
+    Blocks that nobody proposed leave it as it is. It is kept in wei as int64 [B]; the price is in
+    EUR per gas.
+    """
+
+    burned_share = 1.0
+    flat: float | None = None
+
+    def __init__(self, config: Eip1559Config) -> None:
+        self.config = config
+        self._eur_per_wei = config.eur_per_coin * 1e-18
+        self._base_fee = torch.empty(0, dtype=torch.int64)
+
+    def reset(self, seed: Tensor) -> None:
+        """Start a day at the configured base fee."""
+        self._base_fee = torch.full_like(seed, self.config.base_fee_wei)
+
+    def charge(self, usage: Usage) -> Charge:
+        """Price one slot's blocks.
+
+        Raises:
+            LedgerError: where the block's limit is not within 2 to 2**31 - 1 gas, or so many blocks
+                are over half full that the base fee passes 2**62 wei.
+        """
+        most = _ELASTICITY * MOST_GAS_TARGET + 1
+        if not _ELASTICITY <= usage.limit <= most:
+            raise LedgerError(
+                f"ledger.block_gas is {usage.limit:g}; the fee rule eip1559 aims at half of it: "
+                f"allowed is {_ELASTICITY} to {most}"
+            )
+        target = int(usage.limit) // _ELASTICITY
+        used = (usage.gas + usage.background).round().long().clamp(max=int(usage.limit))
+        # A block that is just half full, or not there, leaves the base fee.
+        moves = (usage.exists & (used != target)).any(dim=0)
+        levels = [self._base_fee]
+        for block in moves.nonzero().squeeze(1).tolist():
+            followed = _follow(levels[-1], used[:, block], target).clamp_(max=MOST_BASE_FEE)
+            levels.append(torch.where(usage.exists[:, block], followed, levels[-1]))
+        self._base_fee = levels[-1]
+        if int(self._base_fee.max()) == MOST_BASE_FEE:
+            raise LedgerError(
+                f"the base fee passes {MOST_BASE_FEE} wei: background_gas_per_s keeps the blocks "
+                f"at {usage.background:g} gas, over half of block_gas {usage.limit:g}; lower it"
+            )
+        before = moves.cumsum(0) - moves.long()
+        price = torch.stack(levels, dim=1)[:, before].double() * self._eur_per_wei
+        return Charge(price, self._base_fee.double() * self._eur_per_wei)
