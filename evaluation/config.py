@@ -43,6 +43,7 @@ class EvaluationConfig(BaseModel):
     precision: Literal["float32", "float64"]
     baseline: str
     reference: str | None
+    reference_market: str
     resamples: Annotated[int, Field(ge=100)]
     carbon_kg_per_kwh: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     signatures: bool
@@ -71,6 +72,8 @@ def configure(words: Sequence[str]) -> EvaluationConfig:
     values["market"] = _names("market", values["market"], options("market"))
     values["ledger"] = _names("ledger", values["ledger"], options("ledger"))
     config = validate(EvaluationConfig, values)
+    if config.reference_market not in options("market"):
+        raise UnknownNameError("market", config.reference_market, options("market"))
     if config.reference is not None and label(config.reference) not in map(label, config.bidder):
         raise UnknownNameError("reference", config.reference, map(label, config.bidder))
     return config

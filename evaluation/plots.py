@@ -10,10 +10,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from envs.observation import ROLES
+from evaluation.mechanisms import marks
 from evaluation.palette import GREY, INK, ROLE
 from evaluation.tournament import OPTIMUM, VOLTAGE_QUANTILES, Outcome
 
 Row = Mapping[str, Any]
+# Rows that a plot of all combinations has at most; beyond, its title says that it is of the
+# cheapest.
+_MOST = 36
 
 
 def title_of(row: Row) -> str:
@@ -25,10 +29,20 @@ def title_of(row: Row) -> str:
     return f"{row['bidder']} · {row['market']} · {row['ledger']}".replace("_", " ")
 
 
-def shown(rows: Sequence[Row], unit: str = "") -> list[Row]:
-    """Return the played rows, cheapest first."""
+def shown(rows: Sequence[Row]) -> list[Row]:
+    """Return the played rows, cheapest first; of very many the cheapest and the grid alone."""
+    played = _played(rows)
+    return [row for k, row in enumerate(played) if k < _MOST or row["baseline"]]
+
+
+def _played(rows: Sequence[Row]) -> list[Row]:
     played = [row for row in rows if row["bidder"] != OPTIMUM]
     return sorted(played, key=lambda row: row["kpis"]["community_cost"]["mean"])
+
+
+def _title(words: str, rows: Sequence[Row]) -> str:
+    total = len(_played(rows))
+    return words if total <= _MOST else f"{words}, the {_MOST} cheapest of {total}"
 
 
 def _canvas(count: int, extra: float = 0.0) -> tuple[Figure, Any]:
@@ -36,7 +50,7 @@ def _canvas(count: int, extra: float = 0.0) -> tuple[Figure, Any]:
 
 
 def _name_rows(axes: Any, rows: Sequence[Row]) -> None:
-    axes.set_yticks(range(len(rows)), [title_of(row) for row in rows])
+    axes.set_yticks(range(len(rows)), [title_of(row) + marks(row) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
@@ -65,7 +79,7 @@ def cost(rows: Sequence[Row], colours: dict[str, str]) -> Figure:
     _name_rows(axes, played)
     axes.margins(x=0.12)
     axes.set_xlabel(f"{best['unit']}, mean and 95 % interval over days")
-    axes.set_title("Community cost")
+    axes.set_title(_title("Community cost", rows))
     return figure
 
 
@@ -82,7 +96,7 @@ def differences(rows: Sequence[Row], colours: dict[str, str]) -> Figure | None:
     _name_rows(axes, played)
     reference = played[0]["difference"]["reference"].replace("_", " ")
     axes.set_xlabel(f"{kpi['unit']} more on the same day, with 95 % interval")
-    axes.set_title(f"Cost above that of {reference}")
+    axes.set_title(_title(f"Cost above that of {reference}", rows))
     return figure
 
 
@@ -102,7 +116,7 @@ def savings(rows: Sequence[Row], colours: dict[str, str]) -> Figure:
     axes.axvline(100, color=INK, lw=1.2, ls="--")
     _name_rows(axes, played)
     axes.set_xlabel("% of what perfect foresight saves over the grid alone (dashed)")
-    axes.set_title("Savings reached")
+    axes.set_title(_title("Savings reached", rows))
     return figure
 
 
@@ -153,7 +167,7 @@ def voltages(
             axes.axvline(bound, color=INK, lw=1.2, ls="--")
     _name_rows(axes, played)
     axes.set_xlabel(f"p.u.; limits {band[0]:.3g} and {band[1]:.3g}")
-    axes.set_title("Voltages")
+    axes.set_title(_title("Voltages", rows))
     return figure
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import yaml
 
+from evaluation import mechanisms
 from evaluation.plots import title_of
 from evaluation.tournament import OPTIMUM
 
@@ -62,6 +63,8 @@ _LEDGER = (
     "reverted_slots",
 )
 Row = Mapping[str, Any]
+# Blue to orange, as in the plots; pale, so that figures stay readable.
+_BEST, _WORST, _STRONGEST = "0, 114, 178", "230, 159, 0", 0.42
 
 
 def render(summary: Mapping[str, Any], plots: Mapping[str, Path], days: str) -> str:
@@ -69,23 +72,38 @@ def render(summary: Mapping[str, Any], plots: Mapping[str, Path], days: str) -> 
 
     Args:
         summary: what summary.json holds, with the times of timing.json.
-        plots: PNG file by name: cost, differences, savings, roles, voltages, day, learning; those
-            that are absent leave their section out.
+        plots: PNG file by name: cost, differences, mechanisms, heat, savings, roles, voltages, day,
+            learning; those that are absent leave their place out.
         days: which days were played, in words.
     """
     folder = Path(__file__).parent
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals.update(cell=cell, heading=heading, interval=interval, title_of=title_of)
-    rows = sorted(summary["rows"], key=_cost)
+    environment.globals.update(
+        cell=cell,
+        heading=heading,
+        interval=interval,
+        title_of=lambda row: title_of(row) + mechanisms.marks(row),
+        more=mechanisms.more,
+        marks=mechanisms.marks,
+        shown=mechanisms.shown,
+    )
+    rows = sorted(summary["rows"], key=mechanisms.cost)
+    compared = mechanisms.several(rows)
     return environment.get_template("report.html.j2").render(
         summary=summary,
         days=days,
         rows=rows,
         played=[row for row in rows if row["bidder"] != OPTIMUM],
         headlines=headlines(summary["rows"]),
-        verdicts=verdicts(summary["rows"]),
+        verdicts=(market_verdicts if compared else verdicts)(summary["rows"]),
+        folded=verdicts(summary["rows"]) if compared else [],
+        columns=mechanisms.COLUMNS,
+        mechanisms=coloured(summary) if compared else [],
+        references=mechanisms.references(rows),
+        reference_market=mechanisms.reference_market(rows),
+        notes=mechanisms.notes(rows),
         tables={"comparison": _COMPARISON, "market": _MARKET, "network": _NETWORK,
                 "ledger": _LEDGER},
         images={name: _inline(path) for name, path in plots.items()},
@@ -94,9 +112,13 @@ def render(summary: Mapping[str, Any], plots: Mapping[str, Path], days: str) -> 
 
 
 def headlines(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Return the few numbers that a reader wants first, each with what it means."""
+    """Return the few numbers that a reader wants first, each with what it means.
+
+    The cheapest is sought among those to which the operator adds no money.
+    """
     alone = next(row for row in rows if row["baseline"])
-    best = min((r for r in rows if r["bidder"] != OPTIMUM), key=_cost)
+    played = [r for r in rows if r["bidder"] != OPTIMUM and not mechanisms.subsidised(r)]
+    best = min(played, key=mechanisms.cost)
     unit = best["kpis"]["community_cost"]["unit"]
     entries = [
         (
@@ -124,17 +146,67 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
     sentences = []
     for (market, ledger), others in groups.items():
         figures = [row["difference"]["kpis"]["community_cost"] for row in others]
-        cheaper = [f for f in figures if f["low"] is not None and f["low"] > 0]
-        dearer = [f for f in figures if f["high"] is not None and f["high"] < 0]
-        open_ = len(figures) - len(cheaper) - len(dearer)
+        cheaper, dearer, open_ = _sides(figures)
         reference = others[0]["difference"]["reference"].replace("_", " ")
         sentences.append(
             f"{market.replace('_', ' ')} on the {ledger} ledger: {reference} costs the community "
-            f"less than {len(cheaper)} of {len(figures)} other bidders and more than "
-            f"{len(dearer)}, with 95 % intervals of the paired daily differences on one side of "
+            f"less than {dearer} of {len(figures)} other bidders and more than "
+            f"{cheaper}, with 95 % intervals of the paired daily differences on one side of "
             "zero" + (f"; {open_} cannot be told apart." if open_ else ".")
         )
     return sentences
+
+
+def market_verdicts(rows: Sequence[Row]) -> list[str]:
+    """Return a sentence per bidder and ledger on the other markets against the reference market."""
+    sentences = []
+    for group in mechanisms.groups(rows):
+        others = [row["market_difference"] for row in group.rows if row["market_difference"]]
+        if not others:
+            continue
+        cheaper, dearer, open_ = _sides([other["kpis"]["community_cost"] for other in others])
+        reference = others[0]["reference"].replace("_", " ")
+        sentences.append(
+            f"{group.title.replace('_', ' ')}: of {len(others)} other markets {dearer} cost the "
+            f"community more than {reference} and {cheaper} cost less on the same days, with 95 % "
+            f"intervals on one side of zero; {open_} cannot be told apart."
+        )
+    return sentences
+
+
+def coloured(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the table of mechanisms by group: its title, and rows with text and style of cells.
+
+    A cell's colour says where its figure stands between the best and the worst of all groups.
+    """
+    groups = mechanisms.groups(summary["rows"])
+    rows = [row for group in groups for row in group.rows]
+    cells: dict[int, list[tuple[str, str]]] = {id(row): [] for row in rows}
+    for column in mechanisms.COLUMNS:
+        better = summary["kpis"][column.name]["better"]
+        for row, shade in zip(rows, mechanisms.shades(rows, column, better), strict=True):
+            cells[id(row)].append((mechanisms.shown(row, column), _colour(shade)))
+    return [
+        {
+            "title": group.title.replace("_", " "),
+            "rows": [(row, cells[id(row)]) for row in group.rows],
+        }
+        for group in groups
+    ]
+
+
+def _colour(shade: float) -> str:
+    if math.isnan(shade):
+        return ""
+    hue = _BEST if shade > 0 else _WORST
+    return f"background: rgba({hue}, {_STRONGEST * abs(shade):.2f})"
+
+
+def _sides(differences: Sequence[Mapping[str, Any]]) -> tuple[int, int, int]:
+    """Count the differences whose interval is below zero, above it, and those that include it."""
+    below = sum(d["high"] is not None and d["high"] < 0 for d in differences)
+    above = sum(d["low"] is not None and d["low"] > 0 for d in differences)
+    return below, above, len(differences) - below - above
 
 
 def cell(figure: Mapping[str, Any] | None) -> str:
@@ -161,10 +233,6 @@ def number(value: float | None) -> str:
     size = abs(value)
     digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3
     return f"{round(value, digits) + 0.0:,.{digits}f}"
-
-
-def _cost(row: Row) -> float:
-    return float(row["kpis"]["community_cost"]["mean"])
 
 
 def _inline(path: Path) -> str:

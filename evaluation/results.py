@@ -17,18 +17,18 @@ from tqdm import tqdm
 from agents.bidders import make
 from agents.learning.run_folder import versions
 from envs.record import DayRecord
-from evaluation import plots
+from evaluation import mechanism_plots, plots
 from evaluation.config import EvaluationConfig, is_learned, label
 from evaluation.day_plot import day as day_plot
+from evaluation.mechanisms import several
 from evaluation.palette import bidder_colours, style
-from evaluation.report import cell, heading, interval, render
+from evaluation.report import render
 from evaluation.summary import episodes, kpi_table, reference_of, rows, strict
+from evaluation.tables import markdown, terminal
 from evaluation.timing import timed, timing
 from evaluation.tournament import OPTIMUM, Maker, Tournament, run
 
 _CURVE = "progress.csv"  # as agents.learning.curves writes it
-_TABLE = ("community_cost", "savings_percent", "optimum_share", "self_sufficiency",
-          "seats_worse_off", "ledger_fees")  # fmt: skip
 
 
 class ResultsError(ValueError):
@@ -62,7 +62,7 @@ def evaluate(config: EvaluationConfig, make: Maker = make, quiet: bool = False) 
 
 
 def write(folder: Path, config: EvaluationConfig, tournament: Tournament) -> None:
-    """Write summary, timing, episodes, plots and report into an existing folder."""
+    """Write summary, timing, episodes, plots, report and table into an existing folder."""
     found = rows(config, tournament)
     summary = {
         "task": config.task.name,
@@ -83,9 +83,10 @@ def write(folder: Path, config: EvaluationConfig, tournament: Tournament) -> Non
         text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
         (folder / f"{name}.json").write_text(text, encoding="utf-8")
     episodes(tournament, config.seed).to_parquet(folder / "episodes.parquet", index=False)
-    (folder / "report.html").write_text(
-        render(timed(summary, times), pictures, _days(config, tournament)), encoding="utf-8"
-    )
+    shown = timed(summary, times)
+    page = render(shown, pictures, _days(config, tournament))
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    (folder / "table.md").write_text(markdown(shown), encoding="utf-8")
 
 
 def table(folder: Path) -> str:
@@ -94,31 +95,7 @@ def table(folder: Path) -> str:
         json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         for name in ("summary", "timing")
     )
-    summary = timed(summary, times)
-    head = ["bidder · market · ledger"]
-    head += [f"{heading(name)}, {summary['kpis'][name]['unit']}" for name in _TABLE]
-    reference = next(
-        (r["difference"]["reference"] for r in summary["rows"] if r.get("difference")), ""
-    )
-    if reference:
-        head.append(f"dearer than {reference} by day, {summary['kpis'][_TABLE[0]]['unit']}")
-    lines = [head]
-    for row in sorted(summary["rows"], key=lambda r: r["kpis"]["community_cost"]["mean"]):
-        cells = [plots.title_of(row)]
-        for name in _TABLE:
-            figure = row["kpis"].get(name)
-            span = interval(figure) if name == _TABLE[0] else ""
-            cells.append(f"{cell(figure)} ({span})" if span else cell(figure))
-        if reference:
-            paired = (row.get("difference") or {"kpis": {}})["kpis"].get(_TABLE[0])
-            cells.append(f"{cell(paired)} ({interval(paired)})" if paired else "")
-        lines.append(cells)
-    width = [max(len(line[k]) for line in lines) for k in range(len(head))]
-    return "\n".join(
-        "  ".join(c.ljust(w) if k == 0 else c.rjust(w) for k, (c, w) in
-                  enumerate(zip(line, width, strict=True))).rstrip()
-        for line in lines
-    )  # fmt: skip
+    return terminal(timed(summary, times))
 
 
 def move_into_place(partial: Path, folder: Path) -> None:
@@ -141,6 +118,8 @@ def _draw(
         figures: dict[str, Figure | None] = {
             "cost": plots.cost(found, colours),
             "differences": plots.differences(found, colours),
+            "mechanisms": mechanism_plots.differences(found, colours),
+            "heat": mechanism_plots.heat(found) if several(found) else None,
             "savings": plots.savings(found, colours),
             "roles": plots.roles(found),
             "voltages": plots.voltages(found, tournament.outcomes, colours, tournament.band),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from evaluation.audit import AuditResult
 from evaluation.comparison import FIGURES, RATIOS
 from evaluation.config import EvaluationConfig, is_learned, label
 from evaluation.statistics import Bootstrap, Summary
-from evaluation.tournament import Outcome, Tournament
+from evaluation.tournament import Combination, Outcome, Tournament
 
 Array = NDArray[np.float64]
 
@@ -49,24 +49,35 @@ def reference_of(config: EvaluationConfig) -> str:
     return label(next(filter(is_learned, config.bidder), config.bidder[0]))
 
 
+def reference_market_of(config: EvaluationConfig) -> str:
+    """Return the market that others are compared with."""
+    wanted = config.reference_market
+    return wanted if wanted in config.market else config.market[0]
+
+
 def rows(config: EvaluationConfig, tournament: Tournament) -> list[dict[str, Any]]:
-    """Return a row per outcome: bidder, market, ledger, kpis, difference and audit.
+    """Return a row per outcome: bidder, market, ledger, kpis, differences and audit.
 
     `difference` holds, for the same days under the same market and ledger, this bidder's figures
-    less the reference's; None for the reference itself and where it did not play.
+    less the reference's; `market_difference`, for the same days, bidder and ledger, this market's
+    less the reference market's. None for the reference itself and where it did not play.
     """
     bootstrap = Bootstrap(len(tournament.first_slot), config.resamples, config.seed)
-    table, reference = kpi_table(tournament.facts.currency), reference_of(config)
+    table = kpi_table(tournament.facts.currency)
+    bidder, market = reference_of(config), reference_market_of(config)
     days = [_daily(tournament, outcome) for outcome in tournament.outcomes]
     found = {o.combination: d for o, d in zip(tournament.outcomes, days, strict=True)}
+
+    def less(daily: dict[str, Array], place: Combination, reference: str) -> dict[str, Any] | None:
+        against = found.get(place)
+        if against is None or against is daily:
+            return None
+        paired = {name: daily[name] - against[name] for name in daily if name in against}
+        return {"reference": reference, "kpis": _figures(paired, bootstrap, table)}
+
     result = []
     for outcome, daily in zip(tournament.outcomes, days, strict=True):
         place = outcome.combination
-        against = found.get(type(place)(reference, place.market, place.ledger))
-        difference = None
-        if against is not None and place.bidder != reference:
-            paired = {name: daily[name] - against[name] for name in daily if name in against}
-            difference = {"reference": reference, "kpis": _figures(paired, bootstrap, table)}
         result.append(
             {
                 "bidder": place.bidder,
@@ -74,7 +85,8 @@ def rows(config: EvaluationConfig, tournament: Tournament) -> list[dict[str, Any
                 "ledger": place.ledger,
                 "baseline": outcome is tournament.baseline,
                 "kpis": _figures(daily, bootstrap, table, ratios=True),
-                "difference": difference,
+                "difference": less(daily, replace(place, bidder=bidder), bidder),
+                "market_difference": less(daily, replace(place, market=market), market),
                 "audit": None if outcome.audit is None else _found(outcome.audit),
             }
         )

@@ -1,0 +1,119 @@
+"""A comparison as a table: for the terminal and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+from typing import Any
+
+from evaluation import mechanisms
+from evaluation.mechanisms import Row
+from evaluation.plots import title_of
+from evaluation.report import cell, heading, interval
+
+_BIDDERS = ("community_cost", "savings_percent", "optimum_share", "self_sufficiency",
+            "seats_worse_off", "ledger_fees")  # fmt: skip
+_WIDTH = 128
+Summary = Mapping[str, Any]
+Line = list[str]
+
+
+def terminal(summary: Summary) -> str:
+    """Return the comparison as aligned lines: of markets where several play, else of bidders.
+
+    Args:
+        summary: what summary.json holds, with the times of timing.json.
+    """
+    rows = summary["rows"]
+    if not mechanisms.several(rows):
+        return _aligned(_of_bidders(summary), "  ")
+    lines = [["market", *_heads()], *map(_line, mechanisms.references(rows))]
+    for group in mechanisms.groups(rows):
+        lines += [
+            [],
+            [group.title],
+            *([f"  {line[0]}", *line[1:]] for line in map(_line, group.rows)),
+        ]
+    legend = "\n".join(fill(part, _WIDTH) for part in _legend(summary))
+    return f"{_aligned(lines, ' ')}\n\n{legend}"
+
+
+def markdown(summary: Summary) -> str:
+    """Return the same as Markdown, with what its figures mean and the days they are of.
+
+    Args:
+        summary: what summary.json holds, with the times of timing.json.
+    """
+    rows, days = summary["rows"], summary["days"]
+    said = f"{days['count']} days of the {days['split']} split, task `{summary['task']}`."
+    if not mechanisms.several(rows):
+        return f"{_piped(_of_bidders(summary))}\n{said}\n"
+    lines = [["bidder", "market", *_heads()]]
+    lines += [["", *_line(row)] for row in mechanisms.references(rows)]
+    for group in mechanisms.groups(rows):
+        lines += [[group.title, *_line(row)] for row in group.rows]
+    return "\n\n".join([_piped(lines).rstrip(), said, *_legend(summary)]) + "\n"
+
+
+def _of_bidders(summary: Summary) -> list[Line]:
+    """Return a line per combination, cheapest first, below their head."""
+    kpis, rows = summary["kpis"], summary["rows"]
+    head = ["bidder · market · ledger"]
+    head += [f"{heading(name)}, {kpis[name]['unit']}" for name in _BIDDERS]
+    reference = next((r["difference"]["reference"] for r in rows if r["difference"]), "")
+    if reference:
+        head.append(f"dearer than {reference} by day, {kpis[_BIDDERS[0]]['unit']}")
+    lines = [head]
+    for row in sorted(rows, key=mechanisms.cost):
+        cells = [title_of(row) + mechanisms.marks(row)]
+        for name in _BIDDERS:
+            figure = row["kpis"].get(name)
+            span = interval(figure) if name == _BIDDERS[0] else ""
+            cells.append(f"{cell(figure)} ({span})" if span else cell(figure))
+        if reference:
+            paired = (row["difference"] or {"kpis": {}})["kpis"].get(_BIDDERS[0])
+            cells.append(f"{cell(paired)} ({interval(paired)})" if paired else "")
+        lines.append(cells)
+    return lines
+
+
+def _heads() -> Line:
+    cost, *others = (column.head for column in mechanisms.COLUMNS)
+    return [cost, "more", *others]
+
+
+def _line(row: Row) -> Line:
+    """Return a row's cells below `market` and `_heads`."""
+    name = title_of(row) if mechanisms.is_reference(row) else row["market"]
+    cost, *others = (mechanisms.shown(row, column) for column in mechanisms.COLUMNS)
+    return [name + mechanisms.marks(row), cost, mechanisms.more(row), *others]
+
+
+def _legend(summary: Summary) -> list[str]:
+    """Return what the heads and marks mean."""
+    rows, meanings = summary["rows"], []
+    for column in mechanisms.COLUMNS:
+        unit = summary["kpis"][column.name]["unit"]
+        meanings.append(f"{column.head}: {column.words}" + (f", {unit}" if unit != "1" else ""))
+    reference = mechanisms.reference_market(rows)
+    meanings.insert(1, f"more: than {reference} on the same days, ± half the 95 % interval")
+    return ["; ".join(meanings) + ".", *mechanisms.notes(rows)]
+
+
+def _aligned(lines: Sequence[Line], gap: str) -> str:
+    """Return columns of equal width; a line of one cell is a title, which may be longer."""
+    full = [line for line in lines if len(line) > 1]
+    width = [max(map(len, column)) for column in zip(*full, strict=True)]
+    return "\n".join(
+        gap.join(
+            c.ljust(w) if k == 0 else c.rjust(w)
+            for k, (c, w) in enumerate(zip(line, width, strict=False))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _piped(lines: Sequence[Line]) -> str:
+    head, *body = lines
+    ruler = ["---", *["---:"] * (len(head) - 1)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (head, ruler, *body))

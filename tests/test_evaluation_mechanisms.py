@@ -1,0 +1,202 @@
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evaluation import mechanisms
+from evaluation.config import configure
+from evaluation.mechanisms import COLUMNS, groups, marks, more, notes, shades, shown
+from evaluation.report import headlines
+from evaluation.results import evaluate, table
+from evaluation.summary import reference_market_of
+from evaluation.tables import terminal
+from evaluation.timing import timed
+from ledger_sim.variants import UnknownNameError
+
+ROOT = Path(__file__).parents[1]
+MARKETS, BIDDERS, LEDGERS = ("vcg", "uniform_auction", "grid_only"), ("truthful", "own_use"), 2
+
+
+def row(market="vcg", bidder="truthful", ledger="ideal", baseline=False, **figures):
+    """A row of a summary with the figures' means alone."""
+    kpis = {"community_cost": 50.0, "savings_percent": 10.0, "optimum_share": 20.0, **figures}
+    return {
+        "bidder": bidder,
+        "market": market,
+        "ledger": ledger,
+        "baseline": baseline,
+        "kpis": {name: {"mean": mean, "unit": "EUR/day"} for name, mean in kpis.items()},
+        "market_difference": None,
+    }
+
+
+ALONE = row("grid_only", "stand_alone", baseline=True, community_cost=60.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    words = [
+        "name=tiny",
+        f"folder={tmp_path_factory.mktemp('results')}",
+        f"bidder=[{','.join(BIDDERS)}]",
+        f"market=[{','.join(MARKETS)}]",
+        "ledger=[ideal,block]",
+        "days=2",
+        "resamples=100",
+        "signatures=false",
+    ]
+    return evaluate(configure(words), quiet=True)
+
+
+@pytest.fixture(scope="module")
+def summary(folder):
+    summary, times = (
+        json.loads((folder / f"{name}.json").read_text()) for name in ("summary", "timing")
+    )
+    return timed(summary, times)
+
+
+def test_market_differences_are_paired_with_the_same_bidder_and_ledger(summary):
+    rows = {(r["bidder"], r["market"], r["ledger"]): r for r in summary["rows"]}
+    for (bidder, market, ledger), found in rows.items():
+        difference = found["market_difference"]
+        if mechanisms.is_reference(found) or market == "uniform_auction":
+            assert difference is None
+            continue
+        assert difference["reference"] == "uniform_auction"
+        expected = mechanisms.cost(found) - mechanisms.cost(rows[bidder, "uniform_auction", ledger])
+        paired = difference["kpis"]["community_cost"]
+        assert paired["mean"] == pytest.approx(expected)
+        assert paired["low"] <= paired["mean"] <= paired["high"]
+
+
+def test_terminal_shows_every_market_under_every_bidder_and_ledger(folder, summary):
+    lines = table(folder).splitlines()
+    heads = lines[0].split()
+    assert heads == ["market", "cost", "more", *(column.head for column in COLUMNS[1:])]
+    assert max(map(len, lines)) <= 140
+    assert [line.split()[0] for line in lines[1:3]] == ["optimum", "grid"]
+    for name in MARKETS:
+        found = [line for line in lines if line.startswith(f"  {name}")]
+        assert len(found) == len(BIDDERS) * LEDGERS
+    titles = [line for line in lines if line.endswith((" · ideal", " · block"))]
+    assert titles == [f"{b} · {ledger}" for ledger in ("ideal", "block") for b in BIDDERS]
+
+
+def test_markdown_has_a_line_per_row_of_as_many_cells_as_heads(folder, summary):
+    text = (folder / "table.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + len(summary["rows"])
+    assert len({line.count("|") for line in lines}) == 1
+    assert "2 days of the test split" in text
+
+
+def test_a_single_market_is_compared_by_bidder(summary):
+    one = summary | {"rows": [r for r in summary["rows"] if r["market"] in ("uniform_auction", "-")
+                              or r["baseline"]]}  # fmt: skip
+    assert not mechanisms.several(one["rows"])
+    assert terminal(one).startswith("bidder · market · ledger")
+
+
+def test_report_has_the_mechanisms_with_coloured_cells_and_both_plots(folder):
+    page = (folder / "report.html").read_text()
+    assert 'id="mechanisms"' in page
+    assert page.count("background: rgba(") > len(MARKETS) * len(BIDDERS)
+    assert {"mechanisms.png", "heat.png"} <= {p.name for p in (folder / "plots").iterdir()}
+    assert "The operator adds money" in page
+
+
+def test_what_undercuts_the_optimum_is_subsidised_and_says_so(summary):
+    bound = next(r for r in summary["rows"] if r["bidder"] == "optimum")
+    for found in summary["rows"]:
+        assert ("*" in marks(found)) == (found["market"] == "vcg")
+        if "*" not in marks(found):
+            assert mechanisms.cost(found) >= mechanisms.cost(bound)
+
+
+def test_operators_that_add_more_than_rounding_are_marked():
+    assert marks(row(operator_surplus=-0.02)) == "*"
+    assert marks(row(operator_surplus=-1e-7)) == ""
+    assert marks(row(operator_surplus=3.0)) == ""
+    assert notes([row(operator_surplus=3.0)]) == []
+
+
+def test_unsolved_clearings_are_marked_with_their_largest_share():
+    rows = [row(unsolved_clearings=4.0), row(unsolved_clearings=83.0), row("x")]
+    assert [marks(found) for found in rows] == ["†", "†", ""]
+    (note,) = notes(rows)
+    assert note.endswith("at most: vcg 83 %.")
+
+
+def test_the_headline_is_of_a_market_without_subsidy():
+    rows = [ALONE, row(operator_surplus=-5.0), row("uniform_auction", community_cost=55.0)]
+    assert headlines(rows)[0] == (
+        "55.00 EUR/day",
+        "community cost of truthful · uniform auction · ideal, the cheapest",
+    )
+
+
+def test_groups_keep_the_order_of_ledgers_and_bidders_and_sort_by_cost():
+    rows = [
+        ALONE,
+        row(bidder="zip", ledger="sluggish"),
+        row(bidder="zip", ledger="block"),
+        row("mcafee", "zip", "sluggish", community_cost=40.0),
+        row(bidder="aa", ledger="sluggish"),
+    ]
+    found = groups(rows)
+    assert [g.title for g in found] == ["zip · sluggish", "aa · sluggish", "zip · block"]
+    assert [r["market"] for r in found[0].rows] == ["mcafee", "vcg"]
+    assert [g.title for g in groups(rows[:2])] == ["zip"]
+
+
+def column(name):
+    return next(c for c in COLUMNS if c.name == name)
+
+
+def test_shades_run_from_worst_to_best():
+    cost = [row(community_cost=c) for c in (40.0, 60.0, 80.0)]
+    assert shades(cost, column("community_cost"), "lower") == pytest.approx([1, 0, -1])
+    assert shades(cost, column("community_cost"), "higher") == pytest.approx([-1, 0, 1])
+    assert all(math.isnan(s) for s in shades(cost, column("mean_price"), "-"))
+    close = [row(community_cost=c) for c in (100.0, 101.0)]
+    assert shades(close, column("community_cost"), "lower") == pytest.approx([0.1, -0.1], abs=0.01)
+    same = [row(), row(community_cost=None), row()]
+    assert shades(same, column("community_cost"), "lower") == pytest.approx(
+        [0, math.nan, 0], nan_ok=True
+    )
+    wide = [row(transactions=n) for n in (1e2, 1e4, 1e6)]
+    assert shades(wide, column("transactions"), "lower") == pytest.approx([1, 0, -1], abs=0.01)
+
+
+def test_figures_are_short():
+    assert shown(row(operator_surplus=-1e-8), column("operator_surplus")) == "0.00"
+    assert shown(row(mean_price=None), column("mean_price")) == "–"
+    texts = [shown(row(transactions=n), column("transactions")) for n in (0, 96, 2668, 3814000)]
+    assert texts == ["0", "96", "2.67k", "3.81M"]
+    assert shown(row(transactions=999_600), column("transactions")) == "1.00M"
+    dearer = row() | {
+        "market_difference": {
+            "reference": "x",
+            "kpis": {"community_cost": {"mean": 1.5, "low": 1.0, "high": 1.8}},
+        }
+    }
+    assert more(dearer) == "+1.50 ±0.40"
+
+
+def test_reference_market_must_exist_and_falls_back_to_the_first_that_plays():
+    with pytest.raises(UnknownNameError, match="did you mean 'vcg'"):
+        configure(["name=x", "reference_market=vgc"])
+    config = configure(["name=x", "market=[mcafee,vcg]"])
+    assert reference_market_of(config) == "mcafee"
+
+
+def test_list_into_a_closed_pipe_ends_silently():
+    script = [sys.executable, str(ROOT / "evaluate.py"), "--list"]
+    with subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 1
