@@ -240,8 +240,8 @@ def market_messages(day: DayRecord) -> Tensor:
 
 @_kpi("1/day", "lower")
 def transactions(day: DayRecord) -> Tensor:
-    """Transactions that the market needs: orders sent and the mechanism's own messages"""
-    return (day.included + day.missed).sum(0) + market_messages(day)
+    """Transactions that the market needs: orders sent, the mechanism's messages, settlements"""
+    return (day.included + day.missed + day.posted).sum(0)
 
 
 @_kpi("kWh/day", "-")
@@ -273,6 +273,24 @@ def broken_commitments(day: DayRecord) -> Tensor:
 def ledger_fees(day: DayRecord) -> Tensor:
     """Fees of all transactions"""
     return (0 - day.fee).sum((0, -1))
+
+
+@_kpi("kWh/day", "lower")
+def ledger_energy(day: DayRecord) -> Tensor:
+    """Energy that the ledger used for this market"""
+    return day.ledger_kwh.sum(0)
+
+
+@_kpi("%", "lower")
+def ledger_energy_share(day: DayRecord) -> Tensor:
+    """Energy that the ledger used over the energy traded"""
+    return _share(ledger_energy(day), traded_energy(day))
+
+
+@_kpi("1/day", "lower")
+def validator_messages(day: DayRecord) -> Tensor:
+    """Messages among the ledger's validators"""
+    return day.ledger_messages.sum(0)
 
 
 @_kpi("%", "lower")

@@ -45,6 +45,7 @@ class Memory:
         self,
         orders: Orders,
         receipts: Receipts,
+        finality_s: Tensor,
         clearing: Clearing,
         bill: Bill,
         delivered: Delivered,
@@ -61,7 +62,7 @@ class Memory:
             last_export=delivered.net_kw.mean(-1),
             base_fee=receipts.base_fee,
             backlog=receipts.backlog.to(supply) / seats,
-            finality=receipts.finality_s / self._slot_s,
+            finality=finality_s / self._slot_s,
         )
         self.history = torch.cat([price.unsqueeze(-1), self.history[:, :-1]], -1)
         self.included = receipts.included.to(supply)
@@ -69,5 +70,5 @@ class Memory:
         self.filled = clearing.cleared_kw.abs() / orders.quantity_kw.abs().clamp(min=_SMALL)
         self.last_power = delivered.flexible_kw / self._rated_kw
         self.voltage = delivered.voltage_pu - 1
-        self.locked = self._escrow.step(bill.trade.abs(), receipts.finality_s)
+        self.locked = self._escrow.step(bill.trade.abs(), finality_s)
         self.state = delivered.solution.v

@@ -70,6 +70,9 @@ class DayRecord:
         missed: [T, B] orders sent that came too late or still wait.
         latency_s: [T, B, N] from submission to block, inf where there is none in this interval.
         finality_s: [T, B] from gate closure.
+        posted: [T, B] transactions that the market itself wrote.
+        ledger_messages: [T, B] among the ledger's validators.
+        ledger_kwh: [T, B] that the ledger used.
         reverted: [T, B] bool.
         locked_eur: [T, B, N].
         voltage_pu: [T, B, buses].
@@ -106,6 +109,9 @@ class DayRecord:
     missed: Tensor
     latency_s: Tensor
     finality_s: Tensor
+    posted: Tensor
+    ledger_messages: Tensor
+    ledger_kwh: Tensor
     reverted: Tensor
     locked_eur: Tensor
     voltage_pu: Tensor
@@ -191,7 +197,10 @@ def _ledger_row(interval: Interval, backlog: Tensor | float) -> dict[str, Tensor
         "included": receipts.included.sum(-1),
         "missed": late + waiting,
         "latency_s": receipts.latency_s,
-        "finality_s": receipts.finality_s,
+        "finality_s": interval.finality_s,
+        "posted": interval.postage.transactions,
+        "ledger_messages": receipts.messages,
+        "ledger_kwh": receipts.energy_kwh + interval.postage.energy_kwh,
         "reverted": receipts.reverted,
         "locked_eur": interval.locked_eur,
     }

@@ -17,10 +17,11 @@ from envs.devices.vehicle import arrive, depart
 from envs.markets import Clearing, Context, Market, Orders
 from envs.memory import Memory
 from envs.observation import ROLES, Assembler, OwnState
+from envs.postage import post
 from envs.records import Records, Slot
 from envs.reward import Reward, reward
 from envs.settlement import Bill, Tariff, settle
-from ledger_sim import Ledger, Receipts, Transactions
+from ledger_sim import Ledger, Postage, Receipts, Transactions
 from ledger_sim.randomness import fold, uniform
 from ledger_sim.variants import UnknownNameError
 
@@ -35,7 +36,9 @@ class Interval:
     Attributes:
         decision: what the seats wanted.
         orders: the book at gate closure, late orders left out.
-        receipts: what the ledger did.
+        receipts: what the ledger did with them.
+        postage: what the ledger did with the market's own transactions.
+        finality_s: [B] from gate closure until the settlement is final.
         clearing: what the market did.
         delivered: what flowed.
         load_kw: metered load.
@@ -52,6 +55,8 @@ class Interval:
     decision: Decision
     orders: Orders
     receipts: Receipts
+    postage: Postage
+    finality_s: Tensor
     clearing: Clearing
     delivered: Delivered
     load_kw: Tensor
@@ -177,6 +182,8 @@ class Simulation:
         quantity_kw = planned_pv_kw - slot.forecast_load_kw + flexible_kw
         orders, receipts = self._submit(decision, quantity_kw)
         clearing = self.market.clear(orders, context)
+        postage, postage_eur = post(self.ledger, self.market, orders, clearing)
+        finality_s = receipts.finality_s + postage.delay_s
 
         delivered = self.delivery(
             slot.pv_kw,
@@ -194,8 +201,9 @@ class Simulation:
         self.t += 1
 
         net_kw = delivered.net_kw
+        fee_eur = receipts.fee + postage_eur
         bill = settle(
-            clearing, net_kw, receipts.fee, slot.tariff, rules.penalty_price, receipts.reverted, h
+            clearing, net_kw, fee_eur, slot.tariff, rules.penalty_price, receipts.reverted, h
         )
         gain = reward(
             bill,
@@ -207,11 +215,13 @@ class Simulation:
             net_kw,
             self._stored_eur(energy_kwh - before_kwh),
         )
-        self._memory.update(orders, receipts, clearing, bill, delivered)
+        self._memory.update(orders, receipts, finality_s, clearing, bill, delivered)
         return Interval(
             decision=decision,
             orders=orders,
             receipts=receipts,
+            postage=postage,
+            finality_s=finality_s,
             clearing=clearing,
             delivered=delivered,
             load_kw=slot.load_kw,

@@ -3,7 +3,16 @@
 Knows nothing of energy. Everything is batched over `[B, N]`: B independent ledgers with N accounts.
 """
 
-from ledger_sim.base import Inclusions, Ledger, LedgerConfig, LedgerError, Receipts, Transactions
+from ledger_sim.base import (
+    Inclusions,
+    Ledger,
+    LedgerConfig,
+    LedgerError,
+    Postage,
+    Posting,
+    Receipts,
+    Transactions,
+)
 from ledger_sim.registry import describe, make, names, read_config, register
 
 __all__ = [
@@ -11,6 +20,8 @@ __all__ = [
     "Ledger",
     "LedgerConfig",
     "LedgerError",
+    "Postage",
+    "Posting",
     "Receipts",
     "Transactions",
     "describe",

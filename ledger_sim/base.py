@@ -171,7 +171,7 @@ class Receipts:
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """What the market itself writes once its orders are in.
+    """What the market itself writes once its orders are in; where nobody trades, no settlement.
 
     Attributes:
         rounds: float [B], rounds of messages that its clearing took, one after the other.

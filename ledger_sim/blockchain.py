@@ -126,7 +126,8 @@ class Blockchain:
         """
         rounds, messages = posting.rounds, posting.messages
         schedule, interval_s = self._schedule, self.consensus.interval_s
-        settlement = schedule.settlement(posting.orders, posting.traders)
+        settled = (posting.traders > 0).to(messages)
+        settlement = schedule.settlement(posting.orders, posting.traders) * settled
         gas = messages * schedule.message + settlement
         per_round = messages * schedule.message / rounds.clamp(min=1)
         blocks = rounds * (per_round / self._room).ceil() + (settlement / self._room).ceil() - 1
@@ -135,8 +136,8 @@ class Blockchain:
             fee=fee,
             burned=fee * self._fees.burned_share,
             delay_s=blocks.clamp(min=0) * interval_s,
-            transactions=messages + 1,
-            energy_kwh=posted_energy_kwh(self.config, messages + 1, gas),
+            transactions=messages + settled,
+            energy_kwh=posted_energy_kwh(self.config, messages + settled, gas),
         )
 
     def _check(self, transactions: Transactions, deadline_s: float) -> Tensor:

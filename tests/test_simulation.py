@@ -75,7 +75,7 @@ def test_energy_money_and_limits_hold_all_day(town, market, ledger):
         together = torch.stack(list(bill.accounts.values())).sum(0)
         assert together.abs().max() < 1e-9
         receipts = interval.receipts
-        took = receipts.validator_income + receipts.burned
+        took = receipts.validator_income + receipts.burned + interval.postage.fee
         torch.testing.assert_close(bill.accounts["validators"], took, rtol=0, atol=1e-9)
 
         cleared, offered = interval.clearing.cleared_kw, interval.orders.quantity_kw

@@ -31,7 +31,7 @@ class AdmmParallel:
 
     Config = AdmmConfig
     claims: ClassVar[frozenset[Claim]] = frozenset(
-        {"budget_balanced", "no_deficit", "individually_rational"}
+        {"budget_balanced", "no_deficit", "individually_rational", "seat_to_seat"}
     )
     time_priority = False
 

@@ -18,8 +18,15 @@ from ledger_sim.variants import Registry
 # truthful: no seat gains by misreporting its limit price.
 # efficient: the traded surplus is the largest that the orders allow.
 # one_price: all trades of a market are at the same price.
+# seat_to_seat: seats talk to each other, not to a contract, so that no message is a transaction.
 Claim = Literal[
-    "budget_balanced", "no_deficit", "individually_rational", "truthful", "efficient", "one_price"
+    "budget_balanced",
+    "no_deficit",
+    "individually_rational",
+    "truthful",
+    "efficient",
+    "one_price",
+    "seat_to_seat",
 ]
 
 _ONE, _NONE = torch.ones((), dtype=torch.int64), torch.zeros((), dtype=torch.int64)

@@ -65,4 +65,5 @@ class IdealLedger:
     def post(self, posting: Posting) -> Postage:
         """Take the market's own transactions at once, for nothing."""
         nothing = torch.zeros_like(posting.messages)
-        return Postage(nothing, nothing, nothing, posting.messages + 1, nothing)
+        written = posting.messages + (posting.traders > 0)
+        return Postage(nothing, nothing, nothing, written, nothing)
