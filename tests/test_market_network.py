@@ -16,7 +16,7 @@ from envs.feeder import Limits, Network, PowerFlow, load_net, violations
 from envs.feeder.distance import electrical_distance
 from envs.markets import MARKETS, Context, Orders, Place
 from envs.markets.network_dispatch import dispatch
-from envs.markets.trade_limits import broken_by, flow, sensitivities, widened
+from envs.markets.trade_limits import broken_by, flow, sensitivities, slopes, widened
 
 F64 = torch.float64
 SEATS = 24
@@ -174,42 +174,76 @@ def test_dispatch_is_the_optimum_of_a_linear_programme():
         assert (share[margin < -1e-5] < 1e-5).all()
 
 
-@pytest.mark.parametrize("code", ["semiurb4", "cigre_lv"])
-def test_locational_trades_are_first_order_optimal_in_ac(code):
+def readings(state):
+    """Everything with a limit; a branch both ways, since its current may turn."""
+    loading = torch.cat([state.line_loading_percent, state.trafo_loading_percent], 1)
+    return torch.cat([state.vm_pu, -state.vm_pu, loading, -loading], 1)
+
+
+def measured_optimum(place, orders, b, x, step=0.05):
+    """Surplus of the best trades under slopes measured by central differences at trades x [N]."""
+    m = place.limits
+    loading = torch.cat([m.line_percent, m.trafo_percent])
+    ceiling = torch.cat([m.vm_max_pu, -m.vm_min_pu, loading, loading])
+    here = replace(
+        place,
+        background_kw=place.background_kw[b].expand(SEATS, -1),
+        reactive_kvar=place.reactive_kvar[b].expand(SEATS, -1),
+    )
+    eye = step * torch.eye(SEATS, dtype=F64)
+    up, down, at = (readings(flow(here, x + d)) for d in (eye, -eye, 0 * eye))
+    slope = ((up - down) / (2 * step)).T
+    q = orders.quantity_kw[b].numpy()
+    best = linprog(
+        orders.limit_price[b].numpy(),
+        A_ub=slope.numpy(),
+        b_ub=(ceiling - at[0] + slope @ x).numpy() + 1e-9,
+        A_eq=np.ones((1, SEATS)),
+        b_eq=[0.0],
+        bounds=np.stack([np.minimum(q, 0), np.maximum(q, 0)], 1),
+    )
+    return -best.fun
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4])
+@every_feeder
+def test_locational_trades_are_first_order_optimal_in_ac(code, scale):
     """A linear programme with slopes measured on the power flow at the trades finds no better."""
-    place, size = place_on(code, 16), 2 * congesting(code)
+    if (code, scale) == ("case33bw", 4):
+        pytest.skip("near collapse: see docs/markets_network.md")
+    place, size = place_on(code, 16), scale * congesting(code)
     orders = book(16, size)
     out = clear("locational_price", orders, place)
-    hit = broken_by(place, clear("uniform_auction", orders, place).cleared_kw)[0][:4]
-    assert len(hit) == 4
-    step = 0.05
-
-    def values(state):
-        upper = (state.vm_pu, -state.vm_pu, state.line_loading_percent)
-        return torch.cat([*upper, state.trafo_loading_percent], 1)
-
-    m = place.limits
-    ceiling = torch.cat([m.vm_max_pu, -m.vm_min_pu, m.line_percent, m.trafo_percent])
+    hit = broken_by(place, clear("uniform_auction", orders, place).cleared_kw)[0]
+    assert len(hit) >= 8
+    assert out.converged.all()
     for b in hit.tolist():
         x = out.cleared_kw[b]
-        here = replace(
-            place,
-            background_kw=place.background_kw[b].expand(SEATS, -1),
-            reactive_kvar=place.reactive_kvar[b].expand(SEATS, -1),
-        )
-        eye = step * torch.eye(SEATS, dtype=F64)
-        up, down, at = (values(flow(here, x + d)) for d in (eye, -eye, 0 * eye))
-        slope = ((up - down) / (2 * step)).T
-        q, price = orders.quantity_kw[b].numpy(), orders.limit_price[b].numpy()
-        best = linprog(
-            price,
-            A_ub=slope.numpy(),
-            b_ub=(ceiling - at[0] + slope @ x).numpy().clip(min=0) + 1e-9,
-            A_eq=np.ones((1, SEATS)),
-            b_eq=[0.0],
-            bounds=np.stack([np.minimum(q, 0), np.maximum(q, 0)], 1),
-        )
-        assert -(x.numpy() @ price) == pytest.approx(-best.fun, rel=0.06)
+        surplus = -(x @ orders.limit_price[b]).item()
+        assert surplus == pytest.approx(measured_optimum(place, orders, b, x), rel=5e-3)
+
+
+@every_feeder
+def test_slopes_at_a_state_are_those_that_are_measured(code):
+    place = place_on(code, 3)
+    orders = book(3, 0.5 * congesting(code))
+    x = clear("uniform_auction", orders, place).cleared_kw
+    power_kw, step = place.background_kw + x @ place.to_bus, 1e-3
+    known, solver = slopes(place), place.solver
+    every = torch.arange(known.buses + known.branches).expand(3, -1)
+    v = solver.solve(power_kw, place.reactive_kvar).v
+    found = known.at(torch.complex(power_kw, place.reactive_kvar), v, every)
+
+    def read(power_kw):
+        state = solver.solve(power_kw, place.reactive_kvar)
+        loading = (state.line_loading_percent, state.trafo_loading_percent)
+        return torch.cat([state.vm_pu, *loading], 1)
+
+    for m in range(solver.injections):
+        change = torch.zeros_like(power_kw)
+        change[:, m] = step
+        measured = (read(power_kw + change) - read(power_kw - change)) / (2 * step)
+        torch.testing.assert_close(found[..., m], measured, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", [*LIMITED, "dynamic_grid_tariff"])

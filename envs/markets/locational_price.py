@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, ClassVar
 
 import torch
@@ -12,24 +12,27 @@ from torch import Tensor
 from envs.feeder.limits import Limits
 from envs.feeder.power_flow import Solution
 from envs.markets.base import MARKETS, Claim, Clearing, Context, Orders, Place
+from envs.markets.limit_rows import LimitRows
 from envs.markets.network_dispatch import Dispatch, dispatch
 from envs.markets.trade_limits import (
-    PERCENT,
-    VOLTAGE_PU,
     FeederMarketConfig,
     at,
     broken_by,
     flow,
     place_of,
-    sensitivities,
 )
 from envs.markets.trade_price import mean_price, seat_price
 from envs.markets.uniform_auction import UniformAuction, UniformAuctionConfig
 
 # Limits that enter the programme in one round, the most broken ones; others follow if need be.
 _NEW_ROWS = 8
-# Round from which the limits' offsets move half the way only.
-_DAMPED_FROM = 5
+# From here on the tangents of the most broken rows stay: the best trades may lie between two
+# states whose programmes take turns.
+_CUT_FROM, _CUTS = 3, 2
+# From here on a row that is broken is aimed at more strictly, by at most so many of its units.
+_STRICTER_FROM, _STRICTER_BY = 8, 10.0
+# Times that trades which no state carries are halved, to find a state to linearise at.
+_HALVINGS = 6
 
 
 class LocationalPriceConfig(FeederMarketConfig, UniformAuctionConfig):
@@ -41,54 +44,14 @@ class LocationalPriceConfig(FeederMarketConfig, UniformAuctionConfig):
         tolerance: of the programme's gap and residuals, scaled to the order book.
         max_steps: of the interior-point method.
         max_rounds: of programme and power flow.
+        gap: what another round may still promise beyond the surplus reached, as a share of it.
     """
 
     regularisation: Annotated[float, Field(gt=0, le=1e-3)]
     tolerance: Annotated[float, Field(gt=0, lt=1e-3)]
     max_steps: Annotated[int, Field(gt=0)]
     max_rounds: Annotated[int, Field(gt=0)]
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """All limits as rows of `effect` x <= ceiling, [K, N] and [B, K]: voltages, then branches.
-
-    The AC state says where the trades stand, the sensitivities where a change leads.
-    """
-
-    effect: Tensor
-    along: Tensor  # [nl + nt, M] branch loading per kW at an injection, for a current's way
-    ceiling: Tensor
-    unit: Tensor  # [K] breach that counts as none
-    idle: Tensor  # [B, K] state without trades
-
-    @classmethod
-    def of(cls, place: Place, limits: Limits) -> _Rows:
-        known = sensitivities(place)
-        to_seat = place.to_bus.T.double()
-        voltage, along = known.vm_pu.double() @ to_seat, known.branch_percent.double()
-        branch = along @ to_seat
-        loading = torch.cat([limits.line_percent, limits.trafo_percent], 1)
-        parts = (limits.vm_max_pu, -limits.vm_min_pu, loading, loading)
-        ceiling = torch.cat(parts, 1).double()
-        unit = torch.full_like(ceiling[0], PERCENT)
-        unit[: 2 * len(voltage)] = VOLTAGE_PU
-        rows = cls(torch.cat([voltage, -voltage, branch, -branch]), along, ceiling, unit, ceiling)
-        nothing = place.background_kw @ place.to_bus.T * 0
-        return replace(rows, idle=rows.state(place, flow(place, nothing), nothing.double()))
-
-    def state(self, place: Place, solution: Solution, cleared_kw: Tensor) -> Tensor:
-        """Return where each row stands, [B, K]; a branch's loading has the sign of its way."""
-        injection_kw = place.background_kw + cleared_kw.to(place.to_bus) @ place.to_bus
-        way = torch.where(injection_kw.double() @ self.along.T < 0, -1.0, 1.0)
-        loading = torch.cat([solution.line_loading_percent, solution.trafo_loading_percent], 1)
-        signed = way * loading
-        seen = torch.cat([solution.vm_pu, -solution.vm_pu, signed, -signed], 1).double()
-        expected = self.idle + cleared_kw.double() @ self.effect.T
-        return torch.where(solution.converged.unsqueeze(-1), seen, expected)
-
-    def of_markets(self, rows: Tensor) -> _Rows:
-        return replace(self, ceiling=self.ceiling[rows], idle=self.idle[rows])
+    gap: Annotated[float, Field(gt=0, lt=1)]
 
 
 @MARKETS.register("locational_price")
@@ -97,11 +60,11 @@ class LocationalPrice:
 
     The uniform auction clears first; where the AC power flow of background and trades breaks no
     limit, its result stands. Elsewhere the trades maximise the surplus under the limits,
-    linearised around the trades of the round before (offset from the AC power flow, slope from the
-    sensitivities), until the AC power flow agrees. A seat's price is the worth of energy less the
-    worth of what a kWh there uses of the limits: energy and congestion. The prices carry no
-    losses: the supplier serves them, as under all mechanisms. What buyers pay
-    beyond what sellers receive is the congestion rent; it goes to the market operator.
+    linearised at the AC state of the trades of the round before (sequential linear programming),
+    until the AC power flow agrees and another round promises no more than `gap`. A seat's price is
+    the worth of energy less the worth of what a kWh there uses of the limits: energy and
+    congestion. The prices carry no losses: the supplier serves them, as under all mechanisms. What
+    buyers pay beyond what sellers receive is the congestion rent; it goes to the market operator.
 
     Source: Bohn, Caramanis and Schweppe (1984), "Optimal pricing in electrical networks over space
     and time", RAND Journal of Economics 15(3); on feeders: Bai et al. (2018), "Distribution
@@ -126,7 +89,7 @@ class LocationalPrice:
         rows, limits = broken_by(place, free.cleared_kw)
         if not len(rows):
             return free
-        cleared, price, found, rounds = self._congested(
+        best, rounds = self._congested(
             Orders(
                 orders.quantity_kw[rows].double(),
                 orders.limit_price[rows].double(),
@@ -137,8 +100,7 @@ class LocationalPrice:
             free.cleared_kw[rows].double(),
         )
         dtype = free.price.dtype
-        stands = found.unsqueeze(-1)
-        cleared, price = cleared.where(stands, 0.0).to(dtype), price.where(stands, 0.0).to(dtype)
+        cleared, price, found = best.cleared_kw.to(dtype), best.price.to(dtype), best.found
         limit_price = orders.limit_price[rows]
         price = seat_price(cleared * price, cleared, limit_price) * (cleared != 0)
         cleared_kw = free.cleared_kw.index_copy(0, rows, cleared)
@@ -153,59 +115,171 @@ class LocationalPrice:
         )
 
     def _congested(
-        self, orders: Orders, place: Place, limits: Limits, cleared: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return trades and prices [R, N], whether they were found [R], and the rounds [R]."""
-        rows, rounds = _Rows.of(place, limits), self.config.max_rounds
-        price, found = torch.zeros_like(cleared), torch.zeros_like(cleared[:, 0], dtype=torch.bool)
-        solved, room, binding = (
-            found,
-            rows.ceiling,
-            torch.zeros_like(rows.ceiling, dtype=torch.bool),
-        )
-        left = torch.arange(len(cleared), device=cleared.device)
-        taken = torch.ones_like(left)
-        for count in range(rounds + 1):
-            here, mine = at(place, left), rows.of_markets(left)
-            solution = flow(here, cleared[left])
-            state = mine.state(here, solution, cleared[left])
-            excess = (state - mine.ceiling) / mine.unit
-            holds = (excess.amax(1) <= 1) & solution.converged & (count > 0)
-            found = found.index_copy(0, left, holds & solved[left])
-            if count == rounds or bool(holds.all()):
-                break
-            open_ = ~holds
-            left, state, excess = left[open_], state[open_], excess[open_]
-            taken = taken.index_fill(0, left, count + 1)
-            worst = excess.topk(min(_NEW_ROWS, excess.shape[1]), 1)
-            more = binding[left].scatter(1, worst.indices, worst.values > 0) | binding[left]
-            binding = binding.index_copy(0, left, more)
-            new = mine.ceiling[open_] - state + cleared[left] @ rows.effect.T
-            # Slopes that are too flat overshoot, now to one side and now to the other.
-            new = new if count < _DAMPED_FROM else (new + room[left]) / 2
-            room = room.index_copy(0, left, new)
-            out = self._solve(orders, left, rows.effect, more, new)
-            cleared = cleared.index_copy(
-                0, left, out.cleared_kw.where(out.found.unsqueeze(-1), 0.0)
-            )
-            price = price.index_copy(0, left, out.price)
-            solved = solved.index_copy(0, left, out.found)
-        return cleared, price, found, taken
+        self, orders: Orders, place: Place, limits: Limits, cleared_kw: Tensor
+    ) -> tuple[_Best, Tensor]:
+        """Return the best trades found for markets [R] and the rounds [R].
 
-    def _solve(
-        self, orders: Orders, left: Tensor, effect: Tensor, binding: Tensor, room: Tensor
-    ) -> Dispatch:
-        """Solve the programme of the markets `left` under their binding rows."""
+        Every round looks at the AC power flow of the last trades, and where they hold, keeps them
+        if none that held were better. Then it finds the best trades with the limits linearised
+        there, until these promise no more than `gap` beyond the trades they start from.
+        """
+        rows, best = LimitRows.of(place, limits), _Best.none(cleared_kw)
+        at_hand = _Search.start(cleared_kw, rows)
+        taken = torch.ones_like(at_hand.left)
+        for count in range(self.config.max_rounds + 1):
+            left = at_hand.left
+            here, mine = at(place, left), rows.of_markets(left)
+            x, solution, whole = _carried(here, at_hand.cleared_kw, at_hand.known_kw)
+            state = mine.state(here, solution, x)
+            excess = (state - mine.ceiling) / mine.unit
+            holds = (excess.amax(1) <= 1) & solution.converged & whole & at_hand.solved
+            surplus = -(orders.limit_price[left] * x).sum(1)
+            best = best.or_better(left[holds], x[holds], at_hand.price[holds], surplus[holds])
+            if count == self.config.max_rounds:
+                break
+            at_hand = replace(at_hand, known_kw=x).pressed(excess, mine.unit, count)
+            index, used = at_hand.listed()
+            effect = mine.slopes(here, solution, x, index) * used.unsqueeze(-1)
+            aim = (mine.ceiling - at_hand.stricter - state).gather(1, index)
+            room = aim + _times(effect, x)
+            out = self._solve(orders, at_hand, effect, room)
+            promised = -(orders.limit_price[left] * out.cleared_kw).sum(1)
+            there = holds & out.found & (promised <= surplus * (1 + self.config.gap))
+            if count >= _CUT_FROM:
+                at_hand = at_hand.cut(effect, room, excess.gather(1, index) * used)
+            go_on = (~there).nonzero().squeeze(1)
+            if not len(go_on):
+                break
+            at_hand = at_hand.to(out).of(go_on)
+            taken = taken.index_fill(0, at_hand.left, count + 1)
+        return best, taken
+
+    def _solve(self, orders: Orders, at_hand: _Search, effect: Tensor, room: Tensor) -> Dispatch:
+        """Solve the programme of the markets at hand under their rows and earlier cuts."""
         c = self.config
-        most = int(binding.sum(1).max())
-        index = (~binding).to(torch.int8).argsort(dim=1, stable=True)[:, :most]
-        used = binding.gather(1, index)
         return dispatch(
-            orders.quantity_kw[left],
-            orders.limit_price[left],
-            effect[index] * used.unsqueeze(-1),
-            room.gather(1, index).clamp(min=0),
+            orders.quantity_kw[at_hand.left],
+            orders.limit_price[at_hand.left],
+            torch.cat([effect, at_hand.cut_effect], 1),
+            torch.cat([room, at_hand.cut_room], 1),
             c.regularisation,
             c.tolerance,
             c.max_steps,
         )
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Where the markets still sought for stand.
+
+    Attributes:
+        left: [R] their numbers.
+        cleared_kw, price: [R, N] of the last programme, and whether it was solved, [R].
+        known_kw: [R, N] the last trades that a state carried.
+        binding: [R, K] rows that have been broken.
+        stricter: [R, K] by how much a row is aimed at below its ceiling.
+        cut_effect, cut_room: [R, C, N] and [R, C] tangents kept from earlier rounds.
+    """
+
+    left: Tensor
+    cleared_kw: Tensor
+    price: Tensor
+    solved: Tensor
+    known_kw: Tensor
+    binding: Tensor
+    stricter: Tensor
+    cut_effect: Tensor
+    cut_room: Tensor
+
+    @classmethod
+    def start(cls, cleared_kw: Tensor, rows: LimitRows) -> _Search:
+        """Begin with the trades of the auction, which no programme has priced."""
+        nothing, none = torch.zeros_like(cleared_kw), torch.zeros_like(rows.ceiling)
+        left = torch.arange(len(cleared_kw), device=cleared_kw.device)
+        solved = torch.zeros_like(left, dtype=torch.bool)
+        cuts = nothing.unsqueeze(1)[:, :0]
+        return cls(left, cleared_kw, nothing, solved, nothing, none > 0, none, cuts, nothing[:, :0])
+
+    def of(self, rows: Tensor) -> _Search:
+        """Keep some of the markets."""
+        return _Search(*[getattr(self, field.name)[rows] for field in fields(self)])
+
+    def to(self, out: Dispatch) -> _Search:
+        """Go to the programme's trades, or to none where it was not solved."""
+        x = out.cleared_kw.where(out.found.unsqueeze(-1), 0.0)
+        return replace(self, cleared_kw=x, price=out.price, solved=out.found)
+
+    def pressed(self, excess: Tensor, unit: Tensor, count: int) -> _Search:
+        """Let the rows that are broken most bind, and late in the search more strictly."""
+        worst = excess.topk(min(_NEW_ROWS, excess.shape[1]), 1)
+        binding = self.binding | self.binding.scatter(1, worst.indices, worst.values > 0)
+        stricter = self.stricter
+        if count >= _STRICTER_FROM:
+            stricter = stricter + excess.clamp(0, _STRICTER_BY) * unit
+        return replace(self, binding=binding, stricter=stricter)
+
+    def listed(self) -> tuple[Tensor, Tensor]:
+        """Return the numbers [R, K] of the rows that bind, and which of them are not padding."""
+        most = int(self.binding.sum(1).max())
+        index = (~self.binding).to(torch.int8).argsort(dim=1, stable=True)[:, :most]
+        return index, self.binding.gather(1, index)
+
+    def cut(self, effect: Tensor, room: Tensor, excess: Tensor) -> _Search:
+        """Keep the tangents of the rows that are broken most; the others' become no rows."""
+        worst = excess.topk(min(_CUTS, excess.shape[1]), 1)
+        seats = effect.shape[-1]
+        kept = effect.gather(1, worst.indices.unsqueeze(-1).expand(-1, -1, seats))
+        kept = kept * (worst.values > 1).unsqueeze(-1)
+        return replace(
+            self,
+            cut_effect=torch.cat([self.cut_effect, kept], 1),
+            cut_room=torch.cat([self.cut_room, room.gather(1, worst.indices)], 1),
+        )
+
+
+def _carried(place: Place, cleared_kw: Tensor, known_kw: Tensor) -> tuple[Tensor, Solution, Tensor]:
+    """Return trades [R, N] that a state carries, that state, and whether they are `cleared_kw`.
+
+    Trades that no state carries move half-way to those known to be carried, again and again.
+    """
+    solution = flow(place, cleared_kw)
+    whole = solution.converged
+    for _ in range(_HALVINGS):
+        rows = (~solution.converged).nonzero().squeeze(1)
+        if not len(rows):
+            break
+        middle = (cleared_kw[rows] + known_kw[rows]) / 2
+        cleared_kw = cleared_kw.index_copy(0, rows, middle)
+        solution = solution.replaced(rows, flow(at(place, rows), middle))
+    return cleared_kw, solution, whole
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The best trades that the feeder bears so far: [R, N], their prices, surplus [R], any [R]."""
+
+    cleared_kw: Tensor
+    price: Tensor
+    surplus: Tensor
+    found: Tensor
+
+    @classmethod
+    def none(cls, like: Tensor) -> _Best:
+        nothing = torch.zeros_like(like)
+        surplus = nothing[:, 0] - torch.inf
+        return cls(nothing, nothing, surplus, surplus > 0)
+
+    def or_better(self, rows: Tensor, cleared_kw: Tensor, price: Tensor, surplus: Tensor) -> _Best:
+        """Put in what has more surplus in the markets `rows`."""
+        better = surplus > self.surplus[rows]
+        rows = rows[better]
+        return _Best(
+            self.cleared_kw.index_copy(0, rows, cleared_kw[better]),
+            self.price.index_copy(0, rows, price[better]),
+            self.surplus.index_copy(0, rows, surplus[better]),
+            self.found.index_fill(0, rows, True),
+        )
+
+
+def _times(rows: Tensor, x: Tensor) -> Tensor:
+    return (rows @ x.unsqueeze(-1)).squeeze(-1)

@@ -34,7 +34,8 @@ class Dispatch:
 class _Problem:
     """Scaled: gains within 1 of zero, orders up to 1, rows with a largest entry of 1.
 
-    size, gain, side, curve are [B, N]; rows [B, K, N] act on fills y >= 0; room [B, K].
+    size, gain, side, curve are [B, N]; rows [B, K, N] act on fills y >= 0; room [B, K]; real [B, K]
+    says which rows are more than padding: the others stay where they are and count for nothing.
     """
 
     size: Tensor
@@ -43,6 +44,7 @@ class _Problem:
     curve: Tensor
     rows: Tensor
     room: Tensor
+    real: Tensor
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,6 @@ class _Point:
 
     def pairs(self) -> tuple[tuple[Tensor, Tensor], ...]:
         return ((self.y, self.z), (self.v, self.beta), (self.w, self.mu))
-
-    def gap(self) -> Tensor:
-        """Return the sum of the complementarity products, [B, 1]."""
-        y, v, w = ((a * b).sum(-1, keepdim=True) for a, b in self.pairs())
-        return y + v + w
 
     def moved(self, d: _Point, primal: Tensor, dual: Tensor) -> _Point:
         """Go the lengths [B, 1]; a length of zero stays, even where d is not a number."""
@@ -91,7 +88,7 @@ def dispatch(
     Args:
         quantity_kw, limit_price: [B, N] orders, float64.
         rows: [B, K, N] effect of a kW sold on each limit; a row of zeros is none.
-        room: [B, K] >= 0, what the trades may use of each.
+        room: [B, K] what the trades may use of each; below zero they must relieve it.
         regularisation: r over the spread of the limit prices.
         tolerance: of gap and residuals, scaled to the order book.
         max_steps: of the interior-point method.
@@ -102,7 +99,8 @@ def dispatch(
     middle, spread = (low + high) / 2, (high - low).clamp(min=torch.finfo(low.dtype).tiny)
     largest = quantity_kw.abs().amax(-1, keepdim=True)
     norm = rows.abs().amax(-1)
-    norm = torch.where(norm > 0, norm, 1.0)
+    is_row = norm > 0
+    norm = torch.where(is_row, norm, 1.0)
     per_norm = rows / norm.unsqueeze(-1)
     side = quantity_kw.sign()
     size = torch.where(real, quantity_kw.abs() / largest, 1.0)
@@ -113,7 +111,8 @@ def dispatch(
         side,
         regularisation / size,
         per_norm * side.unsqueeze(-2),
-        torch.where((rows != 0).any(-1), room / (norm * largest), 1.0),
+        torch.where(is_row, room / (norm * largest), 1.0),
+        is_row,
     )
     point, found, steps = _solve(problem, tolerance, max_steps)
     fill = torch.where(point.y < _NOTHING * size, 0.0, point.y)
@@ -139,13 +138,13 @@ def _solve(problem: _Problem, tolerance: float, max_steps: int) -> tuple[_Point,
     share = torch.where(p.side > 0, volume / totals[0], volume / totals[1])
     y = p.size * torch.where(p.side == 0, 0.5, 0.5 * share.nan_to_num(posinf=0.0))
     one, row = torch.ones_like(y), torch.ones_like(p.room)
-    w = (p.room - _times(p.rows, y)).clamp(min=0.1)
+    w = (p.room - _times(p.rows, y)).clamp(min=0.1).where(p.real, 1.0)
     point = _Point(y, one, p.size - y, one, w, row, torch.zeros_like(volume))
     steps = 0
     while True:
         dual, primal = _residuals(p, point)
         worst = torch.maximum(dual.abs().amax(-1), primal.abs().amax(-1)).unsqueeze(-1)
-        open_ = ~((point.gap() <= tolerance * volume) & (worst <= tolerance))
+        open_ = ~((_gap(p, point) <= tolerance * volume) & (worst <= tolerance))
         if steps == max_steps or not bool(open_.any()):
             return point, ~open_.squeeze(-1), max(steps, 1)
         # A market that has arrived stays where it is, whoever else is in the batch.
@@ -155,6 +154,16 @@ def _solve(problem: _Problem, tolerance: float, max_steps: int) -> tuple[_Point,
 
 def _times(rows: Tensor, y: Tensor) -> Tensor:
     return (rows @ y.unsqueeze(-1)).squeeze(-1)
+
+
+def _gap(p: _Problem, at: _Point) -> Tensor:
+    """Return the sum of the complementarity products, [B, 1]."""
+    return sum((a.sum(-1, keepdim=True) for a in _products(p, at)), torch.zeros(()))
+
+
+def _products(p: _Problem, at: _Point) -> list[Tensor]:
+    y, v, w = (a * b for a, b in at.pairs())
+    return [y, v, w * p.real]
 
 
 def _residuals(p: _Problem, at: _Point) -> tuple[Tensor, Tensor]:
@@ -186,14 +195,14 @@ def _mehrotra(p: _Problem, at: _Point, dual: Tensor, primal: Tensor, open_: Tens
         dz, dbeta = (cy - at.z * dy) / at.y, (cv + at.beta * dy) / at.v
         return _Point(dy, dz, -dy, dbeta, dw, dmu, dbalance)
 
-    products = [a * b for a, b in at.pairs()]
-    count = 2 * at.y.shape[-1] + at.w.shape[-1]
-    gap = at.gap()
+    products, gap = _products(p, at), _gap(p, at)
+    count = 2 * at.y.shape[-1] + p.real.sum(-1, keepdim=True)
     guess = direction(*[-product for product in products])
-    left = at.moved(guess, *_lengths(at, guess)).gap()
+    left = _gap(p, at.moved(guess, *_lengths(at, guess)))
     target = (left / gap).clamp(0, 1) ** 3 * gap / count
-    bends = [a * b for a, b in guess.pairs()]
-    aim = direction(*[target - a - b for a, b in zip(products, bends, strict=True)])
+    aims = (target, target, target * p.real)
+    bends = _products(p, guess)
+    aim = direction(*[t - a - b for t, a, b in zip(aims, products, bends, strict=True)])
     longest = [_TO_THE_WALL * length for length in _lengths(at, aim)]
     # One length for both keeps the quadratic term's stationarity.
     length = torch.where(open_, torch.minimum(*longest), 0.0)

@@ -17,11 +17,14 @@ from envs.feeder.curtailment import Sensitivities
 from envs.feeder.limits import Limits, violations
 from envs.feeder.power_flow import FlowSolver, PowerFlow, Solution
 from envs.markets.base import Context, MarketConfig, Place
+from envs.markets.feeder_slopes import FeederSlopes
 
 # Breaches below the power flow's own accuracy in float32 are none.
 VOLTAGE_PU, PERCENT = 1e-5, 1e-2
 _PROBE_KW = 10.0
+_BUSES: WeakKeyDictionary[FlowSolver, list[int]] = WeakKeyDictionary()
 _SENSITIVITIES: WeakKeyDictionary[FlowSolver, Sensitivities] = WeakKeyDictionary()
+_SLOPES: WeakKeyDictionary[FlowSolver, FeederSlopes] = WeakKeyDictionary()
 
 
 class FeederMarketConfig(MarketConfig):
@@ -123,9 +126,25 @@ def sensitivities(place: Place) -> Sensitivities:
     """Return the sensitivities to the place's injections, worked out once for every solver."""
     solver, like = place.solver, place.background_kw
     if solver not in _SENSITIVITIES:
-        buses = _injection_buses(solver, like.device, like.dtype)
+        buses = _known_buses(place)
         _SENSITIVITIES[solver] = Sensitivities.of(solver.network, buses, like.device, like.dtype)
     return _SENSITIVITIES[solver]
+
+
+def slopes(place: Place) -> FeederSlopes:
+    """Return what gives the slopes at a state that carries power, worked out once for a solver."""
+    solver = place.solver
+    if solver not in _SLOPES:
+        device = place.background_kw.device
+        _SLOPES[solver] = FeederSlopes.of(solver.network, _known_buses(place), device)
+    return _SLOPES[solver]
+
+
+def _known_buses(place: Place) -> list[int]:
+    solver, like = place.solver, place.background_kw
+    if solver not in _BUSES:
+        _BUSES[solver] = _injection_buses(solver, like.device, like.dtype)
+    return _BUSES[solver]
 
 
 def _injection_buses(solver: FlowSolver, device: torch.device, dtype: torch.dtype) -> list[int]:
