@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from ledger_sim import gas
 
 
 class Schedule(Protocol):
@@ -29,7 +32,28 @@ class UnitSchedule:
         return torch.ones_like(orders)
 
 
-_SCHEDULES = {"unit": UnitSchedule}
+class EvmSchedule:
+    """Gas as measured on an Ethereum machine, see `ledger_sim.gas`."""
+
+    def __init__(self) -> None:
+        self.order = float(gas.order_gas())
+        # A message is kept as one word in the contract's storage, as a commitment is.
+        self.message = gas.commit_gas()
+
+    def settlement(self, orders: Tensor, traders: Tensor) -> Tensor:
+        """Return the gas of checking a sorted book, matching it and settling by meter readings.
+
+        Raises:
+            LedgerError: where one transaction cannot hold it.
+        """
+        return (
+            orders.new_tensor(0.0)
+            + gas.clear_gas(orders, traders, hinted=True)
+            + (gas.settle_gas(traders))
+        )
+
+
+_SCHEDULES: dict[str, Callable[[], Schedule]] = {"unit": UnitSchedule, "evm": EvmSchedule}
 
 
 def schedule_of(name: str) -> Schedule:
