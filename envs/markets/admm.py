@@ -28,6 +28,7 @@ from envs.markets.base import Clearing, Context, Orders
 from envs.markets.pairs import PairBook, PreferenceConfig, bill_pairs, pair_up, preference
 
 _CHECK_EVERY = 10  # rounds between two looks at the duality gap
+_NOTHING = 1e-12  # of a pair's even share: what rounding leaves of no trade
 _SHUT = -10.0  # gain of a pair that must not trade, over the largest gain
 
 
@@ -162,7 +163,8 @@ def trades(at: Rounds, book: PairBook) -> tuple[Tensor, Tensor]:
     """Return the trades [B, S, K] in kW and their prices in EUR/kWh."""
     size = at.size * book.traded_kw.unsqueeze(-1)
     price = at.margin * book.largest_gain.unsqueeze(-1) + book.ask.unsqueeze(-1)
-    return (at.centre[:, 0].clamp(min=0) * size).where(book.open, 0.0), price
+    share = at.centre[:, 0]
+    return (share * size).where(book.open & (share > _NOTHING), 0.0), price
 
 
 def residuals(before: Rounds, at: Rounds, rho: float) -> tuple[Tensor, Tensor]:
