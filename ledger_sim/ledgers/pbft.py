@@ -1,0 +1,28 @@
+"""Castro and Liskov's protocol: no block clock, a batch in every round."""
+
+from __future__ import annotations
+
+from ledger_sim.quorum import pbft_messages
+from ledger_sim.registry import consensus
+from ledger_sim.voting import Voting, VotingConfig
+
+
+class PbftConfig(VotingConfig):
+    """Parameters of PBFT; values and their sources are in configs/ledger/pbft.yaml."""
+
+
+@consensus("pbft", PbftConfig)
+class Pbft(Voting[PbftConfig]):
+    """PBFT: a batch as soon as the last is agreed on, three phases, 2n(n - 1) messages
+
+    Castro and Liskov, "Practical Byzantine fault tolerance", OSDI 1999. The primary stays until it
+    fails; the one change of view that a fault costs is left out.
+    """
+
+    decentralisation = "high"
+    rotates = False
+
+    @property
+    def block_messages(self) -> float:
+        """Pre-prepare, prepare and commit."""
+        return float(pbft_messages(self.config.validators))

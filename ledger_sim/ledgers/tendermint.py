@@ -1,0 +1,21 @@
+"""Tendermint, now CometBFT: a proposer in turn, prevote, precommit."""
+
+from __future__ import annotations
+
+from ledger_sim.registry import consensus
+from ledger_sim.voting import Voting, VotingConfig
+
+
+class TendermintConfig(VotingConfig):
+    """Parameters of Tendermint; configs/ledger/tendermint.yaml and tendermint_pilot.yaml."""
+
+
+@consensus("tendermint", TendermintConfig)
+class Tendermint(Voting[TendermintConfig]):
+    """Tendermint: proposers in turn, prevote and precommit of more than two thirds, final at once
+
+    Buchman, Kwon and Milosevic, "The latest gossip on BFT consensus", 2018. Messages go straight to
+    all others here; a gossiping network relays them, which takes longer and sends more.
+    """
+
+    permission = "both"
