@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ledger_sim.block_times import EDGE, Blocks
+from ledger_sim.ranking import by_arrival, by_tip
 
 # Beyond this, a table of all blocks costs more than the sort that it may spare.
 _COUNTED_BLOCKS_PER_TRANSACTION = 8
@@ -42,10 +43,8 @@ def assign_blocks(
     earliest = blocks.earliest(arrival_s)
     if _nobody_waits(earliest, capacity, blocks.count):
         return earliest
-    order = order.to(arrival_s.device)
-    arrival_s, rank = arrival_s[:, order].sort(dim=1, stable=True)
-    earliest = blocks.earliest(arrival_s)
-    column = order[rank]
+    column = by_arrival(arrival_s, order.to(arrival_s.device))
+    earliest = earliest.gather(1, column)
     served = _first_come(earliest, capacity)
     if tip is not None:
         delayed = (served > earliest) & (earliest < blocks.count)
@@ -113,10 +112,10 @@ def _highest_tip(
     change -= torch.bincount(end[delayed], minlength=count + 1)
     busy = change.cumsum(0) > 0
 
-    by_tip = tip.argsort(dim=1, descending=True, stable=True)
-    start = start.gather(1, by_tip)
+    ranked = by_tip(tip)
+    start = start.gather(1, ranked)
     queued = busy[start]
-    served = earliest.gather(1, by_tip).masked_fill_(queued, torch.inf)
+    served = earliest.gather(1, ranked).masked_fill_(queued, torch.inf)
     never = count + 1
     waiting = start.int().masked_fill_(~queued, never)
     for block in busy.nonzero().squeeze(1).tolist():
@@ -125,7 +124,7 @@ def _highest_tip(
         taken = present & (present.cumsum(dim=1, dtype=torch.int32) <= places)
         served.masked_fill_(taken, block)
         waiting.masked_fill_(taken, never)
-    return torch.empty_like(served).scatter_(1, by_tip, served)
+    return torch.empty_like(served).scatter_(1, ranked, served)
 
 
 def assign_by_gas(
@@ -144,13 +143,10 @@ def assign_by_gas(
     Returns:
         float64 [B, M] as `assign_blocks`.
     """
-    order = order.to(arrival_s.device)
-    arrival_s, rank = arrival_s[:, order].sort(dim=1, stable=True)
-    column = order[rank]
+    column = by_arrival(arrival_s, order.to(arrival_s.device))
     if tip is not None:
-        rank = tip.gather(1, column).argsort(dim=1, descending=True, stable=True)
-        column, arrival_s = column.gather(1, rank), arrival_s.gather(1, rank)
-    earliest = blocks.earliest(arrival_s)
+        column = column.gather(1, by_tip(tip.gather(1, column)))
+    earliest = blocks.earliest(arrival_s.gather(1, column))
     gas = gas.gather(1, column).double()
     served = torch.full_like(earliest, torch.inf)
     waiting = earliest < blocks.count
