@@ -299,8 +299,9 @@ def test_the_nucleolus_lies_in_the_core_and_no_shift_of_money_improves_it():
     rng = np.random.default_rng(0)
     for b in (game.count > 2).nonzero().squeeze(-1).tolist():
         table = worths(game.of(torch.tensor([b])))[0].numpy()
-        share, programmes = nucleolus(table)
-        assert programmes > 0
+        share, _, found = nucleolus(torch.as_tensor(table).unsqueeze(0))
+        assert found
+        share = share[0].numpy()
         assert share.sum() == pytest.approx(table[-1])
         ranked = np.sort(excesses(share, table))
         assert ranked[0] >= -1e-9
@@ -315,9 +316,63 @@ def test_the_nucleolus_of_published_games():
     # Bankruptcy with claims 100, 200, 300 on 100, 200, 300: Aumann and Maschler (1985), table I.
     claims = np.array([100.0, 200.0, 300.0])
     belongs = members(3, torch.device("cpu")).numpy()
-    for estate, expected in ((100, [100 / 3] * 3), (200, [50, 75, 75]), (300, [50, 100, 150])):
-        table = np.maximum(estate - (~belongs) @ claims, 0)
-        np.testing.assert_allclose(nucleolus(table)[0], expected, atol=1e-6)
+    estates = np.array([100.0, 200.0, 300.0])
+    tables = np.maximum(estates[:, None] - (~belongs) @ claims, 0)
+    share, _, found = nucleolus(torch.as_tensor(tables))
+    assert found.all()
+    expected = [[100 / 3] * 3, [50, 75, 75], [50, 100, 150]]
+    np.testing.assert_allclose(share.numpy(), expected, atol=1e-9)
+
+
+def nucleolus_by_lp(worth):
+    """The nucleolus of one game, level by level, each a linear programme by HiGHS."""
+    K = len(worth).bit_length() - 1
+    belongs = members(K, torch.device("cpu")).numpy().astype(float)
+    scale, worth = worth[-1], worth / worth[-1]
+    fixed, level = belongs[-1:], worth[-1:]
+    free = np.ones(len(worth), bool)
+    free[[0, -1]] = False
+    while free.any() and len(fixed) < K:
+        rows = np.flatnonzero(free)
+        solved = linprog(
+            np.r_[np.zeros(K), -1.0],
+            A_ub=np.c_[-belongs[rows], np.ones(len(rows))],
+            b_ub=-worth[rows],
+            A_eq=np.c_[fixed, np.zeros(len(fixed))],
+            b_eq=level,
+            bounds=[(None, None)] * (K + 1),
+            method="highs-ds",
+        )
+        assert solved.status == 0
+        for s in rows[-solved.ineqlin.marginals > 1e-7]:
+            if np.linalg.matrix_rank(np.vstack([fixed, belongs[s]])) > len(fixed):
+                fixed = np.vstack([fixed, belongs[s]])
+                level = np.r_[level, worth[s] + solved.x[-1]]
+        basis = np.linalg.qr(fixed.T)[0]
+        free &= np.abs(belongs - belongs @ basis @ basis.T).max(1) > 1e-9
+    return np.linalg.lstsq(fixed, level, rcond=None)[0] * scale
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_nucleolus_is_that_of_a_sequence_of_linear_programmes(ties):
+    orders = book(14, B=100, N=9)
+    quantity, price = orders.quantity_kw, orders.limit_price
+    if ties:
+        quantity, price = quantity.round(), (price * 20).round() / 20
+    game = players(quantity, price)
+    compared = 0
+    for K in range(2, 10):
+        markets = (game.count == K).nonzero().squeeze(-1)
+        if len(markets):
+            table = worths(game.of(markets))
+            share, levels, found = nucleolus(table)
+            assert found.all()
+            assert (levels <= K - 1).all()
+            expected = np.stack([nucleolus_by_lp(row) for row in table.numpy()])
+            off = np.abs(share.numpy() - expected).max(1) / table[:, -1].numpy()
+            assert off.max() < 1e-6
+            compared += len(markets)
+    assert compared > 80
 
 
 def test_the_nucleolus_halves_the_gain_of_two_and_pays_within_the_core():

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
-from scipy.optimize import linprog
+from torch import Tensor
 
 from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
-from envs.markets.coalitions import by_seat, members, players, share_out, traded, worths
+from envs.markets.coalitions import by_seat, players, share_out, traded, worths
+from envs.markets.least_excess import Coalitions, raise_least_excess
 
-Floats = NDArray[np.float64]
-
-_BINDING = 1e-7  # multiplier above which a coalition's excess can grow no more
-_FEASIBLE = 1e-10  # of the worth of all, by which a coalition may be worse off than the least
-_LARGEST = 10.0  # excess over the worth of all: no game has more, but a part of one may
+_CELLS = 2**20  # coalitions that are solved side by side; more leave the processor's cache
+_NOTHING = 1e-9  # of the largest, below which an eigenvalue is zero
 
 
 class NucleolusConfig(MarketConfig):
@@ -39,8 +35,8 @@ class Nucleolus:
 
     Among all ways to share out v(N), the nucleolus makes the smallest excess x(S) - v(S) over the
     coalitions largest, then the second smallest, and so on. It lies in the core, where no coalition
-    gains by leaving; so it pays nothing to seats that could not trade. Linear programmes (HiGHS)
-    find it one level at a time, market by market: slow, for small communities.
+    gains by leaving; so it pays nothing to seats that could not trade. A sequence of linear
+    programmes over all coalitions finds it, for all markets with as many players at once.
 
     Source: Schmeidler (1969), "The nucleolus of a characteristic function game", SIAM J. Applied
     Mathematics 17(6); the sequence of programmes is Maschler, Peleg and Shapley's (1979).
@@ -68,86 +64,86 @@ class Nucleolus:
             )
         value = torch.zeros_like(game.gain[..., 0])
         levels = torch.ones_like(game.count)
-        for b in (solved & (game.count > 0)).nonzero().squeeze(-1).tolist():
-            part = game.of(torch.tensor([b], device=value.device))
-            K = part.gain.shape[-1]
-            share, found = nucleolus(worths(part)[0].cpu().numpy())
-            value[b, :K] = torch.as_tensor(share, device=value.device)
-            solved[b] &= found > 0
-            levels[b] = max(found, 1)
+        for K in game.count.where(solved, 0).unique().tolist():
+            for markets in (game.count == K).nonzero().squeeze(-1).split(max(_CELLS >> K, 1)):
+                if K > 0:
+                    share, taken, found = nucleolus(worths(game.of(markets)))
+                    value[markets, :K], levels[markets], solved[markets] = share, taken, found
         cleared_kw = traded(orders)
         # The core leaves nothing to seats that do not trade; the solver leaves rounding.
         gained = by_seat(game, value, cleared_kw.shape[-1]).where(cleared_kw != 0, 0.0)
         return share_out(orders, context, cleared_kw, gained, solved, levels)
 
 
-def nucleolus(worth: Floats) -> tuple[Floats, int]:
-    """Return the nucleolus [K] of a game and the number of programmes solved, 0 if one failed.
+def nucleolus(worth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Find the nucleolus of games with K players.
 
     Args:
-        worth: [2^K] of every coalition, numbered by the bits of its members.
+        worth: [B, 2^K] of every coalition, numbered by the bits of its members, that of all
+            positive; float64.
+
+    Returns:
+        share [B, K], the programmes solved [B], at least 1, and whether none of them failed [B].
     """
-    K = len(worth).bit_length() - 1
-    belongs = members(K, torch.device("cpu")).numpy().astype(np.float64)
-    scale = worth[-1]
-    if scale <= 0:
-        return np.zeros(K), 1
-    worth = worth / scale
-    fixed, level = belongs[-1:], worth[-1:]
-    free = np.ones(len(worth), bool)
-    free[[0, -1]] = False
-    size = belongs.sum(1)
-    watched = (size == 1) | (size == K - 1)
-    programmes = 0
-    while free.any() and len(fixed) < K:
-        programmes += 1
-        excess, binding = _raise_least_excess(belongs, worth, free, watched, fixed, level)
-        if not len(binding):
-            return np.zeros(K), 0
-        for s in binding:
-            if np.linalg.matrix_rank(np.vstack([fixed, belongs[s]])) > len(fixed):
-                fixed = np.vstack([fixed, belongs[s]])
-                level = np.r_[level, worth[s] + excess]
-        # What is a sum of settled coalitions is settled itself.
-        basis = np.linalg.qr(fixed.T)[0]
-        free &= np.abs(belongs - belongs @ basis @ basis.T).max(1) > 1e-9
-    return np.linalg.lstsq(fixed, level, rcond=None)[0] * scale, max(programmes, 1)
+    B, K = len(worth), worth.shape[1].bit_length() - 1
+    coalitions = Coalitions.among(K, worth)
+    whole = worth[:, -1:]
+    worth = worth / whole
+    settled = torch.zeros_like(worth, dtype=torch.bool)
+    settled[:, -1] = True
+    level = worth.clone()
+    share = worth.new_full((B, K), 1 / K)
+    programmes = torch.zeros(B, dtype=torch.int64, device=worth.device)
+    found = torch.ones(B, dtype=torch.bool, device=worth.device)
+    left = torch.arange(B, device=worth.device)
+    # Each programme settles a coalition that is no sum of those before.
+    for _ in range(K - 1):
+        rest = _inverse(coalitions.gram(settled[left].to(worth)))[1]
+        free = coalitions.beyond(rest)
+        open_ = free.any(-1)
+        left, rest, free = left[open_], rest[open_], free[open_]
+        if not len(left):
+            break
+        part = worth[left]
+        centre, binds, solved = raise_least_excess(coalitions, part, free, rest, share[left])
+        share[left], least = _settle(coalitions, part, level[left], settled[left], binds, centre)
+        level[left] = torch.where(binds, part + least, level[left])
+        settled[left] |= binds
+        programmes[left] += 1
+        found[left] &= solved & binds.any(-1)
+    return (share * whole).where(found.unsqueeze(-1), 0.0), programmes.clamp(min=1), found
 
 
-def _raise_least_excess(
-    belongs: Floats,
-    worth: Floats,
-    free: NDArray[np.bool_],
-    watched: NDArray[np.bool_],
-    fixed: Floats,
-    level: Floats,
-) -> tuple[float, NDArray[np.int64]]:
-    """Make the least excess of the free coalitions largest; return it and who binds it.
+def _settle(
+    coalitions: Coalitions, worth: Tensor, level: Tensor, settled: Tensor, binds: Tensor, x: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the share nearest to x that gives settled coalitions their level, binding ones alike.
 
-    Only the `watched` coalitions enter the programme; those that its solution leaves worse off are
-    added to them (in place) until none is. Nobody binds where the solver failed.
+    The excess of those that bind comes with it, [B, 1]. Solving for it anew keeps the interior
+    point's rounding from one programme to the next.
     """
-    K = belongs.shape[1]
-    while True:
-        rows = np.flatnonzero(free & watched)
-        if not len(rows):
-            rows = np.flatnonzero(free)[:K]
-            watched[rows] = True
-        solution = linprog(
-            np.r_[np.zeros(K), -1.0],
-            A_ub=np.c_[-belongs[rows], np.ones(len(rows))],
-            b_ub=-worth[rows],
-            A_eq=np.c_[fixed, np.zeros(len(fixed))],
-            b_eq=level,
-            bounds=[(None, None)] * K + [(None, _LARGEST)],
-            method="highs-ds",
-        )
-        if solution.status != 0:
-            return 0.0, rows[:0]
-        excess = solution.x[-1]
-        left = np.where(free, belongs @ solution.x[:-1] - worth, np.inf)
-        worse = np.argsort(left)[: 2 * K]
-        worse = worse[left[worse] < excess - _FEASIBLE]
-        if not len(worse):
-            return excess, rows[-solution.ineqlin.marginals > _BINDING]
-        watched[worse] = True
+    old, new = settled.to(worth), binds.to(worth)
+    of_new = new @ coalitions.of
+    both = coalitions.gram(old + new)
+    matrix = torch.cat(
+        [
+            torch.cat([both, -of_new.unsqueeze(-1)], -1),
+            torch.cat([-of_new, new.sum(-1, keepdim=True)], -1).unsqueeze(-2),
+        ],
+        -2,
+    )
+    given = (old * level + new * worth) @ coalitions.of
+    right = torch.cat([given, -(new * worth).sum(-1, keepdim=True)], -1)
+    inverse, _ = _inverse(matrix)
+    exact = (inverse @ right.unsqueeze(-1)).squeeze(-1)
+    share, least = exact[:, :-1], exact[:, -1:]
+    _, rest = _inverse(both)
+    return share + (rest @ (x - share).unsqueeze(-1)).squeeze(-1), least
+
+
+def _inverse(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """Return pseudo-inverse and projector on the null space of [B, n, n], positive semidefinite."""
+    size, axes = torch.linalg.eigh(gram)
+    there = size > _NOTHING * size[..., -1:]
+    inverse = torch.where(there, 1 / size.where(there, 1.0), 0.0)
+    return (axes * inverse.unsqueeze(-2)) @ axes.mT, (axes * ~there.unsqueeze(-2)) @ axes.mT
