@@ -1,0 +1,223 @@
+"""What holds for every ledger that configs/ledger offers, whatever its consensus."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import ledger_sim
+from ledger_sim import LedgerError, Posting, Transactions
+from ledger_sim.consensus import ChainConfig
+from ledger_sim.registry import consensus_of, read_config
+from ledger_sim.sourced import plain, sources
+
+CONFIGS = Path(__file__).parents[1] / "configs" / "ledger"
+LEDGERS = sorted(path.stem for path in CONFIGS.glob("[!_]*.yaml"))
+CHAINS = [
+    name for name in LEDGERS if isinstance(read_config(CONFIGS / f"{name}.yaml"), ChainConfig)
+]
+SLOT_S, DEADLINE_S, N, B = 900.0, 870.0, 7, 6
+every_ledger = pytest.mark.parametrize("name", LEDGERS)
+every_chain = pytest.mark.parametrize("name", CHAINS)
+
+
+def config_of(name, **changes):
+    return plain(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())) | changes
+
+
+def crowded(name):
+    """The same ledger with room for a few orders a slot."""
+    chain = read_config(CONFIGS / f"{name}.yaml")
+    order_gas = 1.0 if chain.gas == "unit" else 60_000.0
+    per_slot = SLOT_S / consensus_of(chain).interval_s
+    places = max(1.0, round(4.0 / per_slot))
+    return config_of(name, block_gas=places * order_gas, background_gas_per_s=0.0)
+
+
+def day(batch=B, slots=6, seed=0, start_s=300.0, seats=N):
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw():
+        return torch.rand(batch, seats, generator=generator, dtype=torch.float64)
+
+    return [
+        Transactions(draw() < 0.9, start_s + (SLOT_S - start_s) * draw(), draw() * 0.01)
+        for _ in range(slots)
+    ]
+
+
+def run(config, days, seeds=range(B)):
+    ledger = ledger_sim.make(config)
+    ledger.reset(torch.as_tensor(list(seeds)))
+    return [ledger.step(transactions, DEADLINE_S) for transactions in days]
+
+
+def posting(batch=B, messages=20.0):
+    one = torch.ones(batch, dtype=torch.float64)
+    return Posting(rounds=4 * one, messages=messages * one, orders=7 * one, traders=5 * one)
+
+
+@every_ledger
+def test_every_number_says_where_it_comes_from(name):
+    raw = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    bare = [
+        entry.path
+        for entry in sources(raw)
+        if entry.status == "given" and isinstance(entry.value, int | float)
+        and not isinstance(entry.value, bool)
+    ]  # fmt: skip
+    assert not bare
+    assert not [e.path for e in sources(raw) if e.status != "given" and len(e.source) < 5]
+
+
+@every_ledger
+def test_states_times_and_money(name):
+    for config in [config_of(name), crowded(name)] if name in CHAINS else [config_of(name)]:
+        days, waiting, sent = day(), torch.zeros(B, dtype=torch.int64), 0
+        for order, got in zip(days, run(config, days), strict=True):
+            on_chain = got.latency_s.isfinite()
+            assert not (on_chain & ~order.sent).any()
+            assert not (got.included & ~on_chain).any()
+            assert (got.latency_s >= 0).all()
+            block_s = (order.submitted_s + got.latency_s)[on_chain]
+            assert (block_s <= SLOT_S + 1e-6).all()
+            assert torch.equal(got.included[on_chain], block_s <= DEADLINE_S + 1e-6)
+            came = torch.zeros_like(waiting)
+            if got.earlier is not None:
+                came = torch.bincount(got.earlier.environment, minlength=B)
+            waiting = waiting + (order.sent & ~on_chain).sum(1) - came
+            assert torch.equal(got.backlog, waiting)
+            torch.testing.assert_close(
+                got.fee.sum(1).double(), (got.burned + got.validator_income).double(),
+                rtol=1e-9, atol=1e-12,
+            )  # fmt: skip
+            for value in (got.fee, got.burned, got.validator_income, got.base_fee):
+                assert (value >= 0).all()
+            for value in (got.messages, got.energy_kwh, got.finality_s):
+                assert value.isfinite().all()
+                assert (value >= 0).all()
+            sent += int(order.sent.sum())
+        assert sent > 0
+
+
+@every_ledger
+def test_a_market_s_day_is_its_seed_s_alone(name):
+    config, days, seeds = config_of(name), day(slots=4), [7, -3, 2**62, 0, 8, 1]
+    together = run(config, days, seeds)
+    for b, seed in enumerate(seeds):
+        own = [
+            Transactions(t.sent[b : b + 1], t.submitted_s[b : b + 1], t.tip[b : b + 1])
+            for t in days
+        ]
+        for whole, one in zip(together, run(config, own, [seed]), strict=True):
+            for field in ("included", "latency_s", "fee", "reverted", "backlog", "base_fee"):
+                assert torch.equal(getattr(whole, field)[b], getattr(one, field)[0]), field
+            torch.testing.assert_close(whole.finality_s[b], one.finality_s[0], rtol=0, atol=1e-6)
+
+
+@every_ledger
+def test_what_the_market_writes_itself_costs_time_and_money_or_neither(name):
+    ledger = ledger_sim.make(config_of(name))
+    ledger.reset(torch.arange(B))
+    ledger.step(day()[0], DEADLINE_S)
+    silent = Posting(*[torch.zeros(B, dtype=torch.float64)] * 4)
+    nothing = ledger.post(silent)
+    assert (nothing.fee == 0).all()
+    assert (nothing.transactions == 0).all()
+    assert (nothing.delay_s == 0).all()
+    few, many = ledger.post(posting(messages=20.0)), ledger.post(posting(messages=2000.0))
+    assert (few.transactions == 21).all()
+    assert (many.fee >= few.fee).all()
+    assert (many.delay_s >= few.delay_s).all()
+    for got in (few, many):
+        assert (got.fee >= got.burned).all()
+        assert (got.burned >= 0).all()
+        assert got.delay_s.isfinite().all()
+
+
+@every_chain
+def test_company_never_speeds_up_a_queue(name):
+    config, days = crowded(name) | {"queue": "fifo"}, day(seats=25)
+    few = [Transactions(t.sent & (torch.arange(25) < 6), t.submitted_s, t.tip) for t in days]
+    slower = False
+    for light, heavy in zip(run(config, few), run(config, days), strict=True):
+        assert (heavy.latency_s[:, :6] >= light.latency_s[:, :6] - 1e-6).all()
+        slower |= bool((heavy.latency_s[:, :6] > light.latency_s[:, :6]).any())
+    # One that cuts a block whenever there is something to put in is not slowed by so few.
+    assert slower or name in ("pbft", "raft")
+
+
+@every_chain
+def test_a_higher_tip_never_delays(name):
+    config = crowded(name) | {"queue": "tip"}
+    days = day(slots=3)
+    before = run(config, days)[-1].latency_s
+    last = days[-1]
+    raised = Transactions(last.sent, last.submitted_s, last.tip.clone())
+    raised.tip[:, 4] += 0.5
+    after = run(config, [*days[:-1], raised])[-1].latency_s
+    assert (after[:, 4] <= before[:, 4]).all()
+
+
+@every_chain
+def test_faults_up_to_the_bound_are_borne_and_beyond_it_are_not(name):
+    consensus = consensus_of(read_config(CONFIGS / f"{name}.yaml"))
+    tolerance, n = consensus.tolerance, consensus.config.validators
+    assert 0 <= tolerance.lying <= n
+    assert tolerance.beyond
+    borne = consensus.health(tolerance.crashed, 0, 0)
+    assert borne.block_share > 0
+    assert borne.final
+    assert borne.safe
+    assert consensus.health(0, tolerance.lying, 0).safe
+    if tolerance.crashed < n:
+        broken = consensus.health(min(tolerance.crashed + 1, n), 0, 0)
+        assert broken.block_share < borne.block_share or not broken.final or not broken.safe
+    if tolerance.lying < n:
+        lied = consensus.health(0, tolerance.lying + 1, 0)
+        assert not (lied.safe and lied.final)
+    shares = [consensus.health(k, 0, 0).block_share for k in range(n + 1)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[-1] == 0
+
+
+@every_chain
+def test_an_outage_of_all_halts_the_ledger_and_it_recovers(name):
+    chain = read_config(CONFIGS / f"{name}.yaml")
+    outage = {"from_s": 1 * SLOT_S, "to_s": 3 * SLOT_S + 1, "crashed": chain.validators}
+    days = day(slots=12, start_s=0.0)
+    got = run(config_of(name, faults=[outage]), days)
+    for slot in (1, 2):
+        assert not got[slot].latency_s.isfinite().any()
+        assert (got[slot].backlog > 0).all()
+    assert got[-1].latency_s.isfinite().any()
+    assert (got[-1].backlog < got[2].backlog).all() or (got[-1].backlog == 0).all()
+    assert (got[1].finality_s >= SLOT_S).all()
+
+
+@every_chain
+def test_validators_below_the_minimum_are_refused(name):
+    consensus = consensus_of(read_config(CONFIGS / f"{name}.yaml"))
+    if consensus.minimum_validators > 1:
+        with pytest.raises(LedgerError, match="validators"):
+            ledger_sim.make(config_of(name, validators=consensus.minimum_validators - 1))
+    with pytest.raises(LedgerError, match="validators"):
+        ledger_sim.make(config_of(name, validators=0))
+
+
+@every_chain
+def test_bad_parameters_say_what_is_allowed(name):
+    for changes, says in (
+        ({"block_gas": 0}, "block_gas"),
+        ({"interval_s": -1}, "interval_s"),
+        ({"fees": {"rule": "fixed", "price": -1, "burned_share": 0}}, "price"),
+        ({"faults": [{"from_s": 5, "to_s": 1, "crashed": 1}]}, "to_s"),
+        ({"interval_s": {"value": 5, "unit": "min", "source": "a book", "status": "published"}},
+         "it is in 's'"),
+        ({"interval_s": {"value": 5, "unit": "s", "source": "a book", "status": "sure"}},
+         "status 'sure'"),
+        ({"interval_s": {"value": 5, "unit": "s", "status": "published"}}, "no source"),
+    ):  # fmt: skip
+        with pytest.raises(LedgerError, match=says):
+            ledger_sim.make(config_of(name, **changes))
