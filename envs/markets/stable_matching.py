@@ -130,38 +130,55 @@ def match(supply_kw: Tensor, demand_kw: Tensor, score: Tensor) -> tuple[Trades, 
     Returns:
         the trades, [B] whether no pair was left, and [B] the rounds, at least 1.
     """
-    (B, S, D), dtype = score.shape, supply_kw.dtype
+    B, S, D = score.shape
     market = torch.arange(B, device=score.device)
     rounds = torch.zeros_like(market)
-    rounding = _ROUNDINGS * torch.finfo(dtype).eps
     rest = torch.cat([supply_kw, demand_kw], -1)
-    least = rounding * rest
+    least = _ROUNDINGS * torch.finfo(rest.dtype).eps * rest
     found = [Trades(market[:0], market[:0], market[:0], rest.new_zeros(0))]
     if S == 0 or D == 0:
         return found[0], torch.ones(B, dtype=torch.bool, device=score.device), rounds + 1
+    # The tables of pairs are what costs: one copy, in which seats that are done are struck out.
+    score, gone = score.clone(), rest <= least
+    _strike(score, gone)
     for _ in range(S + D + 1):
-        gone = rest <= least
-        score = score.masked_fill(gone[:, :S, None] | gone[:, None, S:], torch.inf)
         best_buyer, best_seller = score.amin(-1, keepdim=True), score.amin(-2, keepdim=True)
-        pairless = best_buyer.isinf()
-        best_buyer = torch.where(pairless, -torch.inf, best_buyer)
-        at, seller, buyer = (score <= torch.minimum(best_buyer, best_seller)).nonzero().unbind(-1)
-        if len(at) == 0:
-            market = market[:0]
+        alive = (best_buyer < torch.inf).any(1).squeeze(-1)
+        if 4 * alive.sum() < 3 * len(alive):
+            kept = (score, rest, least, gone, market, best_buyer, best_seller)
+            score, rest, least, gone, market, best_buyer, best_seller = (t[alive] for t in kept)
+            alive = alive[alive]
+        if len(market) == 0:
             break
-        seller_at, buyer_at = at * (S + D) + seller, at * (S + D) + S + buyer
-        flat = rest.view(-1)
-        offered, wanted = flat[seller_at], flat[buyer_at]
-        choice = torch.zeros_like(flat).index_add(0, seller_at, wanted)
-        choice.index_add_(0, buyer_at, offered)
-        kw = offered * wanted / torch.maximum(choice[seller_at], choice[buyer_at])
-        found.append(Trades(market[at], seller, buyer, kw))
-        rest = flat.index_add(0, seller_at, -kw).index_add_(0, buyer_at, -kw).view(rest.shape)
-        # Most markets are done long before the last one.
-        alive = (~pairless).any(1).squeeze(-1)
         rounds.index_add_(0, market, alive.long())
-        if 2 * alive.sum() < len(alive):
-            score, rest, least, market = score[alive], rest[alive], least[alive], market[alive]
+        best_buyer = best_buyer.where(best_buyer < torch.inf, -torch.inf)
+        best = (score <= best_buyer).logical_and_(score <= best_seller)
+        at, seller, buyer = best.nonzero().unbind(-1)
+        kw, rest = _trade(rest, at * (S + D) + seller, at * (S + D) + S + buyer)
+        found.append(Trades(market[at], seller, buyer, kw))
+        newly = (rest <= least) & ~gone
+        gone = gone | newly
+        _strike(score, newly)
     converged = torch.ones(B, dtype=torch.bool, device=score.device).index_fill(0, market, False)
     columns = [torch.cat(values) for values in zip(*found, strict=True)]
     return Trades._make(columns), converged, rounds.clamp(min=1)
+
+
+def _trade(rest: Tensor, seller_at: Tensor, buyer_at: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what each pair trades [K] and what it leaves [B, S + D], both numbered flat."""
+    flat = rest.view(-1)
+    offered, wanted = flat[seller_at], flat[buyer_at]
+    choice = torch.zeros_like(flat).index_add(0, seller_at, wanted)
+    choice.index_add_(0, buyer_at, offered)
+    kw = offered * wanted / torch.maximum(choice[seller_at], choice[buyer_at])
+    left = flat.index_add(0, seller_at, -kw).index_add_(0, buyer_at, -kw)
+    return kw, left.view(rest.shape)
+
+
+def _strike(score: Tensor, gone: Tensor) -> None:
+    """Let the seats that are `gone` [B, S + D] have no partner in `score` [B, S, D], in place."""
+    S = score.shape[1]
+    market, seat = gone.nonzero().unbind(-1)
+    sells = seat < S
+    score[market[sells], seat[sells]] = torch.inf
+    score[market[~sells], :, seat[~sells] - S] = torch.inf
