@@ -12,12 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
-import torch
 import yaml
 from torch import Tensor
 
 from ledger_sim.base import LedgerError
 from ledger_sim.sourced import plain
+from ledger_sim.variants import UnknownNameError
 
 TABLE = Path(__file__).with_name("gas.yaml")
 Count: TypeAlias = Tensor | float
@@ -55,6 +55,21 @@ def check(gas: Count, what: str) -> Count:
             "Clear fewer orders at once, give the order as a hint, or clear off the chain"
         )
     return gas
+
+
+def predicted(call: str, counts: Mapping[str, float]) -> float:
+    """Return the gas of any call of the table by its own names, as `gas.yaml` holds them.
+
+    Raises:
+        UnknownNameError: for a call or a count that the table does not have, with the nearest.
+    """
+    if call not in table():
+        raise UnknownNameError("contract call", call, table())
+    row = table()[call]
+    for name in counts:
+        if name not in row:
+            raise UnknownNameError(f"count of {call}", name, row)
+    return row["call"] + sum(row[name] * count for name, count in counts.items())
 
 
 def shifts_expected(bids: Count, asks: Count) -> Count:
@@ -105,8 +120,7 @@ def clear_gas(
     Raises:
         LedgerError: where it takes more than one transaction may.
     """
-    trades = matched > 0
-    counts = {"order": orders, "matched": matched, "trades": _number(trades)}
+    counts = {"order": orders, "matched": matched}
     if hinted:
         return check(_sum("clear_hinted", **counts), "clearing with a hint")
     if shifts is None:
@@ -114,18 +128,32 @@ def clear_gas(
     return check(_sum("clear", **counts, shift=shifts), "clearing on the chain")
 
 
-def settle_gas(seats: Count, new: Count = 0.0) -> Count:
+def settle_gas(seats: Count, new: Count = 0.0, page: Count = 1.0, penalised: Count = 1.0) -> Count:
     """Gas of settling a cleared interval by meter readings, with penalties.
 
     Args:
         seats: with a trade in the interval.
-        new: of them, those whose balance was zero before.
+        new: balances among them, and that of the pool of penalties, that were zero before.
+        page: groups of 256 accounts of which none was settled for this interval before.
+        penalised: 1 where any reading differs from its trade, else 0.
+
+    Raises:
+        LedgerError: where it takes more than one transaction may.
     """
-    return check(_sum("settle", seat=seats, new=new), "settling by meter readings")
+    gas = _sum("settle", seat=seats, new=new, page=page, penalised=penalised)
+    return check(gas, "settling by meter readings")
 
 
 def batch_gas(seats: Count, new: Count = 0.0) -> Count:
-    """Gas of posting the net payments of an interval that was cleared off the chain."""
+    """Gas of posting the net payments of an interval that was cleared off the chain.
+
+    Args:
+        seats: that pay or are paid.
+        new: of them, those whose balance was zero before.
+
+    Raises:
+        LedgerError: where it takes more than one transaction may.
+    """
     return check(_sum("batch", seat=seats, new=new), "posting net payments")
 
 
@@ -142,7 +170,7 @@ def claim_gas(depth: Count, new: Count = 0.0, first: Count = 0.0) -> Count:
         new: 1 where the balance was zero before.
         first: 1 for the first claim among 256 consecutive accounts.
     """
-    return _sum("claim", level=depth, new=new, first=first)
+    return _sum("claim", level=depth, new=new, page=first)
 
 
 def response_offer_gas() -> float:
@@ -150,9 +178,19 @@ def response_offer_gas() -> float:
     return _fixed("response_offer")
 
 
-def response_gas(seats: Count, new: Count = 0.0) -> Count:
-    """Gas of paying rewards for demand response to seats, `new` of them without balance before."""
-    return check(_sum("response", seat=seats, new=new), "paying for demand response")
+def response_gas(seats: Count, new: Count = 0.0, page: Count = 1.0) -> Count:
+    """Gas of paying rewards for demand response.
+
+    Args:
+        seats: that are paid.
+        new: balances among them, and that of the pool which pays, that were zero before.
+        page: groups of 256 accounts of which none was paid for this interval before.
+
+    Raises:
+        LedgerError: where it takes more than one transaction may.
+    """
+    gas = _sum("response", seat=seats, new=new, page=page)
+    return check(gas, "paying for demand response")
 
 
 def channel_open_gas() -> float:
@@ -178,10 +216,6 @@ def channel_finish_gas() -> float:
 def transfer_gas() -> float:
     """Gas of a plain payment."""
     return _fixed("transfer")
-
-
-def _number(flag: Tensor | bool) -> Count:
-    return flag.to(torch.get_default_dtype()) if isinstance(flag, Tensor) else float(flag)
 
 
 def _fixed(call: str) -> float:
