@@ -178,12 +178,19 @@ class Posting:
         messages: float [B], messages in all rounds.
         orders: float [B], orders in the book.
         traders: float [B], accounts that trade.
+        gas: float [B], what clearing and settlement take, 0 for none; None: as the ledger counts.
     """
 
     rounds: Tensor
     messages: Tensor
     orders: Tensor
     traders: Tensor
+    gas: Tensor | None = None
+
+    @property
+    def settled(self) -> Tensor:
+        """Whether clearing and settlement are written, [B] of 0 and 1."""
+        return ((self.traders if self.gas is None else self.gas) > 0).to(self.messages)
 
 
 @dataclass(frozen=True, slots=True)

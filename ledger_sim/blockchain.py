@@ -126,8 +126,9 @@ class Blockchain:
         """
         rounds, messages = posting.rounds, posting.messages
         schedule, interval_s = self._schedule, self.consensus.interval_s
-        settled = (posting.traders > 0).to(messages)
-        settlement = schedule.settlement(posting.orders, posting.traders) * settled
+        settled, settlement = posting.settled, posting.gas
+        if settlement is None:
+            settlement = schedule.settlement(posting.orders, posting.traders) * settled
         gas = messages * schedule.message + settlement
         per_round = messages * schedule.message / rounds.clamp(min=1)
         blocks = rounds * (per_round / self._room).ceil() + (settlement / self._room).ceil() - 1

@@ -17,6 +17,7 @@ from ledger_sim.base import Ledger, LedgerConfig, LedgerError, describe_errors
 from ledger_sim.blockchain import Blockchain
 from ledger_sim.consensus import ChainConfig, Consensus
 from ledger_sim.fees.base import config_of as fee_config
+from ledger_sim.layers.base import wrap
 from ledger_sim.sourced import check_units, plain
 from ledger_sim.variants import Registry, UnknownNameError
 
@@ -98,7 +99,10 @@ def make(config: LedgerConfig | Mapping[str, Any]) -> Ledger:
     if not isinstance(config, LedgerConfig):
         config = _validate({str(key): value for key, value in config.items()})
     _import_ledgers()
-    return _KINDS[config.name](config)
+    ledger = _KINDS[config.name](config)
+    for layer in config.layers:
+        ledger = wrap(ledger, layer)
+    return ledger
 
 
 def read_config(path: Path) -> LedgerConfig:

@@ -65,5 +65,5 @@ class IdealLedger:
     def post(self, posting: Posting) -> Postage:
         """Take the market's own transactions at once, for nothing."""
         nothing = torch.zeros_like(posting.messages)
-        written = posting.messages + (posting.traders > 0)
+        written = posting.messages + posting.settled
         return Postage(nothing, nothing, nothing, written, nothing)

@@ -1,0 +1,92 @@
+"""Orders that nobody reads before the book is closed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ledger_sim import gas
+from ledger_sim.base import Ledger, LedgerError, Receipts, Transactions
+from ledger_sim.layers.base import Layer, LayerConfig, layer
+from ledger_sim.layers.columns import of_kind, side_by_side
+
+
+class CommitRevealConfig(LayerConfig):
+    """Parameters of committing and revealing."""
+
+    reveal_s: float = Field(
+        gt=0,
+        description="from gate closure until orders must be open in a block",
+        json_schema_extra={"unit": "s"},
+    )
+
+
+@layer("commit_reveal", CommitRevealConfig)
+class CommitReveal(Layer):
+    """Orders are committed to before gate closure and revealed after it, in two transactions
+
+    At gate closure everyone who committed reveals, whatever became of the commitment; both
+    transactions are paid, each with the order's tip. An order stands in the book if its commitment
+    is in a block by gate closure and its content `reveal_s` later; else it is lost. The book is
+    cleared then, and so is final by `reveal_s` later.
+
+    Latency runs to the block in which the order is open to all; `Receipts.included` is told by both
+    blocks. An earlier slot's order is reported when its reveal comes into a block.
+
+    Attributes:
+        committed_s: float64 [B, N], the last slot's commitments' blocks, s since its window
+            opened; inf where there is none yet.
+    """
+
+    changes = "privacy"
+
+    def __init__(self, inner: Ledger, config: CommitRevealConfig) -> None:
+        super().__init__(inner)
+        self.config = config
+        self.committed_s = torch.empty(0)
+
+    def _carry(self, transactions: Transactions, deadline_s: float) -> Receipts:
+        opened_s = deadline_s + self.config.reveal_s
+        if opened_s > self.slot_s:
+            raise LedgerError(
+                f"deadline_s {deadline_s:g} + ledger.layers.commit_reveal.reveal_s "
+                f"{self.config.reveal_s:g} = {opened_s:g}; orders must be open by the slot's end, "
+                f"{self.slot_s:g}: close the gate earlier or reveal faster"
+            )
+        submitted_s = transactions.submitted_s
+        in_time = transactions.sent & (submitted_s <= deadline_s)
+        commits = replace(transactions, gas=self._takes(transactions, gas.commit_gas()))
+        reveals = replace(
+            transactions,
+            sent=in_time,
+            submitted_s=torch.full_like(submitted_s, deadline_s),
+            gas=self._takes(transactions, float(gas.reveal_gas())),
+        )
+        both = side_by_side((commits, reveals), self.schedule.order)
+        got = self.inner.step(both, opened_s)
+        commit, reveal = of_kind(got, 0, self._seats), of_kind(got, 1, self._seats)
+        self.committed_s = submitted_s.double() + commit.latency_s.double()
+        revealed_s = deadline_s + reveal.latency_s.double()
+        block_s = torch.maximum(self.committed_s, revealed_s)
+        return replace(
+            reveal,
+            included=reveal.included & (self.committed_s <= deadline_s),
+            latency_s=(block_s - submitted_s).to(submitted_s),
+            finality_s=got.finality_s + self.config.reveal_s,
+            base_fee=got.base_fee * self._base_share(),
+        )
+
+    def _takes(self, transactions: Transactions, measured: float) -> Tensor | None:
+        """Return a transaction's gas; where something was taken for the order, it adds to it."""
+        if not self.evm:
+            return transactions.gas
+        extra = self.order_gas(transactions) - self.schedule.order
+        return extra + measured
+
+    def _base_share(self) -> float:
+        """Return what both transactions take, in orders."""
+        both = gas.commit_gas() + float(gas.reveal_gas())
+        return self.gas(both / self.schedule.order, 2.0)

@@ -1,0 +1,83 @@
+"""A private chain for the market, and a public one that vouches for it now and then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ledger_sim import gas, randomness
+from ledger_sim.base import Ledger, Postage, Posting, Receipts, Transactions
+from ledger_sim.layers.base import Layer, LayerConfig, layer
+from ledger_sim.layers.other_ledger import idle_step, ledger_called
+from ledger_sim.layers.period import Period
+from ledger_sim.layers.two_chains import added
+
+_PUBLIC = 16
+
+
+class ConsortiumConfig(LayerConfig):
+    """Parameters of the anchoring."""
+
+    public_ledger: str | dict[str, Any] = Field(
+        description="name in configs/ledger, or a ledger's whole mapping"
+    )
+    slots_per_anchor: int = Field(
+        ge=1, description="slots that an anchor vouches for", json_schema_extra={"unit": "slots"}
+    )
+    final: Literal["private", "public"] = Field(
+        description="private: the private chain's word is final; public: the anchor's is"
+    )
+
+
+@layer("consortium", ConsortiumConfig)
+class Consortium(Layer):
+    """This ledger is private and carries everything; a public one holds a root of it now and then
+
+    An anchor makes a later change of the private chain evident. Where it alone makes a settlement
+    final, the wait for it and its own finality add to the private chain's. A slot is lost when the
+    private chain loses it, and where the anchor is what counts, when the public one does.
+    """
+
+    def __init__(self, inner: Ledger, config: ConsortiumConfig) -> None:
+        super().__init__(inner)
+        self.config = config
+        self.public = ledger_called(config.public_ledger, inner.slot_s)
+        self._anchors = Period(config.slots_per_anchor, self.slots_per_day)
+        self._public_evm = getattr(getattr(self.public, "config", None), "gas", "unit") == "evm"
+
+    def reset(self, seed: Tensor) -> None:
+        """Start a day on both; `seed` int64 [B]."""
+        super().reset(seed)
+        self.public.reset(randomness.fold(seed, _PUBLIC))
+        self._anchors.reset()
+
+    def _carry(self, transactions: Transactions, deadline_s: float) -> Receipts:
+        got = self.inner.step(transactions, deadline_s)
+        public = idle_step(self.public, transactions.tip, deadline_s)
+        got = replace(got, energy_kwh=got.energy_kwh + public.energy_kwh.to(got.energy_kwh))
+        if self.config.final == "private":
+            return got
+        wait_s = self._anchors.left(self.slot) * self.slot_s
+        return replace(
+            got,
+            finality_s=got.finality_s + public.finality_s.to(got.finality_s) + wait_s,
+            reverted=got.reverted | public.reverted,
+        )
+
+    def post(self, posting: Posting) -> Postage:
+        """Write everything here, and an anchor there at its period's end."""
+        written = self.inner.post(posting)
+        due = self._anchors.due(self.slot, posting.traders > 0).to(posting.messages)
+        nothing = torch.zeros_like(posting.messages)
+        root = due * (gas.root_gas() if self._public_evm else 1.0)
+        anchor = self.public.post(replace(posting, rounds=nothing, messages=nothing, gas=root))
+        together = added(written, anchor)
+        return (
+            together
+            if self.config.final == "public"
+            else replace(together, delay_s=written.delay_s)
+        )

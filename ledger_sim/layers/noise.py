@@ -1,0 +1,47 @@
+"""Published volumes with noise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pydantic import Field
+
+from ledger_sim import gas
+from ledger_sim.base import Ledger, Postage, Posting
+from ledger_sim.layers.base import Layer, LayerConfig, layer
+
+
+class NoiseConfig(LayerConfig):
+    """Parameters of the noise."""
+
+    epsilon: float = Field(
+        gt=0, description="privacy loss of a published volume", json_schema_extra={"unit": "1"}
+    )
+    sensitivity: float = Field(
+        gt=0,
+        description="most by which one seat changes a slot's volume",
+        json_schema_extra={"unit": "volume"},
+    )
+
+
+@layer("noise", NoiseConfig)
+class Noise(Layer):
+    """The published volume of a slot is noisy enough to be differentially private
+
+    Orders stand on the chain as hashes; the market publishes the slot's volume plus Laplace noise
+    in a transaction of its own. See `ledger_sim.privacy.noisy`.
+    """
+
+    changes = "privacy"
+
+    def __init__(self, inner: Ledger, config: NoiseConfig) -> None:
+        super().__init__(inner)
+        self.config = config
+
+    def post(self, posting: Posting) -> Postage:
+        """Write what is written, and the noisy volume."""
+        takes = self.settlement_gas(posting)
+        published = (takes > 0).to(takes)
+        takes = takes + published * self.gas(gas.root_gas())
+        written = self.inner.post(replace(posting, gas=takes))
+        return replace(written, transactions=written.transactions + published)

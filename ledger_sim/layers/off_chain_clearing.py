@@ -1,0 +1,57 @@
+"""Clearing off the chain, net payments on it, and a check of the result by the contract."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from pydantic import Field
+
+from ledger_sim import gas
+from ledger_sim.base import Ledger, Postage, Posting
+from ledger_sim.layers.base import Layer, LayerConfig, layer
+
+
+class OffChainClearingConfig(LayerConfig):
+    """Parameters of clearing off the chain."""
+
+    checked: bool = Field(
+        description="the contract reads the book in the order given and checks the price; else it "
+        "takes the operator's word"
+    )
+    solve_s: float = Field(
+        ge=0, description="to clear a book, once", json_schema_extra={"unit": "s"}
+    )
+    round_trip_s: float = Field(
+        ge=0,
+        description="of a round of messages off the chain",
+        json_schema_extra={"unit": "s"},
+    )
+
+
+@layer("off_chain_clearing", OffChainClearingConfig)
+class OffChainClearing(Layer):
+    """The market clears off the chain; net payments, and a check of the price, are written
+
+    Orders stay on the chain, where the contract finds them for its check: it reads them in the
+    sorted order that it is given, at the gas of a hinted clearing in which nothing is stored.
+    Messages of iterative mechanisms stay off the chain.
+    """
+
+    def __init__(self, inner: Ledger, config: OffChainClearingConfig) -> None:
+        super().__init__(inner)
+        self.config = config
+
+    def post(self, posting: Posting) -> Postage:
+        """Write net payments and, if checked, have them checked."""
+        settled = posting.traders > 0
+        takes = self.settlement_gas(posting)
+        if self.evm and posting.gas is None:
+            takes = gas.batch_gas(posting.traders) * settled
+        if self.evm and self.config.checked:
+            nobody = torch.zeros_like(posting.orders)
+            takes = takes + gas.clear_gas(posting.orders, nobody, hinted=True) * settled
+        nothing = torch.zeros_like(posting.messages)
+        written = self.inner.post(replace(posting, rounds=nothing, messages=nothing, gas=takes))
+        off_chain_s = posting.rounds * self.config.round_trip_s + self.config.solve_s * settled
+        return replace(written, delay_s=written.delay_s + off_chain_s)

@@ -1,0 +1,47 @@
+"""A second ledger beside the one that a layer lies on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ledger_sim import registry
+from ledger_sim.base import Ledger, LedgerError, Receipts, Transactions
+from ledger_sim.variants import UnknownNameError
+
+FOLDER = Path(__file__).parents[2] / "configs" / "ledger"
+
+
+def ledger_called(chosen: str | Mapping[str, Any], slot_s: float) -> Ledger:
+    """Build a ledger for slots of `slot_s` from a name in `configs/ledger/` or a whole mapping.
+
+    Raises:
+        UnknownNameError: for an unknown name, with the nearest known one.
+        LedgerError: for what a configuration may not hold, or other slots.
+    """
+    if isinstance(chosen, str):
+        path = FOLDER / f"{chosen}.yaml"
+        if not path.exists():
+            known = [file.stem for file in FOLDER.glob("*.yaml")] or registry.names()
+            raise UnknownNameError("ledger", chosen, known)
+        config = registry.read_config(path).model_copy(update={"slot_s": slot_s})
+        return registry.make(config)
+    ledger = registry.make(chosen)
+    if ledger.slot_s != slot_s:
+        raise LedgerError(
+            f"ledger {chosen.get('name')!r} has slot_s {ledger.slot_s:g}; beside this one it must "
+            f"be {slot_s:g}"
+        )
+    return ledger
+
+
+def idle_step(ledger: Ledger, like: Tensor, deadline_s: float) -> Receipts:
+    """Carry a slot in which nobody sends; `like` [B, N] gives batch, dtype and device."""
+    nothing = like.new_zeros(like.shape[0], 1)
+    return ledger.step(
+        Transactions(torch.zeros_like(nothing, dtype=torch.bool), nothing, nothing), deadline_s
+    )

@@ -1,0 +1,168 @@
+"""Sharding: several chains side by side, and what it takes to trade across them."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ledger_sim import randomness
+from ledger_sim.base import Inclusions, Ledger, Postage, Posting, Receipts, Transactions, check_seed
+from ledger_sim.layers.base import Layer, LayerConfig, layer
+from ledger_sim.layers.held import Held
+
+_HOME, _CROSS, _SHARD = 12, 13, 14
+
+
+class ShardingConfig(LayerConfig):
+    """Parameters of the sharding."""
+
+    shards: int = Field(ge=1, description="S", json_schema_extra={"unit": "1"})
+
+
+@layer("sharding", ShardingConfig)
+class Sharding(Layer):
+    """S copies of the ledger carry the seats between them; trades across shards pay and wait twice
+
+    Each shard is a full copy of the ledger beneath, with its own validators, blocks and queue, so
+    that room and energy are S times as large. A seat's home is drawn for the day. An order meets a
+    counterpart in another shard with probability 1 - 1/S: such an order takes twice the gas (the
+    second half stands for the shard that it goes to, and weighs on its own, which is as busy), and
+    comes in after twice the time that its own shard took. Each shard settles its part, with the
+    same share across shards.
+    """
+
+    def __init__(self, inner: Ledger, config: ShardingConfig) -> None:
+        super().__init__(inner)
+        self.config = config
+
+    def reset(self, seed: Tensor) -> None:
+        """Start a day in every shard; `seed` int64 [B]. Shard 0 has the seed itself."""
+        check_seed(seed)
+        shards = self.config.shards
+        number = torch.arange(shards, device=seed.device).repeat(len(seed))
+        each = seed.repeat_interleave(shards)
+        super().reset(seed)
+        self.inner.reset(
+            torch.where(number == 0, each, randomness.fold(each, number + (_SHARD << 32)))
+        )
+        self._submitted_s: list[Tensor] = []
+        self._held = Held.nothing(seed.device)
+
+    def crosses(self, environment: Tensor, seat: Tensor, slot: Tensor | int) -> Tensor:
+        """Return which orders trade across shards, bool of the shape that the arguments share."""
+        own = randomness.fold(
+            self.seed[environment].reshape(-1), (slot * self._seats + seat).reshape(-1)
+        )
+        draw = randomness.uniform(own, _CROSS, [], torch.float64)
+        return draw.view(environment.shape) >= 1 / self.config.shards
+
+    def _carry(self, transactions: Transactions, deadline_s: float) -> Receipts:
+        shards, seats = self.config.shards, self._seats
+        batch, device = len(self.seed), transactions.sent.device
+        row = torch.arange(batch, device=device).unsqueeze(1).expand(batch, seats)
+        seat = torch.arange(seats, device=device).expand(batch, seats)
+        cross = self.crosses(row, seat, self.slot) if shards > 1 else transactions.sent & False
+        home = randomness.uniform(self.seed, _HOME, (seats,), torch.float64).mul_(shards).long()
+        at_home = home.unsqueeze(1) == torch.arange(shards, device=device).view(1, -1, 1)
+        got = self.inner.step(self._spread(transactions, cross, at_home), deadline_s)
+
+        def one(value: Tensor) -> Tensor:
+            return value.view(batch, shards, seats).gather(1, home.unsqueeze(1)).squeeze(1)
+
+        self._submitted_s.append(transactions.submitted_s.double() + self.slot * self.slot_s)
+        first_s = one(got.latency_s)
+        latency_s = torch.where(cross, 2 * first_s, first_s)
+        block_s = transactions.submitted_s.double() + latency_s.double()
+        beyond = (block_s > self.slot_s) & (block_s < torch.inf) & cross
+        earlier = self._earlier(got.earlier, deadline_s)
+        self._held = self._held.with_seats(beyond, self.slot, block_s + self.slot * self.slot_s)
+        per_shard = got.fee.view(batch, shards, seats)
+        return Receipts(
+            included=one(got.included) & (~cross | (block_s <= deadline_s)),
+            latency_s=latency_s.masked_fill(beyond, torch.inf),
+            fee=per_shard.sum(1),
+            finality_s=self._of_shards(got.finality_s).amax(1) * (2 if shards > 1 else 1),
+            reverted=self._of_shards(got.reverted).any(1),
+            base_fee=self._of_shards(got.base_fee).mean(1),
+            backlog=self._of_shards(got.backlog).sum(1)
+            + torch.bincount(self._held.environment, minlength=batch),
+            burned=self._of_shards(got.burned).sum(1),
+            validator_income=self._of_shards(got.validator_income).sum(1),
+            messages=self._of_shards(got.messages).sum(1),
+            energy_kwh=self._of_shards(got.energy_kwh).sum(1),
+            earlier=earlier,
+        )
+
+    def _spread(self, all_orders: Transactions, cross: Tensor, at_home: Tensor) -> Transactions:
+        """Return the orders by shard, [B S, N]."""
+        shards, gas = self.config.shards, all_orders.gas
+        if shards > 1:
+            gas = self.order_gas(all_orders) * (1 + cross.to(all_orders.tip))
+        return Transactions(
+            sent=(all_orders.sent.unsqueeze(1) & at_home).flatten(0, 1),
+            submitted_s=all_orders.submitted_s.repeat_interleave(shards, 0),
+            tip=all_orders.tip.repeat_interleave(shards, 0),
+            gas=None if gas is None else gas.repeat_interleave(shards, 0),
+        )
+
+    def _earlier(self, came: Inclusions | None, deadline_s: float) -> Inclusions | None:
+        """Return earlier slots' orders that come in now: directly, or from another shard."""
+        start_s = self.slot * self.slot_s
+        ready, self._held = self._held.released(start_s, start_s + self.slot_s)
+        if came is None:
+            return ready
+        environment = came.environment // self.config.shards
+        sent_s = torch.stack(self._submitted_s)[came.slot, environment, came.seat]
+        wait_s = came.block_s.double() + start_s - sent_s
+        cross = self.crosses(environment, came.seat, came.slot)
+        block_s = came.block_s + torch.where(cross, wait_s, 0.0).to(came.block_s)
+        here = block_s <= self.slot_s
+        later = ~here
+        self._held = self._held.joined(
+            environment[later], came.seat[later], came.slot[later],
+            block_s[later].double() + start_s,
+        )  # fmt: skip
+        direct = Inclusions(
+            environment[here], came.seat[here], came.slot[here], block_s[here], came.fee[here]
+        )
+        return direct if ready is None else _together(direct, ready)
+
+    def _of_shards(self, value: Tensor) -> Tensor:
+        return value.view(-1, self.config.shards)
+
+    def post(self, posting: Posting) -> Postage:
+        """Let each shard write its part; what goes across shards pays and waits twice."""
+        shards = self.config.shards
+        if shards == 1:
+            return self.inner.post(posting)
+
+        def part(value: Tensor) -> Tensor:
+            return (value / shards).repeat_interleave(shards)
+
+        written = self.inner.post(
+            Posting(
+                rounds=posting.rounds.repeat_interleave(shards),
+                messages=part(posting.messages),
+                orders=part(posting.orders),
+                traders=part(posting.traders),
+                gas=None if posting.gas is None else part(posting.gas),
+            )
+        )
+        legs = 2 - 1 / shards
+        return Postage(
+            fee=self._of_shards(written.fee).sum(1) * legs,
+            burned=self._of_shards(written.burned).sum(1) * legs,
+            delay_s=self._of_shards(written.delay_s).amax(1) * 2,
+            transactions=self._of_shards(written.transactions).sum(1) * legs,
+            energy_kwh=self._of_shards(written.energy_kwh).sum(1),
+        )
+
+
+def _together(one: Inclusions, other: Inclusions) -> Inclusions:
+    return Inclusions(
+        *(
+            torch.cat([getattr(one, name), getattr(other, name).to(getattr(one, name))])
+            for name in ("environment", "seat", "slot", "block_s", "fee")
+        )
+    )

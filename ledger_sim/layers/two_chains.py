@@ -1,0 +1,79 @@
+"""Orders on one chain, money on another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ledger_sim import gas, randomness
+from ledger_sim.base import Ledger, Postage, Posting, Receipts, Transactions
+from ledger_sim.layers.base import Layer, LayerConfig, layer
+from ledger_sim.layers.other_ledger import idle_step, ledger_called
+
+_SECOND = 15
+
+
+class TwoChainsConfig(LayerConfig):
+    """Parameters of the two chains."""
+
+    settlement_ledger: str | dict[str, Any] = Field(
+        description="name in configs/ledger, or a ledger's whole mapping"
+    )
+
+
+@layer("two_chains", TwoChainsConfig)
+class TwoChains(Layer):
+    """Orders and clearing on this ledger, settlement on another one, one after the other
+
+    The settlement is written once the cleared book is final here, and stands once it is final
+    there; it is lost when either loses it. Each ledger charges its own price.
+    """
+
+    def __init__(self, inner: Ledger, config: TwoChainsConfig) -> None:
+        super().__init__(inner)
+        self.config = config
+        self.other = ledger_called(config.settlement_ledger, inner.slot_s)
+        self._other_evm = getattr(getattr(self.other, "config", None), "gas", "unit") == "evm"
+
+    def reset(self, seed: Tensor) -> None:
+        """Start a day on both; `seed` int64 [B]."""
+        super().reset(seed)
+        self.other.reset(randomness.fold(seed, _SECOND))
+
+    def _carry(self, transactions: Transactions, deadline_s: float) -> Receipts:
+        got = self.inner.step(transactions, deadline_s)
+        other = idle_step(self.other, transactions.tip, deadline_s)
+        return replace(
+            got,
+            finality_s=got.finality_s + other.finality_s.to(got.finality_s),
+            reverted=got.reverted | other.reverted,
+            messages=got.messages + other.messages.to(got.messages),
+            energy_kwh=got.energy_kwh + other.energy_kwh.to(got.energy_kwh),
+        )
+
+    def post(self, posting: Posting) -> Postage:
+        """Write messages and clearing here, then payments there."""
+        settled = (posting.traders > 0).to(posting.messages)
+        cleared = self.settlement_gas(posting)
+        if self.evm and posting.gas is None:
+            cleared = gas.clear_gas(posting.orders, posting.traders) * settled
+        paid = gas.batch_gas(posting.traders) * settled if self._other_evm else settled
+        nothing = torch.zeros_like(posting.messages)
+        here = self.inner.post(replace(posting, gas=cleared))
+        there = self.other.post(replace(posting, rounds=nothing, messages=nothing, gas=paid))
+        return added(here, there)
+
+
+def added(one: Postage, other: Postage) -> Postage:
+    """Return what two writings take, one after the other."""
+    return Postage(
+        fee=one.fee + other.fee,
+        burned=one.burned + other.burned,
+        delay_s=one.delay_s + other.delay_s,
+        transactions=one.transactions + other.transactions,
+        energy_kwh=one.energy_kwh + other.energy_kwh,
+    )
