@@ -47,4 +47,6 @@ class ProofOfEnergyContribution(ProofOfWork):
     def __init__(self, config: ProofOfEnergyContributionConfig) -> None:
         self.work = 1 - config.relief * config.contributed_share
         scaled = "node_power_w" if config.saves == "energy" else "interval_s"
-        super().__init__(config.model_copy(update={scaled: getattr(config, scaled) * self.work}))
+        left = getattr(config, scaled) * self.work
+        # No relief once more where a consensus is made of this configuration again.
+        super().__init__(config.model_copy(update={scaled: left, "relief": 0.0}))
