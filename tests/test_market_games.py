@@ -143,6 +143,111 @@ def test_an_order_in_parts_responds_step_by_step():
     assert 0 < volumes[4] < 4
 
 
+def followed(cost, supply, bid, demand, posted, config):
+    """What is asked of each seller at posted prices, by the formulas, one market."""
+    taste, width = config.taste * (CEILING - FLOOR), config.width * (CEILING - FLOOR)
+    share = supply / supply.sum()
+    weight = share * np.exp(-posted / taste)
+    level = -taste * np.log(weight.sum())
+    bought = demand * np.clip((bid - level) / width, 0, 1)
+    return weight / weight.sum(), bought
+
+
+def posted_game(orders, b, out):
+    """Cost, supply and posted price of the sellers that can trade; bid and demand of the buyers."""
+    quantity, limit = orders.quantity_kw[b].numpy(), orders.limit_price[b].numpy()
+    sells, buys = quantity > 0, quantity < 0
+    limit = np.where(sells, np.maximum(limit, FLOOR), np.minimum(limit, CEILING))
+    if not sells.any() or not buys.any():
+        return None
+    sells &= limit < limit[buys].max()
+    buys &= limit > limit[sells].min(initial=np.inf)
+    if not sells.any():
+        return None
+    return limit[sells], quantity[sells], limit[buys], -quantity[buys], sells, buys
+
+
+def test_no_leading_seller_gains_by_another_price():
+    """Every deviation is computed anew from the buyers' formulas."""
+    orders = book(13, B=40)
+    out = clear("stackelberg_sellers", orders)
+    config = market("stackelberg_sellers").config
+    assert out.converged.all()
+    played = 0
+    for b in range(40):
+        game = posted_game(orders, b, out)
+        if game is None:
+            assert out.volume_kw[b] == 0
+            continue
+        cost, supply, bid, demand, sells, _ = game
+        sold, price = out.cleared_kw[b].numpy()[sells], out.price[b].numpy()[sells]
+        if (sold <= 1e-9).any():
+            continue
+        played += 1
+        earned = sold * (price - cost)
+        for i in range(len(cost)):
+            for other in np.linspace(cost[i], bid.max(), 400):
+                moved = np.where(np.arange(len(cost)) == i, other, price)
+                split, bought = followed(cost, supply, bid, demand, moved, config)
+                gain = (other - cost[i]) * min(split[i] * bought.sum(), supply[i]) - earned[i]
+                assert gain <= 1.5 * config.tolerance * (bid.max() - cost.min()) * supply[i]
+    assert played > 25
+
+
+def test_the_buyers_best_response_is_the_one_played_and_where_replication_leads():
+    orders = book(14, B=12)
+    out = clear("stackelberg_sellers", orders)
+    config = market("stackelberg_sellers").config
+    like, width = config.taste * (CEILING - FLOOR), config.width * (CEILING - FLOOR)
+    checked = 0
+    for b in range(12):
+        game = posted_game(orders, b, out)
+        if game is None or (out.cleared_kw[b].numpy()[game[4]] <= 1e-9).any():
+            continue
+        cost, supply, bid, demand, sells, buys = game
+        price, share = out.price[b].numpy()[sells], supply / supply.sum()
+        split, bought = followed(cost, supply, bid, demand, price, config)
+        np.testing.assert_allclose(-out.cleared_kw[b].numpy()[buys], bought, rtol=2e-3, atol=1e-9)
+        # Replicator dynamics of the parts of a purchase, payoffs with the term of taste.
+        part = share.copy()
+        for _ in range(4000):
+            payoff = -price - like * np.log(part / share)
+            part = part * np.exp((payoff - part @ payoff) / like / 50)
+            part /= part.sum()
+        np.testing.assert_allclose(part, split, atol=1e-8)
+        # No other purchase is enjoyed more.
+        rng = np.random.default_rng(b)
+        for j in (bought > 1e-6).nonzero()[0]:
+
+            def enjoyed(x, j=j, price=price, share=share, bid=bid, demand=demand):
+                total = x.sum()
+                taste = like * (x * np.log(x / (share * total))).sum()
+                return bid[j] * total - width * total**2 / 2 / demand[j] - x @ price - taste
+
+            best = enjoyed(split * bought[j])
+            assert best >= 0
+            for _ in range(200):
+                other = split * bought[j] * np.exp(rng.normal(size=len(split)) * 0.2)
+                other *= min(1, demand[j] / other.sum())
+                assert enjoyed(other) <= best + 1e-12
+        checked += 1
+    assert checked > 6
+
+
+def test_many_leading_sellers_leave_less_to_each():
+    """The margin of leading sellers falls as an order is split among more of them."""
+    margins = []
+    for sellers in (1, 2, 5, 20):
+        quantity = torch.tensor([[-6.0, -4.0, *[40.0 / sellers] * sellers]], dtype=F64)
+        price = torch.tensor([[0.30, 0.25, *[0.10] * sellers]], dtype=F64)
+        orders = Orders(quantity, price, torch.zeros_like(price))
+        out = clear("stackelberg_sellers", orders)
+        assert out.converged.all()
+        margins.append((out.payment_eur[0, 2:].sum() / 0.25 - 0.10 * out.volume_kw[0]).item())
+    assert margins == sorted(margins, reverse=True)
+    assert margins[-1] < 0.9 * margins[0]
+
+
 def test_no_seller_gains_by_another_ask():
     """The outcome of every deviation on a grid is computed anew, seat by seat."""
     orders = book(4, B=12)
