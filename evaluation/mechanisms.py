@@ -47,7 +47,7 @@ COLUMNS = (
     Column("voltage_violations", "volt", "voltage violations", 2),
     Column("overloads", "over", "overloads", 2),
     Column("market_messages", "msgs", "messages of the mechanism beside the orders", 0, wide=True),
-    Column("transactions", "txs", "transactions, orders and messages", 0, wide=True),
+    Column("transactions", "txs", "transactions on the ledger", 0, wide=True),
     Column("clearing_time", "ms", "computing time of a clearing", 3, wide=True),
 )
 
