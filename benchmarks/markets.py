@@ -48,7 +48,7 @@ ORDER_KW = 800.0
 SEQUENTIAL = {
     "auctions and matching": ("continuous", "iterative", "stable_matching", "two_stage"),
     "optimisation": ("admm_parallel", "admm_sequential", "bilateral_dispatch"),
-    "games": ("nucleolus", "price_game", "shapley"),
+    "games": ("nucleolus", "price_game", "shapley", "stackelberg_sellers"),
     "network": ("curtailed_auction", "dynamic_grid_tariff", "locational_price",
                 "operating_envelope"),
 }  # fmt: skip
