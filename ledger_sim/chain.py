@@ -21,12 +21,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from ledger_sim import merkle
 from ledger_sim.base import LedgerError
 
-ORDER, PAYMENT = 1, 2
+ORDER, PAYMENT, COMMIT, REVEAL, VOLUME = 1, 2, 3, 4, 5
+KINDS = (ORDER, PAYMENT, COMMIT, REVEAL, VOLUME)
 
 # Big-endian and without gaps, so that an array's bytes are what is hashed and signed.
 RECORD = np.dtype(
     [
-        ("kind", "u1"),  # ORDER or PAYMENT
+        ("kind", "u1"),  # one of KINDS
         ("sender", ">u4"),  # account that signs
         ("receiver", ">u4"),  # account that a payment's amount goes to
         ("slot", ">u4"),  # slot in which it was sent
@@ -36,11 +37,13 @@ RECORD = np.dtype(
         ("tip", ">i8"),  # millionths of the currency, offered
         ("fee", ">i8"),  # millionths of the currency, charged to the sender
         ("amount", ">i8"),  # millionths of the currency; negative flows back to the sender
+        ("secret", "V32"),  # a hidden order's hash; the salt in the REVEAL that opens it; else 0
     ]
 )
+_COMMITTED = ("sender", "slot", "price", "quantity")
 _HEADER = struct.Struct(">32sQ32s32sQII")
 _GENESIS = struct.Struct(">8sqI")
-_MAGIC = b"GBCHAIN1"
+_MAGIC = b"GBCHAIN2"
 _SIGNATURE, _KEY = 64, 32
 
 
@@ -159,6 +162,11 @@ class Chain:
     def message(self, record: bytes) -> bytes:
         """Return what a sender signs: the record, bound to this chain."""
         return b"transaction" + self.id + record
+
+    def commitment(self, record: np.void, salt: bytes) -> bytes:
+        """Return the hash of 32 bytes that binds an order's sender, slot, price and quantity."""
+        fields = b"".join(record[name].tobytes() for name in _COMMITTED)
+        return sha256(b"commitment" + self.id + fields + salt).digest()
 
     def append(
         self, records: np.ndarray, signatures: Sequence[bytes], timestamp_ms: int,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ledger_sim.base import LedgerError
-from ledger_sim.chain import ORDER, PAYMENT, RECORD, Block, Chain, Fault, signed_by
+from ledger_sim.chain import COMMIT, KINDS, RECORD, REVEAL, Block, Chain, Fault, signed_by
 
 
 def verify(
@@ -16,8 +16,9 @@ def verify(
 ) -> list[Fault]:
     """Check a chain from its genesis on.
 
-    Hashes, links, seals, times and nonces are checked throughout; so are the signatures of all
-    transactions in a block whose Merkle root is wrong, to tell which one was changed.
+    Hashes, links, seals, times, nonces and revealed orders are checked throughout; so are the
+    signatures of all transactions in a block whose Merkle root is wrong, to tell which one was
+    changed.
 
     Args:
         chain: what to check.
@@ -37,6 +38,7 @@ def verify(
         raise LedgerError(f"share is {share}; it must lie between 0 and 1")
     chosen = random.Random(seed)
     seen: set[tuple[int, int]] = set()
+    hidden: set[bytes] = set()
     previous, earliest_ms = chain.id, 0
     faults: list[Fault] = []
     for height, block in enumerate(chain.blocks):
@@ -45,6 +47,7 @@ def verify(
         if changed:
             faults.append(Fault(height, None, "Merkle root does not match the transactions"))
         faults += _transaction_faults(chain, height, block, seen, 1.0 if changed else share, chosen)
+        faults += _reveal_faults(chain, height, block, hidden)
         previous, earliest_ms = block.hash, block.header.timestamp_ms
     if tip is not None and previous != tip:
         faults.append(
@@ -85,7 +88,7 @@ def _transaction_faults(
     records = np.frombuffer(block.records, RECORD, count=whole)
     columns = (records[name].tolist() for name in ("kind", "sender", "receiver", "nonce"))
     for index, (kind, sender, receiver, nonce) in enumerate(zip(*columns, strict=True)):
-        if kind not in (ORDER, PAYMENT):
+        if kind not in KINDS:
             yield Fault(height, index, f"unknown kind {kind}")
         if max(sender, receiver) >= len(chain.keys):
             yield Fault(height, index, f"account {max(sender, receiver)} does not exist")
@@ -97,3 +100,14 @@ def _transaction_faults(
             chain.keys[sender], block.signature(index), chain.message(block.record(index))
         ):
             yield Fault(height, index, f"not signed by account {sender}: changed or forged")
+
+
+def _reveal_faults(chain: Chain, height: int, block: Block, hidden: set[bytes]) -> Iterator[Fault]:
+    """Hold each revealed order against the commitments so far, to which the block's are added."""
+    whole = len(block.records) // RECORD.itemsize
+    records = np.frombuffer(block.records, RECORD, count=whole)
+    hidden.update(record["secret"].tobytes() for record in records[records["kind"] == COMMIT])
+    for index in np.flatnonzero(records["kind"] == REVEAL).tolist():
+        record = records[index]
+        if chain.commitment(record, record["secret"].tobytes()) not in hidden:
+            yield Fault(height, index, "opens no commitment: the order was changed after closure")

@@ -155,5 +155,7 @@ class Channels(Layer):
             return replace(self.inner.post(silent), delay_s=talk_s)
         cleared = self.settlement_gas(posting)
         if self.evm and posting.gas is None:
-            cleared = gas.clear_gas(posting.orders, posting.traders) * (posting.traders > 0)
+            cleared = gas.clear_gas(posting.orders, posting.traders, hinted=True) * (
+                posting.traders > 0
+            )
         return self.inner.post(replace(posting, gas=cleared))

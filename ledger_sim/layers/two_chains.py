@@ -60,7 +60,7 @@ class TwoChains(Layer):
         settled = (posting.traders > 0).to(posting.messages)
         cleared = self.settlement_gas(posting)
         if self.evm and posting.gas is None:
-            cleared = gas.clear_gas(posting.orders, posting.traders) * settled
+            cleared = gas.clear_gas(posting.orders, posting.traders, hinted=True) * settled
         paid = gas.batch_gas(posting.traders) * settled if self._other_evm else settled
         nothing = torch.zeros_like(posting.messages)
         here = self.inner.post(replace(posting, gas=cleared))

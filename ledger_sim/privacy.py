@@ -1,0 +1,133 @@
+"""What a recorded chain shows of its seats, and how it is hidden.
+
+Keys and salts derive from the seed that stands in the genesis: whoever knows how can open
+everything. They show what an observer of a chain with secret keys could see, and protect nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+import torch
+from torch import Tensor
+
+from ledger_sim import randomness
+from ledger_sim.base import Ledger, LedgerError
+from ledger_sim.layers.aggregated_disclosure import AggregatedDisclosure
+from ledger_sim.layers.base import layers_of
+from ledger_sim.layers.commit_reveal import CommitReveal
+from ledger_sim.layers.noise import Noise
+from ledger_sim.layers.pseudonyms import Pseudonyms
+
+_NOISE, _NAME = 19, 20
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosure:
+    """What is written where all can read it.
+
+    Attributes:
+        pseudonyms: a new account for every seat and slot.
+        committed: orders are committed to, and revealed after gate closure.
+        seats: fewest seats in a published volume.
+        slots: slots that a published volume and a payment cover.
+        epsilon: privacy loss of a published volume; inf: no noise.
+        sensitivity: most by which one seat changes a slot's volume.
+    """
+
+    pseudonyms: bool
+    committed: bool
+    seats: int
+    slots: int
+    epsilon: float
+    sensitivity: float
+
+    @property
+    def sealed(self) -> bool:
+        """Whether orders stand on the chain as hashes alone."""
+        return self.seats > 1 or self.slots > 1 or self.epsilon < math.inf
+
+
+OPEN = Disclosure(False, False, 1, 1, math.inf, 0.0)
+
+
+def disclosure_of(ledger: Ledger) -> Disclosure:
+    """Return what the layers on a ledger leave in the open; the outermost of a kind counts."""
+    found = OPEN
+    for layer in reversed(list(layers_of(ledger))):
+        if isinstance(layer, Pseudonyms):
+            found = replace(found, pseudonyms=True)
+        elif isinstance(layer, CommitReveal):
+            found = replace(found, committed=True)
+        elif isinstance(layer, AggregatedDisclosure):
+            found = replace(found, seats=layer.config.seats, slots=layer.config.slots)
+        elif isinstance(layer, Noise):
+            config = layer.config
+            found = replace(found, epsilon=config.epsilon, sensitivity=config.sensitivity)
+    return found
+
+
+def noisy(value: Tensor, sensitivity: float, epsilon: float, seed: Tensor, slot: int) -> Tensor:
+    """Add Laplace noise of scale sensitivity / epsilon.
+
+    Epsilon-differentially private (Dwork, McSherry, Nissim, Smith, "Calibrating noise to
+    sensitivity in private data analysis", TCC 2006): a seat that changes the value by at most
+    `sensitivity` changes the probability of anything published by at most a factor e^epsilon. The
+    epsilons of several slots that a seat trades in add up. True of real numbers; a floating-point
+    sum leaks a little in its last bits (Mironov, CCS 2012), so publish it rounded.
+
+    Args:
+        value: [B, ...], what would be published.
+        sensitivity: most by which one seat changes it, in its unit.
+        epsilon: above 0; inf adds nothing.
+        seed: int64 [B]; with `slot` it fixes the noise.
+        slot: of the day.
+
+    Raises:
+        LedgerError: for an epsilon or a sensitivity that is not possible.
+    """
+    if not epsilon > 0:
+        raise LedgerError(f"epsilon is {epsilon}; it must be above 0 (inf: no noise)")
+    if not 0 <= sensitivity < math.inf:
+        raise LedgerError(f"sensitivity is {sensitivity}; it must be finite and 0 or more")
+    own = randomness.fold(seed, slot)
+    centred = randomness.uniform(own, _NOISE, value.shape[1:], torch.float64) - 0.5
+    laplace = -centred.sign() * torch.log1p(-2 * centred.abs())
+    return value + (laplace * (sensitivity / epsilon)).to(value)
+
+
+def grouped_sums(volume: Tensor, seats: int) -> tuple[Tensor, Tensor]:
+    """Sum volumes over groups of at least `seats` neighbouring seats.
+
+    Args:
+        volume: [B, N].
+        seats: fewest in a group; the last group takes the rest.
+
+    Returns:
+        sums [B, G], and bool [B, G] whether each may be published: at least `seats` of the group
+        have a volume, so that no sum speaks of fewer.
+
+    Raises:
+        LedgerError: where there are not so many seats.
+    """
+    n = volume.shape[1]
+    if not 1 <= seats <= n:
+        raise LedgerError(f"sums over at least {seats} seats; there are {n}: give 1 to {n}")
+    group = (torch.arange(n, device=volume.device) // seats).clamp(max=n // seats - 1)
+    sums = volume.new_zeros(len(volume), n // seats).index_add_(1, group, volume)
+    count = torch.zeros_like(sums).index_add_(1, group, (volume != 0).to(volume))
+    return sums, count >= seats
+
+
+def names_of(seed: Tensor, slot: int, seats: int) -> Tensor:
+    """Return each seat's place among a slot's pseudonyms, int64 [B, N]: a drawn permutation."""
+    draw = randomness.uniform(randomness.fold(seed, slot), _NAME, (seats,), torch.float64)
+    return draw.argsort(1).argsort(1)
+
+
+def salt(seed: int, slot: int, seat: int) -> bytes:
+    """Return the 32 bytes that hide an order among all that could have the same hash."""
+    return sha256(b"simulated salt" + struct.pack(">qII", seed, slot, seat)).digest()
