@@ -11,6 +11,7 @@ from ledger_sim import LedgerError, Transactions
 from ledger_sim.finality import catch_up_probability
 from ledger_sim.registry import consensus_of, read_config
 from ledger_sim.sourced import plain
+from ledger_sim.variants import UnknownNameError
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "ledger"
 LOTTERIES = ["proof_of_work", "proof_of_capacity", "proof_of_energy_contribution"]
@@ -366,10 +367,13 @@ def test_too_few_producers_are_refused():
         ("proof_of_stake", {"missed_share": 1.0}, "missed_share"),
         ("proof_of_energy_contribution", {"relief": 1.0}, "relief"),
         ("tangle", {"work_s": -1}, "work_s"),
+        ("tangle", {"signatures": 3}, r"signatures is 3 of ledger\.validators 2"),
+        ("proof_of_work", event(0, 1, crashed=101), "crashed 101 of 100 validators"),
+        ("proof_of_work", {"form": "exact", "peer": 3}, "did you mean 'peers'"),
     ],
 )
 def test_impossible_parameters_are_named(name, changes, says):
-    with pytest.raises(LedgerError, match=says):
+    with pytest.raises((LedgerError, UnknownNameError), match=says):
         ledger_sim.make(raw(name, **changes))
 
 

@@ -66,11 +66,11 @@ class ProofOfAuthority(Consensus[ProofOfAuthorityConfig]):
             randomness.fold(seed, slot), _OUT_OF_TURN, number.shape, torch.float64
         )
         # The first of m uniform times; m signers are there and have not signed lately.
-        may_sign = torch.ones_like(due_s)
+        may_sign = torch.full_like(due_s, float(n))
         for event in config.faults:
             during = (due_s >= event.from_s) & (due_s < event.to_s)
             left = n - event.crashed - event.cut_off - (self.majority - 1)
-            may_sign = torch.where(during, float(max(left, 1)), may_sign)
+            may_sign = torch.where(during, may_sign.clamp(max=max(left, 1)), may_sign)
         wait_s = n * config.wiggle_s * (1 - draw ** (1 / may_sign))
         return due_s - slot * config.slot_s + wait_s * gone
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from ledger_sim import tangle
+from ledger_sim.base import LedgerError
 from ledger_sim.consensus import ChainConfig, Consensus, Health, Tolerance
 from ledger_sim.propagation import transfer_s
 from ledger_sim.registry import consensus
@@ -38,6 +39,14 @@ class Tangle(Consensus[TangleConfig]):
     permission = "none"
     decentralisation = "low"
 
+    def __init__(self, config: TangleConfig) -> None:
+        super().__init__(config)
+        if config.signatures > config.validators:
+            raise LedgerError(
+                f"ledger.signatures is {config.signatures} of ledger.validators "
+                f"{config.validators}; allowed is 1 to {config.validators}"
+            )
+
     @property
     def hidden_s(self) -> float:
         """Return h, from choosing what to approve until others see it."""
@@ -59,9 +68,8 @@ class Tangle(Consensus[TangleConfig]):
     @property
     def tolerance(self) -> Tolerance:
         """What the threshold of signatures leaves."""
-        missing = max(self.config.validators - self.config.signatures, 0)
         return Tolerance(
-            missing,
+            self.config.validators - self.config.signatures,
             self.config.signatures - 1,
             "without the coordinator's signatures there is no milestone, and nothing is final; "
             "who holds them decides alone",
