@@ -43,7 +43,7 @@ def communities(B=100, N=SEATS, seed=0):
     )
     low, high = torch.full((B, 1), 0.08, dtype=F64), torch.full((B, 1), 0.34, dtype=F64)
     return Orders(quantity, price, torch.zeros(B, N, dtype=F64)), Context(
-        low, high, 0.25, place=place
+        buyer_ceiling=high, seller_floor=low, slot_h=0.25, place=place
     )
 
 

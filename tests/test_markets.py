@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from configs import option, validate
-from envs.markets import MARKETS, Clearing, Context, Orders
+from envs.markets import MARKETS, Clearing, Context, Order, Orders, book_of
+from ledger_sim.variants import UnknownNameError
 
 F64 = torch.float64
 every_market = pytest.mark.parametrize("name", MARKETS.names())
@@ -318,6 +321,69 @@ def test_orders_name_what_is_wrong_with_them():
     Orders(none, none, none + torch.inf).check()
     with pytest.raises(ValueError, match="arrival_s of seat 0"):
         Orders(none + 1, none, none + torch.inf).check()
+
+
+@every_market
+def test_every_market_refuses_what_is_not_a_number(name):
+    good, at = random_book(14, B=2, N=3), context(2)
+    for field in ("quantity_kw", "limit_price"):
+        for wrong in (torch.nan, torch.inf):
+            values = getattr(good, field).clone()
+            values[1, 2] = wrong
+            with pytest.raises(ValueError, match=rf"{field} of seat 2 in market 1 is {wrong}"):
+                market(name).clear(replace(good, **{field: values}), at)
+    with pytest.raises(ValueError, match=r"arrival_s has shape \(2, 1\), expected \(2, 3\)"):
+        market(name).clear(replace(good, arrival_s=good.arrival_s[:, :1]), at)
+    with pytest.raises(ValueError, match="seller_floor of market 0 is nan"):
+        market(name).clear(good, replace(at, seller_floor=at.seller_floor * torch.nan))
+    with pytest.raises(ValueError, match=r"buyer_ceiling has shape \(5, 1\), expected \(2, 1\)"):
+        market(name).clear(good, context(5))
+
+
+def test_limits_beyond_the_cap_are_named():
+    good, at = random_book(14, B=2, N=3), context(2)
+    good.check(at)
+    price = good.limit_price.clone()
+    price[1, 0] = 0.35
+    with pytest.raises(
+        ValueError, match=r"limit_price of seat 0 in market 1 is 0.35, expected 0.08"
+    ):
+        replace(good, limit_price=price, quantity_kw=price).check(at)
+    replace(good, limit_price=price, quantity_kw=price * 0).check(at)
+    inverted = context(2, low=0.4)
+    with pytest.raises(ValueError, match=r"seller_floor 0\.4 is above buyer_ceiling 0\.34"):
+        good.check(inverted)
+
+
+def test_a_list_of_orders_becomes_a_book():
+    lists = [[Order(1, "ask", 2.0, 0.1, 3.0), Order(0, "bid", 1.5, 0.3)], []]
+    book = book_of(lists, 3, context(2))
+    assert book.quantity_kw.tolist() == [[-1.5, 2.0, 0.0], [0.0] * 3]
+    assert book.limit_price[0].tolist() == [0.3, 0.1, 0.0]
+    assert book.arrival_s[0].tolist() == [0.0, 3.0, torch.inf]
+    out = market("uniform_auction").clear(book, context(2))
+    assert out.volume_kw.tolist() == [1.5, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("orders", "message"),
+    [
+        ([Order(1, "ask", -2.0, 0.1)], "quantity_kw of seat 1 in market 0 is -2, expected more"),
+        ([Order(1, "ask", 0.0, 0.1)], "quantity_kw of seat 1 in market 0 is 0, expected more"),
+        ([Order(1, "ask", torch.nan, 0.1)], "quantity_kw of seat 1 in market 0 is nan"),
+        ([Order(1, "bid", 1.0, -torch.inf)], "limit_price of seat 1 in market 0 is -inf"),
+        ([Order(1, "bid", 1.0, 0.2, torch.nan)], "arrival_s of seat 1 in market 0 is nan"),
+        ([Order(1, "bid", 1.0, 0.5)], "limit_price of seat 1 in market 0 is 0.5, expected 0.08"),
+        ([Order(1, "bid", 1.0, 0.07)], "limit_price of seat 1 in market 0 is 0.07"),
+        ([Order(3, "bid", 1.0, 0.2)], "seat 3 in market 0 is unknown, expected 0 to 2"),
+        ([Order(-1, "bid", 1.0, 0.2)], "seat -1 in market 0 is unknown"),
+        ([Order(1, "ask", 1.0, 0.2), Order(1, "bid", 1.0, 0.3)], r"seat 1 .* two orders \(ask and"),
+        ([Order(1, "aks", 1.0, 0.2)], "did you mean 'ask'"),
+    ],
+)
+def test_wrong_orders_in_a_list_are_named(orders, message):
+    with pytest.raises((ValueError, UnknownNameError), match=message):
+        book_of([orders], 3, context(1))
 
 
 def test_every_market_is_described_and_has_defaults():

@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 
 from envs.markets.base import MARKETS, Claim, Clearing, Context, Market, MarketConfig, Orders, Place
+from envs.markets.order_list import Order, book_of
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
@@ -15,6 +16,8 @@ __all__ = [
     "Context",
     "Market",
     "MarketConfig",
+    "Order",
     "Orders",
     "Place",
+    "book_of",
 ]

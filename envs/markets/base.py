@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, Literal, Protocol
 
 import torch
@@ -31,8 +33,6 @@ Claim = Literal[
 
 _ONE, _NONE = torch.ones((), dtype=torch.int64), torch.zeros((), dtype=torch.int64)
 
-MARKETS: Registry[type[Any]] = Registry("market")
-
 
 class MarketConfig(BaseModel):
     """Parameters of one mechanism; a mechanism with parameters of its own subclasses this."""
@@ -57,8 +57,13 @@ class Orders:
     limit_price: Tensor
     arrival_s: Tensor
 
-    def check(self) -> None:
-        """Raise ValueError that names market, seat and field where an order is not a number."""
+    def check(self, context: Context | None = None) -> None:
+        """Raise ValueError that names market, seat and field where an order cannot stand.
+
+        Values must be numbers. With a context, the limit prices must also lie between its seller's
+        floor and its buyer's ceiling, but for rounding. Mechanisms ask for the first alone: the
+        rules of a task may let seats bid beyond the grid's prices.
+        """
         shape = self.quantity_kw.shape
         for field in ("quantity_kw", "limit_price", "arrival_s"):
             values: Tensor = getattr(self, field)
@@ -77,6 +82,30 @@ class Orders:
                     f"orders: {field} of seat {seat} in market {market} is "
                     f"{values[market, seat].item()}, expected a finite number"
                 )
+        if context is not None:
+            context.check(shape[0])
+            self._check_cap(context)
+
+    def _check_cap(self, context: Context) -> None:
+        low, high = context.seller_floor, context.buyer_ceiling
+        crossed = (low > high).nonzero()
+        if len(crossed):
+            market = int(crossed[0, 0])
+            raise ValueError(
+                f"context: in market {market} seller_floor {low[market].item():g} is above "
+                f"buyer_ceiling {high[market].item():g}, expected the reverse; no limit price lies "
+                "between them"
+            )
+        slack = torch.finfo(self.limit_price.dtype).eps ** 0.5 * (high - low)
+        outside = (self.limit_price < low - slack) | (self.limit_price > high + slack)
+        bad = (outside & (self.quantity_kw != 0)).nonzero()
+        if len(bad):
+            market, seat = bad[0].tolist()
+            raise ValueError(
+                f"orders: limit_price of seat {seat} in market {market} is "
+                f"{self.limit_price[market, seat].item():g}, expected {low[market].item():g} to "
+                f"{high[market].item():g} EUR/kWh, the seller's floor and the buyer's ceiling"
+            )
 
 
 @dataclass(frozen=True)
@@ -118,6 +147,23 @@ class Context:
     slot_h: float
     history: Tensor | None = None
     place: Place | None = None
+
+    def check(self, markets: int) -> None:
+        """Raise ValueError unless there are both prices, one number each, for every market."""
+        for field in ("buyer_ceiling", "seller_floor"):
+            values: Tensor = getattr(self, field)
+            if values.shape != (markets, 1):
+                raise ValueError(
+                    f"context: {field} has shape {tuple(values.shape)}, expected {(markets, 1)}: "
+                    "one price per market of the orders"
+                )
+            bad = (~values.isfinite()).nonzero()
+            if len(bad):
+                market = int(bad[0, 0])
+                raise ValueError(
+                    f"context: {field} of market {market} is {values[market].item()}, expected a "
+                    "finite number"
+                )
 
 
 @dataclass(frozen=True)
@@ -180,3 +226,42 @@ class Market(Protocol):
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match the orders; keep no state."""
         ...
+
+
+class MarketRegistry(Registry[type[Any]]):
+    """Mechanisms by name; each refuses orders and prices that are not numbers."""
+
+    def register(self, name: str) -> Callable[[type[Any]], type[Any]]:
+        """Enter a class under a name; its `clear` checks what it is given before anything else."""
+        enter = super().register(name)
+
+        def decorate(kind: type[Any]) -> type[Any]:
+            kind.clear = _checked(kind.clear)
+            return enter(kind)
+
+        return decorate
+
+
+def _checked(clear: Callable[[Any, Orders, Context], Clearing]) -> Callable[..., Clearing]:
+    @wraps(clear)
+    def check_and_clear(market: Any, orders: Orders, context: Context) -> Clearing:
+        shape = orders.quantity_kw.shape
+        same = orders.limit_price.shape == shape == orders.arrival_s.shape
+        prices = context.buyer_ceiling.shape == context.seller_floor.shape == (shape[0], 1)
+        # A sum is a number only if every term is; the least arrival is one unless all are infinite.
+        if not (same and prices and _total(orders, context).isfinite()):
+            orders.check()
+            context.check(shape[0])
+        return clear(market, orders, context)
+
+    return check_and_clear
+
+
+def _total(orders: Orders, context: Context) -> Tensor:
+    book = orders.quantity_kw.sum() + orders.limit_price.sum()
+    if orders.arrival_s.numel():
+        book = book + orders.arrival_s.amin()
+    return book + context.buyer_ceiling.sum() + context.seller_floor.sum()
+
+
+MARKETS = MarketRegistry("market")
