@@ -132,36 +132,84 @@ def match(supply_kw: Tensor, demand_kw: Tensor, score: Tensor) -> tuple[Trades, 
     """
     B, S, D = score.shape
     market = torch.arange(B, device=score.device)
-    rounds = torch.zeros_like(market)
+    converged, rounds = torch.ones_like(market, dtype=torch.bool), torch.zeros_like(market)
     rest = torch.cat([supply_kw, demand_kw], -1)
-    least = _ROUNDINGS * torch.finfo(rest.dtype).eps * rest
     found = [Trades(market[:0], market[:0], market[:0], rest.new_zeros(0))]
     if S == 0 or D == 0:
-        return found[0], torch.ones(B, dtype=torch.bool, device=score.device), rounds + 1
+        return found[0], converged, rounds + 1
+    least = _ROUNDINGS * torch.finfo(rest.dtype).eps * rest
+    name = torch.arange(S + D, device=score.device).expand(B, -1)
     # The tables of pairs are what costs: one copy, in which seats that are done are struck out.
-    score, gone = score.clone(), rest <= least
-    _strike(score, gone)
+    left = _Left(market, score.clone(), name, rest, least, torch.zeros_like(rest, dtype=torch.bool))
+    left = left.strike(rest <= least)
     for _ in range(S + D + 1):
-        best_buyer, best_seller = score.amin(-1, keepdim=True), score.amin(-2, keepdim=True)
-        alive = (best_buyer < torch.inf).any(1).squeeze(-1)
-        if 4 * alive.sum() < 3 * len(alive):
-            kept = (score, rest, least, gone, market, best_buyer, best_seller)
-            score, rest, least, gone, market, best_buyer, best_seller = (t[alive] for t in kept)
-            alive = alive[alive]
-        if len(market) == 0:
+        left, best_buyer, best_seller = left.packed()
+        if len(left.market) == 0:
             break
-        rounds.index_add_(0, market, alive.long())
+        rounds.index_add_(0, left.market, (best_buyer < torch.inf).any(1).squeeze(-1).long())
         best_buyer = best_buyer.where(best_buyer < torch.inf, -torch.inf)
-        best = (score <= best_buyer).logical_and_(score <= best_seller)
+        best = (left.score <= best_buyer).logical_and_(left.score <= best_seller)
         at, seller, buyer = best.nonzero().unbind(-1)
-        kw, rest = _trade(rest, at * (S + D) + seller, at * (S + D) + S + buyer)
-        found.append(Trades(market[at], seller, buyer, kw))
-        newly = (rest <= least) & ~gone
-        gone = gone | newly
-        _strike(score, newly)
-    converged = torch.ones(B, dtype=torch.bool, device=score.device).index_fill(0, market, False)
+        sellers, both = left.score.shape[1], left.rest.shape[1]
+        kw, rest = _trade(left.rest, at * both + seller, at * both + sellers + buyer)
+        names = left.name[at, seller], left.name[at, sellers + buyer] - S
+        found.append(Trades(left.market[at], *names, kw))
+        left = left._replace(rest=rest).strike(rest <= left.least)
     columns = [torch.cat(values) for values in zip(*found, strict=True)]
-    return Trades._make(columns), converged, rounds.clamp(min=1)
+    return Trades._make(columns), converged.index_fill(0, left.market, False), rounds.clamp(min=1)
+
+
+class _Left(NamedTuple):
+    """Markets and seats that may still trade.
+
+    Attributes:
+        market: [B] their numbers.
+        score: [B, S, D] as in `match`, infinite where one of the two is gone; changed in place.
+        name, rest, least, gone: [B, S + D] the seat's number, what it has left, the least that
+            counts, and whether it is done.
+    """
+
+    market: Tensor
+    score: Tensor
+    name: Tensor
+    rest: Tensor
+    least: Tensor
+    gone: Tensor
+
+    def strike(self, gone: Tensor) -> _Left:
+        """Let the seats that are `gone` have no partner."""
+        S = self.score.shape[1]
+        market, seat = (gone & ~self.gone).nonzero().unbind(-1)
+        sells = seat < S
+        self.score[market[sells], seat[sells]] = torch.inf
+        self.score[market[~sells], :, seat[~sells] - S] = torch.inf
+        return self._replace(gone=self.gone | gone)
+
+    def packed(self) -> tuple[_Left, Tensor, Tensor]:
+        """Leave out what is done where that is much; also return the best of rows and columns."""
+        rows, columns = self.score.amin(-1, keepdim=True), self.score.amin(-2, keepdim=True)
+        left, S = self, self.score.shape[1]
+        alive = (rows < torch.inf).any(1).squeeze(-1)
+        if 4 * alive.sum() < 3 * len(alive):
+            rows, columns = rows[alive], columns[alive]
+            left = _Left(*[values[alive] for values in left])
+        if len(left.market) == 0:
+            return left, rows, columns
+        live = torch.stack(
+            [(side < torch.inf).flatten(1).sum(-1).amax() for side in (rows, columns)]
+        )
+        sellers, buyers = live.tolist()
+        if 4 * sellers * buyers > 2 * S * columns.shape[-1]:
+            return left, rows, columns
+        seller = rows.squeeze(-1).argsort(-1)[:, :sellers]
+        buyer = columns.squeeze(-2).argsort(-1)[:, :buyers]
+        market = torch.arange(len(seller), device=seller.device).view(-1, 1, 1)
+        seat = torch.cat([seller, S + buyer], -1)
+        kept = (values.gather(-1, seat) for values in left[2:])
+        score = left.score[market, seller.unsqueeze(-1), buyer.unsqueeze(-2)]
+        rows = rows.gather(1, seller.unsqueeze(-1))
+        columns = columns.gather(2, buyer.unsqueeze(-2))
+        return _Left(left.market, score, *kept), rows, columns
 
 
 def _trade(rest: Tensor, seller_at: Tensor, buyer_at: Tensor) -> tuple[Tensor, Tensor]:
@@ -173,12 +221,3 @@ def _trade(rest: Tensor, seller_at: Tensor, buyer_at: Tensor) -> tuple[Tensor, T
     kw = offered * wanted / torch.maximum(choice[seller_at], choice[buyer_at])
     left = flat.index_add(0, seller_at, -kw).index_add_(0, buyer_at, -kw)
     return kw, left.view(rest.shape)
-
-
-def _strike(score: Tensor, gone: Tensor) -> None:
-    """Let the seats that are `gone` [B, S + D] have no partner in `score` [B, S, D], in place."""
-    S = score.shape[1]
-    market, seat = gone.nonzero().unbind(-1)
-    sells = seat < S
-    score[market[sells], seat[sells]] = torch.inf
-    score[market[~sells], :, seat[~sells] - S] = torch.inf
