@@ -96,7 +96,7 @@ def meters(
 
 
 def meter_figures(signature_s: float) -> tuple[float, float, float, float]:
-    """Return most tx/s on a narrow and a broad link, the knee in validators, and the least kbit/s."""
+    """Return most tx/s on a narrow and a broad link, the knee in validators, the least kbit/s."""
     fits = partial(meters, signature_s=signature_s)
     load = METER_TX_PER_S * 30
     narrow, broad = (largest(partial(fits, width)) / 30 for width in (1e3, 1e4))

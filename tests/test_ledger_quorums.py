@@ -256,14 +256,31 @@ def _row(transactions, row):
     )
 
 
-@pytest.mark.parametrize("name", [one for one in VOTING if one not in ("raft", "qbft")])
-def test_latency_never_falls_with_load(name):
+@every_ledger
+def test_latency_never_falls_with_the_markets_load(name):
+    """The same orders, alone and among others."""
+    network = raw(name)["network"] | {"submission_delay_s": 0.0}
+    config = raw(
+        name, gas="unit", interval_s=60.0, block_gas=5.0, background_gas_per_s=0.0, network=network
+    )
+    among = day(seats=60, slots=2)
+    alone = [
+        Transactions(one.sent & (torch.arange(60) % 7 == 0), one.submitted_s, one.tip)
+        for one in among
+    ]
+    for few, many, sent in zip(run(config, alone), run(config, among), alone, strict=True):
+        assert (many.latency_s >= few.latency_s - 1e-6)[sent.sent].all()
+
+
+@pytest.mark.parametrize("name", [one for one in VOTING if one != "raft"])
+def test_latency_never_falls_with_others_load(name):
+    """Raft is left out: others' traffic fills its blocks, and they are cut earlier."""
     days = day(seats=60, slots=2)
     interval_s = 60.0
     latest = None
     for load in (0.0, 0.5, 0.9, 0.97):
         got = run(
-            raw(name, interval_s=interval_s, block_gas=50.0,
+            raw(name, gas="unit", interval_s=interval_s, block_gas=50.0,
                 background_gas_per_s=load * 50 / interval_s),
             days,
         )  # fmt: skip

@@ -18,7 +18,7 @@ class Dbft(Voting[DbftConfig]):
     Neo's documentation of dBFT 2.0.
     """
 
-    permission = "both"
+    permission = "both"  # type: ignore[assignment]
     decentralisation = "low"
 
     @property

@@ -30,7 +30,7 @@ class Ripple(Voting[RippleConfig]):
     """
 
     minimum_validators = 5
-    permission = "both"
+    permission = "both"  # type: ignore[assignment]
     rotates = False  # everybody proposes
 
     @property

@@ -18,4 +18,4 @@ class Tendermint(Voting[TendermintConfig]):
     all others here; a gossiping network relays them, which takes longer and sends more.
     """
 
-    permission = "both"
+    permission = "both"  # type: ignore[assignment]
