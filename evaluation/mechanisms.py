@@ -24,6 +24,7 @@ class Column:
         head: short, for a terminal; `words` says it in full.
         digits: after the point.
         wide: whether its values span orders of magnitude.
+        statistic: over days, of those that a row's figures have.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Column:
     words: str
     digits: int
     wide: bool = False
+    statistic: str = "mean"
 
 
 COLUMNS = (
@@ -41,7 +43,10 @@ COLUMNS = (
     Column("operator_surplus", "oper", "what the operator keeps", 2),
     Column("mean_price", "price", "mean", 3),
     Column("traded_energy", "kWh", "energy traded", 1),
-    Column("gini_of_savings", "gini", "coefficient of the seats' savings", 2),
+    # On days of hardly any savings it has no bound, so that a mean says little.
+    Column(
+        "gini_of_savings", "gini", "coefficient of savings, middle half of days", 2, statistic="iqm"
+    ),
     Column("seats_worse_off", "worse", "off than with the grid alone", 1),
     Column("peak_import", "peak", "import", 1),
     Column("voltage_violations", "volt", "voltage violations", 2),
@@ -79,7 +84,7 @@ def references(rows: Sequence[Row]) -> list[Row]:
 
 def subsidised(row: Row) -> bool:
     """Return whether the operator adds money, so that the optimum is no bound."""
-    return -_mean(row, "operator_surplus") > _DEFICIT
+    return -_value(row, "operator_surplus") > _DEFICIT
 
 
 def groups(rows: Sequence[Row]) -> list[Group]:
@@ -108,7 +113,7 @@ def cost(row: Row) -> float:
 
 def marks(row: Row) -> str:
     """Return the marks that a row needs; `notes` explains them."""
-    unsolved = _mean(row, "unsolved_clearings") > 0
+    unsolved = _value(row, "unsolved_clearings") > 0
     return SUBSIDY * subsidised(row) + UNSOLVED * unsolved
 
 
@@ -124,7 +129,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         if UNSOLVED in marks(row):
             name = row["market"]
-            share[name] = max(share.get(name, 0.0), _mean(row, "unsolved_clearings"))
+            share[name] = max(share.get(name, 0.0), _value(row, "unsolved_clearings"))
     if share:
         most = ", ".join(f"{name} {_percent(value)}" for name, value in share.items())
         found.append(
@@ -136,7 +141,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
 
 def shown(row: Row, column: Column) -> str:
     """Write a figure with its column's digits, without a minus before zero; a dash without one."""
-    value = _mean(row, column.name)
+    value = _value(row, column.name, column.statistic)
     if not math.isfinite(value):
         return "–"
     return _short(value, column.digits) if column.wide else _fixed(value, column.digits)
@@ -165,7 +170,7 @@ def shades(rows: Sequence[Row], column: Column, better: str) -> list[float]:
     less than tenfold in a wide column, they stand closer to 0. NaN for a figure that is missing, or
     that has no better side.
     """
-    values = [_mean(row, column.name) for row in rows]
+    values = [_value(row, column.name, column.statistic) for row in rows]
     if column.wide:
         values = [math.log10(value + 10**-column.digits) for value in values]
     finite = [value for value in values if math.isfinite(value)]
@@ -196,6 +201,6 @@ def _percent(value: float) -> str:
     return f"{value:.0f} %" if value >= 0.5 else "below 1 %"
 
 
-def _mean(row: Row, name: str) -> float:
-    value = row["kpis"].get(name, {}).get("mean")
+def _value(row: Row, name: str, statistic: str = "mean") -> float:
+    value = row["kpis"].get(name, {}).get(statistic)
     return math.nan if value is None else float(value)

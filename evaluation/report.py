@@ -65,6 +65,8 @@ _LEDGER = (
 Row = Mapping[str, Any]
 # Blue to orange, as in the plots; pale, so that figures stay readable.
 _BEST, _WORST, _STRONGEST = "0, 114, 178", "230, 159, 0", 0.42
+# EUR a day; markets of the same trades differ by rounding alone.
+_ROUNDING = 0.001
 
 
 def render(summary: Mapping[str, Any], plots: Mapping[str, Path], days: str) -> str:
@@ -161,15 +163,19 @@ def market_verdicts(rows: Sequence[Row]) -> list[str]:
     """Return a sentence per bidder and ledger on the other markets against the reference market."""
     sentences = []
     for group in mechanisms.groups(rows):
-        others = [row["market_difference"] for row in group.rows if row["market_difference"]]
+        others = [
+            row["market_difference"]
+            for row in group.rows
+            if row["market_difference"] and not mechanisms.subsidised(row)
+        ]
         if not others:
             continue
         cheaper, dearer, open_ = _sides([other["kpis"]["community_cost"] for other in others])
         reference = others[0]["reference"].replace("_", " ")
         sentences.append(
-            f"{group.title.replace('_', ' ')}: of {len(others)} other markets {dearer} cost the "
-            f"community more than {reference} and {cheaper} cost less on the same days, with 95 % "
-            f"intervals on one side of zero; {open_} cannot be told apart."
+            f"{group.title.replace('_', ' ')}: of {len(others)} other markets without subsidy "
+            f"{dearer} cost the community more than {reference} and {cheaper} cost less on the "
+            f"same days, with 95 % intervals on one side of zero; {open_} cannot be told apart."
         )
     return sentences
 
@@ -204,8 +210,8 @@ def _colour(shade: float) -> str:
 
 def _sides(differences: Sequence[Mapping[str, Any]]) -> tuple[int, int, int]:
     """Count the differences whose interval is below zero, above it, and those that include it."""
-    below = sum(d["high"] is not None and d["high"] < 0 for d in differences)
-    above = sum(d["low"] is not None and d["low"] > 0 for d in differences)
+    below = sum(d["high"] is not None and d["high"] < -_ROUNDING for d in differences)
+    above = sum(d["low"] is not None and d["low"] > _ROUNDING for d in differences)
     return below, above, len(differences) - below - above
 
 

@@ -7,7 +7,7 @@ from textwrap import fill
 from typing import Any
 
 from evaluation import mechanisms
-from evaluation.mechanisms import Row
+from evaluation.mechanisms import Row, marks
 from evaluation.plots import title_of
 from evaluation.report import cell, heading, interval
 
@@ -51,8 +51,10 @@ def markdown(summary: Summary) -> str:
     lines = [["bidder", "market", *_heads()]]
     lines += [["", *_line(row)] for row in mechanisms.references(rows)]
     for group in mechanisms.groups(rows):
-        lines += [[group.title, *_line(row)] for row in group.rows]
-    return "\n\n".join([_piped(lines).rstrip(), said, *_legend(summary)]) + "\n"
+        named = ([f"`{row['market']}`{marks(row)}", *_line(row)[1:]] for row in group.rows)
+        lines += [[group.title, *line] for line in named]
+    text = "\n\n".join([_piped(lines).rstrip(), said, *_legend(summary)])
+    return text.replace("*", r"\*") + "\n"
 
 
 def _of_bidders(summary: Summary) -> list[Line]:
@@ -65,7 +67,7 @@ def _of_bidders(summary: Summary) -> list[Line]:
         head.append(f"dearer than {reference} by day, {kpis[_BIDDERS[0]]['unit']}")
     lines = [head]
     for row in sorted(rows, key=mechanisms.cost):
-        cells = [title_of(row) + mechanisms.marks(row)]
+        cells = [title_of(row) + marks(row)]
         for name in _BIDDERS:
             figure = row["kpis"].get(name)
             span = interval(figure) if name == _BIDDERS[0] else ""
@@ -86,7 +88,7 @@ def _line(row: Row) -> Line:
     """Return a row's cells below `market` and `_heads`."""
     name = title_of(row) if mechanisms.is_reference(row) else row["market"]
     cost, *others = (mechanisms.shown(row, column) for column in mechanisms.COLUMNS)
-    return [name + mechanisms.marks(row), cost, mechanisms.more(row), *others]
+    return [name + marks(row), cost, mechanisms.more(row), *others]
 
 
 def _legend(summary: Summary) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from evaluation import mechanisms
 from evaluation.config import configure
 from evaluation.mechanisms import COLUMNS, groups, marks, more, notes, shades, shown
-from evaluation.report import headlines
+from evaluation.report import headlines, market_verdicts
 from evaluation.results import evaluate, table
 from evaluation.summary import reference_market_of
 from evaluation.tables import terminal
@@ -92,6 +92,7 @@ def test_markdown_has_a_line_per_row_of_as_many_cells_as_heads(folder, summary):
     assert len(lines) == 2 + len(summary["rows"])
     assert len({line.count("|") for line in lines}) == 1
     assert "2 days of the test split" in text
+    assert "\n\\* The operator" in text
 
 
 def test_a_single_market_is_compared_by_bidder(summary):
@@ -137,6 +138,27 @@ def test_the_headline_is_of_a_market_without_subsidy():
         "55.00 EUR/day",
         "community cost of truthful · uniform auction · ideal, the cheapest",
     )
+
+
+def test_verdicts_leave_out_subsidies_and_rounding():
+    def against(market, low, high, **figures):
+        difference = {"mean": (low + high) / 2, "low": low, "high": high}
+        kpis = {"reference": "uniform_auction", "kpis": {"community_cost": difference}}
+        return row(market, **figures) | {"market_difference": kpis}
+
+    rows = [
+        ALONE,
+        row("uniform_auction"),
+        against("vcg", -6.0, -4.0, operator_surplus=-5.0),
+        against("iterative", 1e-6, 2e-6),
+        against("mcafee", 1.0, 2.0),
+        against("bill_sharing", -2.0, -1.0),
+    ]
+    assert market_verdicts(rows) == [
+        "truthful: of 3 other markets without subsidy 1 cost the community more than uniform "
+        "auction and 1 cost less on the same days, with 95 % intervals on one side of zero; 1 "
+        "cannot be told apart."
+    ]
 
 
 def test_groups_keep_the_order_of_ledgers_and_bidders_and_sort_by_cost():
@@ -185,6 +207,13 @@ def test_figures_are_short():
         }
     }
     assert more(dearer) == "+1.50 ±0.40"
+
+
+def test_fairness_is_of_the_middle_half_of_the_days():
+    gini = column("gini_of_savings")
+    found = row(gini_of_savings=620.0)
+    found["kpis"]["gini_of_savings"]["iqm"] = 1.2
+    assert shown(found, gini) == "1.20"
 
 
 def test_reference_market_must_exist_and_falls_back_to_the_first_that_plays():
