@@ -45,11 +45,14 @@ UNSEEN = [
     (90, 90, 0.1, 1), (128, 140, 0.0, 1),
 ]  # fmt: skip
 ALLOWED = 0.01
+TRADING = 0.55  # share of a usual book's orders that trade, for the plot alone
 TABLE_HEAD = """\
 # Gas of each call of contracts/market.vy: the sum of counts times these. Written by
-# benchmarks/gas.py. Counted are: the call itself, orders in the book, orders that trade, places by
-# which sorting moves orders, seats in a batch, balances that were zero, pages of 256 accounts not
-# marked yet, levels of a Merkle proof, whether it is an interval's first order.
+# benchmarks/gas.py. Counted are: the call itself, orders in the book, orders that trade (matched),
+# places by which sorting moves orders (shift), seats in a batch, balances that were zero (new),
+# pages of 256 accounts, those not marked yet (fresh), levels of a Merkle proof, whether an order is
+# the interval's first, whether any reading differs from its trade (penalised), whether a channel's
+# state answers another.
 """
 REPLAY = Path(__file__).parent / "ethereumjs" / "replay.mjs"
 
@@ -138,31 +141,46 @@ def replay(done: Measurements, hardfork: str) -> tuple[int, int]:
 
 
 def plot(seen: Sequence[Observation], path: Path) -> None:
-    """Draw the unseen books' gas against their size, with what the table says."""
+    """Draw the unseen books' gas against their size, beside what the table says of usual ones."""
     groups = by_call(seen)
-    drawn = (("clear", "order", "clear, sorted on chain", BLUE),
-             ("clear_hinted", "order", "clear, order as a hint", GREEN),
-             ("settle", "seat", "settle by meter readings", ORANGE),
-             ("batch", "seat", "post net payments", PINK))  # fmt: skip
+    sizes = np.geomspace(2, 512, 60)
+    usual = {
+        "clear": ("order", BLUE, "clear, sorted on the chain", gas.clear_gas),
+        "clear_hinted": ("order", GREEN, "clear, order as a hint", hinted_gas),
+        "settle": (
+            "seat",
+            ORANGE,
+            "settle by meter readings",
+            lambda seats, _: gas.settle_gas(seats),
+        ),
+        "batch": ("seat", PINK, "post net payments", lambda seats, _: gas.batch_gas(seats)),
+    }
     with style():
-        figure, axis = plt.subplots(figsize=(8, 4.6))
-        for call, count, label, colour in drawn:
-            group = sorted(groups[call], key=lambda one: one.counts[count])
+        figure, axis = plt.subplots(figsize=(8, 4.8))
+        for call, (count, colour, label, told) in usual.items():
+            group = [one for one in groups[call] if not one.counts.get("new")]
+            axis.plot(
+                sizes, [float(told(n, TRADING * n)) for n in sizes], color=colour, label=label
+            )
             size = [one.counts[count] for one in group]
-            axis.plot(size, [one.gas for one in group], "o", color=colour, label=label)
-            told = [gas.predicted(call, one.counts) for one in group]
-            axis.plot(size, told, "+", color="black", markersize=9, zorder=3)
-        axis.plot([], [], "+", color="black", markersize=9, label="what the table says")
+            axis.plot(size, [one.gas for one in group], "o", color=colour, markersize=5)
         axis.axhline(gas.transaction_gas_cap(), color=GREY, linestyle="--")
-        axis.annotate("most that one transaction may take", (2.6, gas.transaction_gas_cap()),
-                      xytext=(0, -14), textcoords="offset points", color=GREY)  # fmt: skip
+        axis.annotate(
+            "most that one transaction may take", (2, gas.transaction_gas_cap()),
+            xytext=(0, -14), textcoords="offset points", color=GREY,
+        )  # fmt: skip
         axis.set(
             xscale="log", yscale="log", xlabel="orders in the book, or seats in the batch",
-            ylabel="gas", title="Gas of one transaction, on books that the fit did not see",
+            ylabel="gas", title="Gas of one transaction: the table (lines), unseen books (points)",
         )  # fmt: skip
         axis.legend(loc="lower right")
         figure.savefig(path)
         plt.close(figure)
+
+
+def hinted_gas(orders: gas.Count, matched: gas.Count) -> gas.Count:
+    """Return the gas of clearing with a hint."""
+    return gas.clear_gas(orders, matched, hinted=True)
 
 
 def main() -> None:

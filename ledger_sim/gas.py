@@ -118,8 +118,16 @@ def clear_gas(
         hinted: the sender gives the sorted order, and the contract but checks it.
 
     Raises:
-        LedgerError: where it takes more than one transaction may.
+        LedgerError: where it takes more than one transaction may, or the book holds more orders
+            than the contract takes.
     """
+    most = float(orders.max()) if isinstance(orders, Tensor) and orders.numel() else orders
+    side = table()["limits"]["side"]
+    if isinstance(most, float | int) and most > 2 * side:
+        raise LedgerError(
+            f"a book of {most:,.0f} orders; the contract takes {side:,.0f} bids and as many asks. "
+            "Clear off the chain and post net payments"
+        )
     counts = {"order": orders, "matched": matched}
     if hinted:
         return check(_sum("clear_hinted", **counts), "clearing with a hint")
@@ -128,19 +136,27 @@ def clear_gas(
     return check(_sum("clear", **counts, shift=shifts), "clearing on the chain")
 
 
-def settle_gas(seats: Count, new: Count = 0.0, page: Count = 1.0, penalised: Count = 1.0) -> Count:
+def settle_gas(
+    seats: Count,
+    new: Count = 0.0,
+    pages: Count = 1.0,
+    fresh: Count | None = None,
+    penalised: Count = 1.0,
+) -> Count:
     """Gas of settling a cleared interval by meter readings, with penalties.
 
     Args:
         seats: with a trade in the interval.
         new: balances among them, and that of the pool of penalties, that were zero before.
-        page: groups of 256 accounts of which none was settled for this interval before.
+        pages: groups of 256 consecutive accounts that the seats fall into.
+        fresh: of them, those of which none was settled for this interval before; None: all.
         penalised: 1 where any reading differs from its trade, else 0.
 
     Raises:
         LedgerError: where it takes more than one transaction may.
     """
-    gas = _sum("settle", seat=seats, new=new, page=page, penalised=penalised)
+    fresh = pages if fresh is None else fresh
+    gas = _sum("settle", seat=seats, new=new, page=pages, fresh=fresh, penalised=penalised)
     return check(gas, "settling by meter readings")
 
 
@@ -170,7 +186,7 @@ def claim_gas(depth: Count, new: Count = 0.0, first: Count = 0.0) -> Count:
         new: 1 where the balance was zero before.
         first: 1 for the first claim among 256 consecutive accounts.
     """
-    return _sum("claim", level=depth, new=new, page=first)
+    return _sum("claim", level=depth, new=new, fresh=first)
 
 
 def response_offer_gas() -> float:
@@ -178,18 +194,22 @@ def response_offer_gas() -> float:
     return _fixed("response_offer")
 
 
-def response_gas(seats: Count, new: Count = 0.0, page: Count = 1.0) -> Count:
+def response_gas(
+    seats: Count, new: Count = 0.0, pages: Count = 1.0, fresh: Count | None = None
+) -> Count:
     """Gas of paying rewards for demand response.
 
     Args:
         seats: that are paid.
         new: balances among them, and that of the pool which pays, that were zero before.
-        page: groups of 256 accounts of which none was paid for this interval before.
+        pages: groups of 256 consecutive accounts that the seats fall into.
+        fresh: of them, those of which none was paid for this interval before; None: all.
 
     Raises:
         LedgerError: where it takes more than one transaction may.
     """
-    gas = _sum("response", seat=seats, new=new, page=page)
+    fresh = pages if fresh is None else fresh
+    gas = _sum("response", seat=seats, new=new, page=pages, fresh=fresh)
     return check(gas, "paying for demand response")
 
 

@@ -484,6 +484,7 @@ def reward_response(interval: uint256, readings: DynArray[uint256, 2 * SIDE]):
     assert msg.sender == OPERATOR, "operator only"
     assert block.timestamp >= interval * SLOT_S, "interval open"
     rate: uint256 = self.rates[interval]
+    assert rate > 0, "no reward offered"
     total: int256 = 0
     for word: uint256 in readings:
         account: uint256 = word >> 128

@@ -206,7 +206,7 @@ class Measurements:
         amounts[-1] -= amounts.sum()
         payments = [word(a, int(p)) for a, p in zip(accounts, amounts, strict=True)]
         counts = self._entries("batch", interval, accounts)
-        del counts["page"]
+        del counts["page"], counts["fresh"]
         gas = self.market.send(0, "settle_net", interval, 224_483, 17_403, payments)
         self._note("batch", counts, gas)
 
@@ -220,7 +220,7 @@ class Measurements:
         for place in claimed:
             proof = merkle_proof(levels, place - 1)
             counts = self._entries("claim", interval, [accounts[place - 1]])
-            del counts["seat"]
+            del counts["seat"], counts["page"]
             gas = self.market.send(place, "claim", interval, entries[place - 1], proof)
             self._note("claim", {"level": float(len(proof)), **counts}, gas)
 
@@ -275,12 +275,14 @@ class Measurements:
     def _entries(
         self, call: str, interval: int, accounts: Sequence[int], pool: bool = False
     ) -> dict[str, float]:
-        """Count seats, balances that were zero so far, and pages of marks not yet written."""
+        """Count seats, balances that were zero so far, pages of marks, and those still empty."""
         new = {*accounts, *([0] if pool else [])} - self._paid
-        pages = {(call, interval, account // PAGE) for account in accounts} - self._marked
+        pages = {(call, interval, account // PAGE) for account in accounts}
+        fresh = pages - self._marked
         self._paid |= new
         self._marked |= pages
-        return {"seat": float(len(accounts)), "new": float(len(new)), "page": float(len(pages))}
+        counts = {"seat": accounts, "new": new, "page": pages, "fresh": fresh}
+        return {name: float(len(counted)) for name, counted in counts.items()}
 
 
 def measure(
