@@ -45,7 +45,7 @@ UNSEEN = [
     (90, 90, 0.1, 1), (128, 140, 0.0, 1),
 ]  # fmt: skip
 ALLOWED = 0.01
-TRADING = 0.55  # share of a usual book's orders that trade, for the plot alone
+TRADING = 0.55  # share of a usual book's orders that trade, for the plot and its title
 TABLE_HEAD = """\
 # Gas of each call of contracts/market.vy: the sum of counts times these. Written by
 # benchmarks/gas.py. Counted are: the call itself, orders in the book, orders that trade (matched),
@@ -171,7 +171,7 @@ def plot(seen: Sequence[Observation], path: Path) -> None:
         )  # fmt: skip
         axis.set(
             xscale="log", yscale="log", xlabel="orders in the book, or seats in the batch",
-            ylabel="gas", title="Gas of one transaction: the table (lines), unseen books (points)",
+            ylabel="gas", title="Table where 55 % of orders trade (lines), unseen books (points)",
         )  # fmt: skip
         axis.legend(loc="lower right")
         figure.savefig(path)

@@ -17,6 +17,7 @@ from envs import observation
 from envs.action import ACTIONS
 from envs.markets import MARKETS
 from evaluation.summary import kpi_table
+from ledger_sim import gas
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -27,6 +28,19 @@ _PARTS = {
     "OWN": "own, of the slot bid for",
     "OWN_STATE": "own, left by the last interval",
     "PUBLIC_STATE": "public, left by the last interval",
+}
+_COUNTED = {
+    "first": "first order of the interval",
+    "order": "order in the book",
+    "matched": "order that trades",
+    "shift": "place that sorting moves an order by",
+    "seat": "seat",
+    "new": "balance that was zero",
+    "page": "256 accounts touched",
+    "fresh": "256 accounts not marked before",
+    "penalised": "any penalty",
+    "level": "level of the proof",
+    "answer": "answer to a posted state",
 }
 
 
@@ -74,11 +88,22 @@ def box() -> str:
     return _table(("kind", "name", "what it is"), rows)
 
 
+def contract_gas() -> str:
+    """Return the gas of every call of the market contract."""
+    rows = []
+    for call, row in gas.table().items():
+        if call not in ("contract", "limits"):
+            counted = (f"{value:,.0f} × {_COUNTED[k]}" for k, value in row.items() if k != "call")
+            rows.append((f"`{call}`", f"{row['call']:,.0f}", ", ".join(counted)))
+    return _table(("call", "gas", "and"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "spaces": spaces,
     "features": features,
     "kpis": kpis,
     "box": box,
+    "gas": contract_gas,
 }
 
 
