@@ -70,6 +70,17 @@ def disclosure_of(ledger: Ledger) -> Disclosure:
     return found
 
 
+def committed_s(ledger: Ledger) -> Tensor | None:
+    """Return when the last slot's commitments came into a block, [B, N] as `CommitReveal` says.
+
+    None where orders are not committed to.
+    """
+    for layer in layers_of(ledger):
+        if isinstance(layer, CommitReveal):
+            return layer.committed_s
+    return None
+
+
 def noisy(value: Tensor, sensitivity: float, epsilon: float, seed: Tensor, slot: int) -> Tensor:
     """Add Laplace noise of scale sensitivity / epsilon.
 

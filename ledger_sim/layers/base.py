@@ -84,6 +84,10 @@ class Layer:
             raise LedgerError("step() before reset(); call reset(seed) at the start of a day")
         return self._seed
 
+    def lead_s(self, deadline_s: float) -> float:
+        """Return how long before a deadline to send; see `ledger_sim.base.Ledger.lead_s`."""
+        return self.inner.lead_s(deadline_s)
+
     def reset(self, seed: Tensor) -> None:
         """Start a day here and beneath; `seed` int64 [B]."""
         check_seed(seed)

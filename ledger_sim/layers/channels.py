@@ -122,13 +122,7 @@ class Channels(Layer):
             submitted_s + self.config.round_trip_s, self._opened_s - start_s
         ).masked_fill_(~transactions.sent, torch.inf)
         here = arrival_s <= self.slot_s
-        held = replace(
-            self._held,
-            ready_s=torch.maximum(
-                self._held.ready_s, self._opened_s[self._held.environment, self._held.seat]
-            ),
-        )
-        earlier, held = held.released(start_s, start_s + self.slot_s)
+        earlier, held = self._held.released(start_s, start_s + self.slot_s, self._opened_s)
         waiting = transactions.sent & ~here
         self._held = held.with_seats(
             waiting, self.slot, submitted_s + self.config.round_trip_s + start_s

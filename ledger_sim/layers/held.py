@@ -46,18 +46,25 @@ class Held:
             environment, seat, torch.full_like(seat, slot), ready_s[environment, seat].double()
         )
 
-    def released(self, start_s: float, end_s: float) -> tuple[Inclusions | None, Held]:
-        """Return what comes in by `end_s`, in s since `start_s` and without fee, and the rest."""
+    def released(
+        self, start_s: float, end_s: float, open_s: Tensor | None = None
+    ) -> tuple[Inclusions | None, Held]:
+        """Return what comes in by `end_s`, in s since `start_s` and without fee, and the rest.
+
+        With `open_s` [B, N], s since the day's start, nobody comes in before that.
+        """
         if not self.seat.numel():
             return None, self
-        due = self.ready_s <= end_s
         environment, seat, slot, ready_s = self.environment, self.seat, self.slot, self.ready_s
+        comes_s = ready_s
+        if open_s is not None:
+            comes_s = torch.maximum(ready_s, open_s[environment, seat])
+        due, late = comes_s <= end_s, comes_s > end_s
         came = Inclusions(
             environment[due],
             seat[due],
             slot[due],
-            ready_s[due] - start_s,
-            torch.zeros_like(ready_s[due]),
+            comes_s[due] - start_s,
+            torch.zeros_like(comes_s[due]),
         )
-        late = ~due
         return came, Held(environment[late], seat[late], slot[late], ready_s[late])
