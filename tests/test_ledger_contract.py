@@ -16,8 +16,7 @@ from eth_hash.auto import keccak
 
 from configs import option, validate
 from envs.markets import MARKETS, Clearing, Context, Orders
-from ledger_sim.contracts.evm import CHAIN_ID, MarketContract, RefusedError, private_key
-from ledger_sim.contracts.measurements import (
+from ledger_sim.contracts.entries import (
     CLOSE,
     ORDER,
     STATE,
@@ -28,6 +27,7 @@ from ledger_sim.contracts.measurements import (
     random_book,
     word,
 )
+from ledger_sim.contracts.evm import CHAIN_ID, MarketContract, RefusedError, private_key
 
 F64 = torch.float64
 BOOKS, NEVER = 1_000, 10**6
