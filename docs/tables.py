@@ -5,9 +5,12 @@ A table stands between `<!-- table: name -->` and `<!-- end -->`; a test checks 
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 import ledger_sim
@@ -17,7 +20,8 @@ from envs import observation
 from envs.action import ACTIONS
 from envs.markets import MARKETS
 from evaluation.summary import kpi_table
-from ledger_sim import gas
+from ledger_sim import defaults, gas, published_order, trilemma
+from ledger_sim.cli import main as ledger_command
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -98,11 +102,69 @@ def contract_gas() -> str:
     return _table(("call", "gas", "and"), rows)
 
 
+def ledgers() -> str:
+    """Return the configured ledgers."""
+    rows = [(f"`{name}`", defaults.summary(name)) for name in defaults.configured()]
+    return _table(("ledger", "what it is, and after whom"), rows)
+
+
+def ledger_run() -> str:
+    """Return what a run on the command line prints."""
+    arguments = "run tendermint_pilot --loads 0.1,5,9.9,12 --hours 6"
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        ledger_command(arguments.split())
+    return f"```console\n$ python -m ledger_sim {arguments}\n{printed.getvalue()}```\n"
+
+
+@cache
+def _profiles() -> list[trilemma.Profile]:
+    return trilemma.profiles()
+
+
+def ledger_overview() -> str:
+    """Return all ledgers side by side."""
+    return _table(trilemma.OVERVIEW_HEAD, trilemma.overview(_profiles()))
+
+
+def ledger_beyond() -> str:
+    """Return what happens when too many validators fail."""
+    return _table(("ledger", "when more fail"), trilemma.beyond(_profiles()))
+
+
+def ledger_growth() -> str:
+    """Return speed and messages against validators."""
+    return _table(trilemma.growth_head(), trilemma.growth(_profiles()))
+
+
+def ledger_order() -> str:
+    """Return the comparison with a published table."""
+    rows = published_order.table(published_order.judge(_profiles()))
+    return _table(published_order.HEAD, rows)
+
+
+def ledger_sources() -> str:
+    """Return every value of every ledger with its source."""
+    rows = [
+        (f"`{name}`", f"`{s.path}`", s.value, s.unit, s.status, s.source.replace("|", "\\|"))
+        for name in defaults.configured()
+        for s in defaults.sources_of(name)
+        if s.source
+    ]
+    return _table(("ledger", "parameter", "value", "unit", "status", "source"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "spaces": spaces,
     "features": features,
     "kpis": kpis,
     "box": box,
+    "ledgers": ledgers,
+    "ledger_run": ledger_run,
+    "ledger_overview": ledger_overview,
+    "ledger_beyond": ledger_beyond,
+    "ledger_growth": ledger_growth,
+    "ledger_order": ledger_order,
+    "ledger_sources": ledger_sources,
     "gas": contract_gas,
 }
 

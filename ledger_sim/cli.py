@@ -95,7 +95,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _floats(text: str) -> list[float]:
-    return [float(part) for part in text.split(",")]
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        message = f"{text!r} is no list of numbers, such as 0.1,1,10"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def _list(_: argparse.Namespace) -> None:

@@ -63,10 +63,14 @@ def read(ledger: str, changes: Sequence[str] = ()) -> LedgerConfig:
 
 
 def sources_of(ledger: str) -> list[Source]:
-    """Return where each value of a ledger's YAML file comes from; raises as `path_of`."""
+    """Return where each value of a ledger's YAML file comes from; raises as `read`.
+
+    Choices, such as the fee rule, stand there as plain values without a source.
+    """
     path = path_of(ledger)
     read_config(path)
-    return list(sources(yaml.safe_load(path.read_text(encoding="utf-8"))))
+    every = sources(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return [source for source in every if source.path != "name"]
 
 
 def summary(ledger: str) -> str:

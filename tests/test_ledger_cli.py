@@ -1,0 +1,248 @@
+"""Loads on any ledger against queue formulas, sources, the trilemma, and the command line."""
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import ledger_sim
+from ledger_sim import LedgerError, defaults, published_order, trilemma
+from ledger_sim.cli import main
+from ledger_sim.consensus import ChainConfig
+from ledger_sim.distribution import Distribution
+from ledger_sim.load import capacity_per_s, simulate, sweep
+from ledger_sim.sourced import STATUSES
+from ledger_sim.text import aligned, figure
+from ledger_sim.variants import UnknownNameError
+from ledger_sim.waiting import wait_for_regular_blocks
+
+ROOT = Path(__file__).parents[1]
+INTERVAL_S, PLACES = 30.0, 10
+
+
+def test_every_kind_of_ledger_is_configured():
+    assert {defaults.read(name).name for name in defaults.configured()} == set(ledger_sim.names())
+
+
+@pytest.mark.parametrize("arrivals", [5, 8, 9])
+def test_waits_are_those_of_the_queue(arrivals):
+    config = defaults.read("block", [f"block_gas={PLACES}", f"interval_s={INTERVAL_S}"])
+    result = simulate(config, arrivals / INTERVAL_S, hours=24, seeds=48)
+    wait_s = INTERVAL_S * wait_for_regular_blocks(arrivals, PLACES)
+    assert result.latency.mean == pytest.approx(
+        wait_s + config.network.submission_delay_s, rel=0.02
+    )
+    assert result.throughput_per_s == pytest.approx(arrivals / INTERVAL_S, rel=0.01)
+    assert result.blocks_per_min == pytest.approx(60 / INTERVAL_S)
+    assert not result.saturated
+
+
+def test_beyond_its_capacity_a_ledger_carries_its_capacity_and_the_rest_waits():
+    config = defaults.read("block", [f"block_gas={PLACES}"])
+    capacity = capacity_per_s(config)
+    result = simulate(config, 1.5 * capacity, hours=4, seeds=2)
+    assert capacity == PLACES / config.interval_s
+    assert result.saturated
+    assert result.throughput_per_s == pytest.approx(capacity, rel=0.01)
+    assert result.sent - result.included == pytest.approx(2 * result.backlog)
+    assert result.backlog == pytest.approx(0.5 * capacity * 4 * 3600, rel=0.05)
+
+
+@pytest.mark.parametrize("name", defaults.configured())
+def test_transactions_and_money_are_conserved_and_finality_follows_inclusion(name):
+    config = defaults.read(name)
+    result = simulate(config, 0.05, hours=1, seeds=3)
+    assert result.sent == result.included + round(3 * result.backlog)
+    assert result.sent == pytest.approx(0.05 * 3600 * 3, rel=0.25)
+    assert 0 <= result.burned_eur <= result.fee_eur * (1 + 1e-6)
+    assert result.energy_kwh >= 0
+    assert result.finality.count == result.included
+    assert result.finality.mean >= result.latency.mean
+    for share in (0.5, 0.99):
+        assert result.finality.quantile(share) >= result.latency.quantile(share)
+    assert result.load_per_s < result.capacity_per_s
+
+
+def test_waits_grow_with_the_load_and_end_at_capacity():
+    config = defaults.read("block", [f"block_gas={PLACES}"])
+    results = sweep(config, shares=(0.1, 0.8, 0.95), transactions=20_000)
+    waits = [r.latency.mean for r in results]
+    assert waits == sorted(waits)
+    assert [r.load_per_s / capacity_per_s(config) for r in results] == pytest.approx(
+        [0.1, 0.8, 0.95]
+    )
+    assert sweep(defaults.read("ideal")) == []
+
+
+def test_the_same_load_gives_the_same_result_whatever_runs_beside_it():
+    config = defaults.read("proof_of_work")
+    one, other = (simulate(config, 0.2, hours=2, seeds=3) for _ in range(2))
+    assert one.latency.curve() == other.latency.curve()
+    assert (one.sent, one.fee_eur, one.backlog) == (other.sent, other.fee_eur, other.backlog)
+
+
+@pytest.mark.parametrize(
+    ("load", "hours", "seeds", "says"),
+    [(0, 1, 1, "load is 0"), (float("nan"), 1, 1, "load is nan"), (1, -1, 1, "hours is -1"),
+     (1, 1, 0, "seeds is 0"), (1, 1, 1.5, "whole number"), (1e6, 24, 4, "allowed are 1e")],
+)  # fmt: skip
+def test_impossible_loads_are_refused(load, hours, seeds, says):
+    with pytest.raises(LedgerError, match=says):
+        simulate(defaults.read("block"), load, hours, seeds)
+
+
+def test_a_distribution_keeps_mean_and_quantiles():
+    times = torch.rand(20_000, dtype=torch.float64, generator=torch.manual_seed(1)) ** 3 * 1000
+    kept = Distribution()
+    for part in times.split(3_000):
+        kept.add(part)
+    assert kept.count == len(times)
+    assert kept.mean == pytest.approx(float(times.mean()))
+    for share in (0.1, 0.5, 0.99):
+        assert kept.quantile(share) == pytest.approx(float(times.quantile(share)), rel=0.003)
+    seconds, shares = kept.curve()
+    assert seconds == sorted(seconds)
+    assert shares[-1] == 1.0
+    kept = Distribution()
+    kept.add(torch.zeros(3))
+    assert kept.quantile(0.99) == 0.0
+    assert Distribution().quantile(0.5) != Distribution().quantile(0.5)  # nan: nothing was added
+
+
+@pytest.mark.parametrize("name", defaults.configured())
+def test_every_number_has_a_source(name):
+    for source in defaults.sources_of(name):
+        if isinstance(source.value, (int, float)) and not isinstance(source.value, bool):
+            assert source.status in STATUSES, f"{name}: {source.path} has no source"
+            assert source.unit, source.path
+            assert len(source.source) > 5, source.path
+
+
+def test_changes_reach_nested_parameters_and_typos_get_the_nearest():
+    config = defaults.read("block", ["network.latency_s=0.5", "fees.price=1e-3", "queue=tip"])
+    assert isinstance(config, ChainConfig)
+    assert config.network.latency_s == 0.5
+    assert config.fees["price"] == 0.001
+    assert config.queue == "tip"
+    with pytest.raises(UnknownNameError, match=r"mean 'network\.latency_s'"):
+        defaults.read("block", ["network.latencys=1"])
+    with pytest.raises(UnknownNameError, match="mean 'tendermint'"):
+        defaults.read("tendermnt")
+    with pytest.raises(LedgerError, match=r"ledger\.interval_s is -5"):
+        defaults.read("block", ["interval_s=-5"])
+    with pytest.raises(LedgerError, match="write it as in"):
+        defaults.read("block", ["interval_s"])
+
+
+@pytest.fixture(scope="module")
+def found():
+    return trilemma.profiles()
+
+
+def test_messages_of_votes_grow_with_the_square_and_those_of_chains_with_the_number(found):
+    by_name = {one.name: one for one in found}
+    pbft = {n: size.messages for n, size in by_name["pbft"].sizes.items() if size}
+    assert pbft == {n: 2 * n * (n - 1) for n in trilemma.VALIDATORS}
+    for one in found:
+        sizes = [size for size in one.sizes.values() if size]
+        assert sizes, one.name
+        for fewer, more in itertools.pairwise(sizes):
+            assert more.messages >= fewer.messages
+            assert more.capacity_per_s <= fewer.capacity_per_s * 1.001
+            assert more.latency_s >= fewer.latency_s * 0.95
+    assert {one.name for one in found} == set(defaults.configured()) - {"ideal"}
+
+
+def test_fault_bounds_are_those_of_the_protocols(found):
+    by_name = {one.name: one for one in found}
+    for one in found:
+        assert 0 <= one.tolerance.crashed < one.validators
+        assert one.tolerance.lying <= max(one.validators - 1, 1)
+        assert one.tolerance.beyond
+    for name in ("pbft", "qbft", "dbft", "tendermint", "tendermint_pilot"):
+        assert by_name[name].tolerance.lying == (by_name[name].validators - 1) // 3
+    assert by_name["raft"].tolerance.lying == 0
+    assert 5 * by_name["ripple"].tolerance.lying < by_name["ripple"].validators
+    assert 2 * by_name["proof_of_work"].tolerance.lying < by_name["proof_of_work"].validators
+
+
+def test_the_published_order_holds_or_a_note_says_why_not(found):
+    cells = published_order.judge(found)
+    assert len(cells) == len(published_order.PAPER) * len(published_order.LEDGERS)
+    for cell in cells:
+        assert cell.agrees or cell.note, f"{cell.row} of {cell.ledger}: {cell.ours}"
+    noted = {(cell.row, cell.ledger) for cell in cells if cell.note}
+    assert noted == set(published_order.NOTES)
+
+
+def test_figures_and_tables_are_readable():
+    shown = [figure(v) for v in (0.0, 1234.56, 0.012345, 5e-8, 12.0, float("nan"), float("inf"))]
+    assert shown == ["0", "1,230", "0.0123", "5.00e-08", "12", "–", "no limit"]
+    lines = aligned(("name", "EUR"), [("a", "1"), ("long", "10")]).split("\n")
+    assert lines == ["name  EUR", "----  ---", "a       1", "long   10"]
+
+
+def test_commands_print_and_plot(tmp_path, capsys, found, monkeypatch):
+    assert main(["list"]) == 0
+    listed = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split()[0] for line in listed] == defaults.configured()
+
+    assert main(["sources", "raft"]) == 0
+    assert "BatchTimeout of the sample configuration" in capsys.readouterr().out
+
+    plot = tmp_path / "load.png"
+    run = ["run", "block", "--loads", "0.5,12", "--hours", "0.5", "--set", "interval_s=10"]
+    assert main([*run, "--set", "block_gas=50", "--plot", str(plot)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.split("\n")[0].split() == ["0.5", "tx/s", "12", "tx/s"]
+    assert "12 tx/s is more than the 5 tx/s" in printed
+
+    monkeypatch.setattr(trilemma, "profiles", lambda names: found)
+    both = tmp_path / "trilemma.svg"
+    assert main(["trilemma", "--plot", str(both)]) == 0
+    assert "Against Cantillo-Luna" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"load.png", "trilemma.svg"}
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(["run", "tendermnt"], "did you mean 'tendermint'?"),
+     (["run", "block", "--set", "intervl_s=5"], "did you mean 'interval_s'?"),
+     (["run", "pbft", "--set", "validators=2"], "pbft needs at least 4"),
+     (["run", "block", "--load", "-1"], "load is -1"),
+     (["run", "block", "--plot", "load.txt"], "must end with one of .png"),
+     (["run", "block", "--plot", "/nowhere/load.png"], "there is no folder /nowhere"),
+     (["run", "missing.yaml"], "there is no file missing.yaml"),
+     (["sources", "rafft"], "did you mean 'raft'?")],
+)  # fmt: skip
+def test_wrong_input_is_one_line_and_status_2(arguments, says, capsys):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["run", "block", "--loads", "1,,2"], ["nothing"], []])
+def test_arguments_that_cannot_be_read_are_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_reader_who_stops_reading_is_no_error():
+    command = [sys.executable, "-m", "ledger_sim", "sources", "all"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        process.wait()
+    assert process.returncode == 0
