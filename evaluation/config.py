@@ -13,6 +13,7 @@ from agents.bidders import BIDDERS
 from configs import compose, option, options, validate
 from envs.config import TaskConfig, WorldConfig
 from envs.markets import MARKETS
+from ledger_sim.layers import base as layers
 from ledger_sim.variants import UnknownNameError
 
 Count = Annotated[int, Field(ge=1)]
@@ -95,12 +96,13 @@ def is_learned(bidder: str) -> bool:
 
 
 def listing() -> str:
-    """Return every task, market, ledger, bidder and preset, one line each."""
+    """Return every task, market, ledger, layer, bidder and preset, one line each."""
     lines: list[str] = []
     described = {
         "task": {name: str(option("task", name)["description"]) for name in options("task")},
         "market": MARKETS.describe(),
         "ledger": _configured(ledger_sim.describe(), "ledger"),
+        "layer": layers.describe(),
         "bidder": BIDDERS.describe(),
         "preset": dict.fromkeys(options("preset"), ""),
     }

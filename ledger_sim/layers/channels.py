@@ -58,6 +58,12 @@ class Channels(Layer):
         self._opened_s: Tensor | None = None
         self._held = Held.nothing(seed.device)
 
+    def lead_s(self, deadline_s: float) -> float:
+        """Return a round trip where orders go through the channels."""
+        if self.config.carries == "orders":
+            return self.config.round_trip_s
+        return super().lead_s(deadline_s)
+
     @property
     def dispute_gas(self) -> float:
         """Gas that a dispute adds to a closing."""

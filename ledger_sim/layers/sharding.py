@@ -49,6 +49,10 @@ class Sharding(Layer):
         self._submitted_s: list[Tensor] = []
         self._held = Held.nothing(seed.device)
 
+    def lead_s(self, deadline_s: float) -> float:
+        """Return the time that an order across shards takes."""
+        return super().lead_s(deadline_s) * (1 if self.config.shards == 1 else 2)
+
     def crosses(self, environment: Tensor, seat: Tensor, slot: Tensor | int) -> Tensor:
         """Return which orders trade across shards, bool of the shape that the arguments share."""
         own = randomness.fold(
