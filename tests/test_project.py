@@ -170,7 +170,7 @@ def test_every_entry_validates():
 
 
 def test_every_group_is_validated_by_some_test():
-    tested = {"task", "market", "ledger", "bidder", "tariff", "algorithm"}
+    tested = {"task", "market", "ledger", "layer", "bidder", "tariff", "algorithm"}
     assert {group for group in groups() if group.isidentifier()} <= tested, "add a test for it"
 
 
