@@ -22,6 +22,7 @@ from envs.markets import MARKETS
 from evaluation.summary import kpi_table
 from ledger_sim import defaults, gas, published_order, trilemma
 from ledger_sim.cli import main as ledger_command
+from ledger_sim.layers import base as layers
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -77,11 +78,12 @@ def kpis() -> str:
 
 
 def box() -> str:
-    """Return every task, market, ledger and bidder."""
+    """Return every task, market, ledger, layer and bidder."""
     described = {
         "task": {name: str(option("task", name)["description"]) for name in options("task")},
         "market": MARKETS.describe(),
         "ledger": ledger_sim.describe(),
+        "layer": layers.describe(),
         "bidder": BIDDERS.describe(),
     }
     rows = [
