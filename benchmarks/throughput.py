@@ -14,16 +14,14 @@ import copy
 import json
 import logging
 import os
-import statistics
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import power_flow
 import torch
 import training
+from rows import Row, print_rows, seconds
 
 import envs
 from agents.learning.ppo import algorithm_config
@@ -36,32 +34,6 @@ from envs.grid import load_grid_and_series
 
 BATCHES = (128, 256, 512, 1024, 2048)
 POWER_FLOW_BATCH = 1024
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: a figure and what it should at least be."""
-
-    what: str
-    measured: float
-    target: float
-    unit: str
-
-    @property
-    def met(self) -> bool:
-        """Whether the target was reached."""
-        return self.measured >= self.target
-
-
-def seconds(work: Callable[[], Any], repeats: int) -> float:
-    """Median time of `repeats` calls, after one that warms up."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
 
 
 def batched_steps_per_s(num_envs: int, repeats: int) -> float:
@@ -209,10 +181,7 @@ def main() -> None:
         context = {"threads": options.threads, "load_before": load}
         print(json.dumps({"rows": table} | details | context, indent=2))
         return
-    print(f"{'what':44} {'measured':>12} {'target':>10}  met")
-    for row in rows:
-        met = "yes" if row.met else "NO"
-        print(f"{row.what:44} {row.measured:12,.1f} {row.target:10,.0f}  {met:4} {row.unit}")
+    print_rows(rows)
     rates = ", ".join(f"{b}: {r:,.0f}" for b, r in details["environment_steps_per_s"].items())
     print(f"environment steps/s by markets: {rates}")
     print(f"largest gap to runpp over a day: {details['largest_gap_to_runpp_pu']:.1e} p.u.")

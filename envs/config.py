@@ -34,7 +34,8 @@ class RulesConfig(Frozen):
 
     gate_closure_s: Positive = Field(description="s from the opening of the book to its closing")
     submission_s: NonNegative = Field(
-        description="s from the opening of the book to the sending of the orders: later risks more"
+        description="s from the opening of the book to the sending of the orders; earlier where "
+        "the ledger needs longer to take 99 of 100 in time"
     )
     price_margin: NonNegative = Field(
         description="share by which limit prices may leave [feed-in, retail less local charge]"

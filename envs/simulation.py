@@ -116,6 +116,8 @@ class Simulation:
         self._storable_kwh = c.storage.charge_kw * c.storage.efficiency * c.slot_h
         self._is_ev = c.role == ROLES.index("ev")
         self._batteries_kw = (self._rated_kw * ~self._is_ev).sum().clamp(min=_SMALL)
+        latest_s = rules.gate_closure_s - ledger.lead_s(rules.gate_closure_s)
+        self._submission_s = min(rules.submission_s, max(latest_s, 0.0))
         self._seed = torch.arange(num_envs, device=c.seat.device) + seed
         self._episode = 0
 
@@ -250,7 +252,7 @@ class Simulation:
     def _submit(self, decision: Decision, quantity_kw: Tensor) -> tuple[Orders, Receipts]:
         """Send the orders to the ledger; return the book of those that came in time."""
         sent = quantity_kw != 0
-        submitted_s = torch.full_like(quantity_kw, self.rules.submission_s)
+        submitted_s = torch.full_like(quantity_kw, self._submission_s)
         transactions = Transactions(sent, submitted_s, decision.tip)
         receipts = self.ledger.step(transactions, self.rules.gate_closure_s)
         arrival_s = receipts.latency_s

@@ -219,6 +219,12 @@ class Ledger(Protocol):
     def slot_s(self) -> float:
         """Seconds from one submission window's opening to the next."""
 
+    def lead_s(self, deadline_s: float) -> float:
+        """Return how long before a deadline to send, so that 99 of 100 are in time.
+
+        That is where nothing queues and all validators are there; it may exceed `deadline_s`.
+        """
+
     def reset(self, seed: Tensor) -> None:
         """Start a new day: empty mempool, slot 0; `seed` int64 [B] fixes all of its randomness."""
 

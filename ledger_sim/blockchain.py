@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -27,6 +29,7 @@ from ledger_sim.schedule import schedule_of
 from ledger_sim.timeline import Timeline
 
 _DELAY = 0
+_LATE_SHARE = 0.01
 # Several slots at once: fewer operations for one environment, still in the cache for a thousand.
 _SLOTS_PER_DRAW = 4
 
@@ -64,6 +67,11 @@ class Blockchain:
     def slot_s(self) -> float:
         """Seconds from one submission window's opening to the next."""
         return self.config.slot_s
+
+    def lead_s(self, deadline_s: float) -> float:
+        """Return how long before a deadline to send, so that 99 of 100 are in time."""
+        delay_s = -math.log(_LATE_SHARE) * self.config.network.submission_delay_s
+        return self._timeline.wait_s(deadline_s, _LATE_SHARE) + delay_s + self.consensus.commit_s
 
     def reset(self, seed: Tensor) -> None:
         """Start a day at slot 0 with an empty mempool; `seed` int64 [B] fixes its randomness."""

@@ -151,6 +151,13 @@ class Consensus(ABC, Generic[C]):
         """Seconds from a block's proposal, when it takes transactions, until all have it."""
         return 0.0
 
+    def wait_s(self, late_share: float) -> float:
+        """Return the wait for a block that all but a share of moments stay below, without faults.
+
+        By the clock, no moment waits longer than the interval.
+        """
+        return self.interval_s
+
     def draw_times(self, seed: Tensor, slot: int) -> Tensor | None:
         """Return the times of a slot's blocks as float64 [B, K], seconds since the slot's start.
 

@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 
 from ledger_sim import randomness
-from ledger_sim.block_times import Blocks, DrawnBlocks, RegularBlocks, drawn_blocks, regular_blocks
+from ledger_sim.block_times import (
+    EDGE,
+    Blocks,
+    DrawnBlocks,
+    RegularBlocks,
+    drawn_blocks,
+    regular_blocks,
+)
 from ledger_sim.consensus import ChainConfig, Consensus, Health
 
 _MISSED, _REVERSED = 2, 1
@@ -36,6 +43,15 @@ class Timeline:
         self._seed = seed.clone()
         self._tables.clear()
         self._drawn = bool(self._events) or self.consensus.draw_times(seed[:1], 0) is not None
+
+    def wait_s(self, deadline_s: float, late_share: float) -> float:
+        """Return how long before a deadline all but a share of its last blocks have come."""
+        wait_s = self.consensus.wait_s(late_share)
+        interval_s = self.consensus.interval_s
+        if (self._slot_s / interval_s) % 1 < EDGE and wait_s <= interval_s:
+            # The clock strikes alike in every slot.
+            return deadline_s % interval_s
+        return wait_s
 
     def blocks(self, slot: int, deadline_s: float) -> Blocks:
         """Return a slot's blocks."""

@@ -6,8 +6,8 @@ from fractions import Fraction
 import pytest
 import torch
 
-from ledger_sim.mempool import Mempool
 from ledger_sim.block_times import regular_blocks
+from ledger_sim.mempool import Mempool
 from ledger_sim.queueing import assign_blocks, tie_order
 
 SLOT_S = 900

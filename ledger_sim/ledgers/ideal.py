@@ -35,6 +35,10 @@ class IdealLedger:
         """Seconds from one submission window's opening to the next."""
         return self.config.slot_s
 
+    def lead_s(self, deadline_s: float) -> float:
+        """Return 0: whatever is sent by the deadline is in time."""
+        return 0.0
+
     def reset(self, seed: Tensor) -> None:
         """Take the number of environments from `seed` int64 [B]; nothing here is random."""
         check_seed(seed)

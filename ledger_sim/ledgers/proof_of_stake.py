@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -48,6 +50,12 @@ class ProofOfStake(Consensus[ProofOfStakeConfig]):
     def commit_s(self) -> float:
         """Return the delay until the others have a block."""
         return self.config.network.latency_s
+
+    def wait_s(self, late_share: float) -> float:
+        """Return so many slots that at most `late_share` of them are all empty."""
+        missed = self.config.missed_share
+        slots = math.ceil(math.log(late_share) / math.log(missed)) if missed else 1
+        return max(slots, 1) * self.interval_s
 
     def draw_times(self, seed: Tensor, slot: int) -> Tensor | None:
         """Leave some slots empty."""

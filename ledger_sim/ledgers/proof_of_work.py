@@ -74,6 +74,10 @@ class ProofOfWork(LongestChain[ProofOfWorkConfig]):
         """Share of all blocks found that another of the same height displaces."""
         return stale_share(self.commit_s, self.config.interval_s - self.commit_s)
 
+    def wait_s(self, late_share: float) -> float:
+        """Return the quantile of the exponential time between blocks."""
+        return -math.log(late_share) * self.interval_s
+
     def draw_times(self, seed: Tensor, slot: int) -> Tensor:
         """Draw a Poisson process."""
         mean = self.config.slot_s / self.interval_s
