@@ -22,7 +22,8 @@ def post(
 
     Returns:
         what the ledger says of it, and the fee of each seat [B, N] EUR: shared alike by the seats
-        with an order in the book, for whom the market did its work.
+        with an order in the book, for whom the market did its work; by all where there is none
+        and something of earlier intervals is due.
     """
     quantity_kw = orders.quantity_kw
     ordered = (quantity_kw != 0).to(quantity_kw)
@@ -38,5 +39,6 @@ def post(
             traders=(clearing.cleared_kw != 0).to(quantity_kw).sum(-1),
         )
     )
-    share = postage.fee.to(quantity_kw) / count.clamp(min=1)
-    return postage, ordered * share.unsqueeze(-1)
+    payers = torch.where(count.unsqueeze(-1) > 0, ordered, 1.0)
+    share = postage.fee.to(quantity_kw).unsqueeze(-1) / payers.sum(-1, keepdim=True)
+    return postage, payers * share

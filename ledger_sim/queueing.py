@@ -148,6 +148,8 @@ def assign_by_gas(
         column = column.gather(1, by_tip(tip.gather(1, column)))
     earliest = blocks.earliest(arrival_s.gather(1, column))
     gas = gas.gather(1, column).double()
+    if bool(((gas * (earliest < blocks.count)).sum(dim=1) <= room).all()):
+        return torch.empty_like(earliest).scatter_(1, column, earliest)
     served = torch.full_like(earliest, torch.inf)
     waiting = earliest < blocks.count
     for block in range(blocks.count):
