@@ -34,7 +34,7 @@ combinations = pytest.mark.parametrize(
 
 
 def played(market, ledger):
-    """Slots that suffice: a whole day of the default mechanism and ledger, eight hours of others."""
+    """Slots that suffice: a whole day of the default mechanism and ledger, else eight hours."""
     return SLOTS if (market, ledger) == ("uniform_auction", "block") else SLOTS // 3
 
 
