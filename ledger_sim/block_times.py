@@ -83,11 +83,11 @@ def regular_blocks(slot: int, slot_s: float, interval_s: float, deadline_s: floa
 
 @dataclass(frozen=True, slots=True)
 class DrawnBlocks:
-    """Blocks whose times were drawn for each environment.
+    """Blocks whose times were drawn for each environment, or stand for all.
 
     Attributes:
-        times_s: float64 [B, K], rising; inf after an environment's last block of the slot.
-        closing: int64 [B, 1], how many come no later than the deadline.
+        times_s: float64 [B, K] or [1, K], rising; inf after an environment's last block.
+        closing: int64 [B, 1] or [1, 1], how many come no later than the deadline.
     """
 
     times_s: Tensor
@@ -100,25 +100,22 @@ class DrawnBlocks:
 
     @property
     def mean_count(self) -> Tensor:
-        """Blocks in the slot, [B]."""
+        """Blocks in the slot, [B] or [1]."""
         return self.times_s.isfinite().sum(-1).double()
 
     def time_s(self, block: Tensor) -> Tensor:
         """Return the times of blocks [B, M]; inf where there is no such block."""
-        table = torch.cat(
-            [self.times_s, self.times_s.new_full((len(self.times_s), 1), torch.inf)], 1
-        )
+        never = self.times_s.new_full((len(self.times_s), 1), torch.inf)
+        table = torch.cat([self.times_s, never], 1).expand(len(block), -1)
         return table.gather(1, block.clamp(max=self.count).long())
 
     def earliest(self, arrival_s: Tensor) -> Tensor:
         """Return the first block at or after each arrival, as float; inf stays inf."""
-        found = torch.searchsorted(self.times_s, arrival_s.contiguous()).double()
+        times = self.times_s[0] if len(self.times_s) == 1 else self.times_s
+        found = torch.searchsorted(times, arrival_s.contiguous()).double()
         return found.masked_fill_(arrival_s == torch.inf, torch.inf)
 
 
 def drawn_blocks(times_s: Tensor, deadline_s: float) -> DrawnBlocks:
-    """Return blocks at the given times, float64 [B, K], in any order, inf where there is none."""
-    ordered = times_s.sort(dim=1).values
-    used = int(ordered.isfinite().sum(1).max()) if ordered.numel() else 0
-    ordered = ordered[:, :used].contiguous()
-    return DrawnBlocks(ordered, (ordered <= deadline_s).sum(1, keepdim=True))
+    """Return blocks at times, float64 [B, K] or [1, K], that rise; inf where there is none."""
+    return DrawnBlocks(times_s, (times_s <= deadline_s).sum(1, keepdim=True))

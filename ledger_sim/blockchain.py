@@ -86,6 +86,7 @@ class Blockchain:
         """Carry one slot's transactions; see `ledger_sim.base.Ledger.step`."""
         seed = self._check(transactions, deadline_s)
         sent, submitted_s = transactions.sent, transactions.submitted_s.double()
+        self._timeline.forget(self._slot)
         blocks = self._timeline.blocks(self._slot, deadline_s)
         arrival_s = (submitted_s + self._delays(seed)).masked_fill_(~sent, torch.inf)
         first_new = self._mempool.width
@@ -105,8 +106,8 @@ class Blockchain:
                 (earlier.environment, earlier.seat), earlier.fee, accumulate=True
             )
         like = fee.new_zeros(sent.shape[0])
-        final_s = self._timeline.final_s(self._slot, blocks)
-        reverted = self._timeline.reverted(self._slot, final_s)
+        final_s = self._timeline.settlement(self._slot, deadline_s).final_s
+        reverted = self._timeline.reverted(self._slot, deadline_s, final_s)
         self._mempool = pool.carried(waiting, order, self.slot_s)
         self._slot += 1
         return Receipts(

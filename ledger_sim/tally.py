@@ -27,7 +27,7 @@ class Tally:
 
     def __init__(self, seed: Tensor, slot_s: float, consensus: Consensus[Any] | None) -> None:
         self._slot_s = slot_s
-        self._settling = Timeline(_AtOnce(consensus)) if consensus else None
+        self._settling = Timeline(consensus) if consensus else None
         if self._settling:
             self._settling.reset(seed)
         self._open: dict[int, Tensor] = {}  # when waiting transactions were sent, by slot
@@ -58,9 +58,9 @@ class Tally:
         """Return how much later than itself the block after the deadline is final, [B] s."""
         if self._settling is None:
             return got.finality_s
-        blocks = self._settling.blocks(slot, deadline_s)
-        block_s = self._settling.final_s(slot, blocks) - deadline_s
-        return (got.finality_s - block_s).clamp(min=0)
+        self._settling.forget(slot)
+        settled_s = self._settling.settlement(slot, deadline_s).settled_s
+        return (got.finality_s + deadline_s - settled_s).clamp(min=0)
 
     def _add_times(self, latency_s: Tensor, depth_s: Tensor) -> None:
         self.latency.add(latency_s)
@@ -79,31 +79,3 @@ class Tally:
             self._waiting[origin] -= count
             if not self._waiting[origin]:
                 del self._waiting[origin], self._open[origin]
-
-
-class _AtOnce(Consensus[Any]):
-    """A consensus with the same blocks, final as soon as they are there."""
-
-    def __init__(self, consensus: Consensus[Any]) -> None:
-        super().__init__(consensus.config)
-        self.draw_times = consensus.draw_times  # type: ignore[method-assign]
-        self._same = consensus
-
-    @property
-    def interval_s(self) -> float:
-        return self._same.interval_s
-
-    @property
-    def commit_s(self) -> float:
-        return self._same.commit_s
-
-    @property
-    def tolerance(self) -> Any:
-        return self._same.tolerance
-
-    @property
-    def block_messages(self) -> float:
-        return self._same.block_messages
-
-    def health(self, crashed: int, lying: int, cut_off: int) -> Any:
-        return self._same.health(crashed, lying, cut_off)

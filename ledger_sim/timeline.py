@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from ledger_sim import randomness
-from ledger_sim.block_times import (
-    EDGE,
-    Blocks,
-    DrawnBlocks,
-    RegularBlocks,
-    drawn_blocks,
-    regular_blocks,
-)
+from ledger_sim.block_times import EDGE, Blocks, drawn_blocks, regular_blocks
 from ledger_sim.consensus import ChainConfig, Consensus, Health
 
 _MISSED, _REVERSED = 2, 1
 # Finality is looked for so many slots ahead; beyond, blocks are taken to come at their mean.
 _HORIZON = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """When a slot's settlement is written, and when it stands; float64 [B] s since its start."""
+
+    settled_s: Tensor
+    final_s: Tensor
 
 
 class Timeline:
@@ -37,11 +41,13 @@ class Timeline:
             for event in config.faults
         ]
         self._tables: dict[int, Tensor] = {}
+        self._counts: dict[int, Tensor] = {}  # blocks in each row of a table, [B, 1] or [1, 1]
 
     def reset(self, seed: Tensor) -> None:
         """Start a day; `seed` int64 [B]."""
         self._seed = seed.clone()
         self._tables.clear()
+        self._counts.clear()
         self._drawn = bool(self._events) or self.consensus.draw_times(seed[:1], 0) is not None
 
     def wait_s(self, deadline_s: float, late_share: float) -> float:
@@ -57,26 +63,29 @@ class Timeline:
         """Return a slot's blocks."""
         if not self._drawn:
             return regular_blocks(slot, self._slot_s, self.consensus.interval_s, deadline_s)
-        for past in [known for known in self._tables if known < slot]:
-            del self._tables[past]
         return drawn_blocks(self._times(slot), deadline_s)
 
-    def final_s(self, slot: int, blocks: Blocks) -> Tensor:
-        """Return when the block that settles a slot is final, [B] s since the slot's start.
+    def forget(self, before: int) -> None:
+        """Drop the blocks of all slots before one; they may be drawn again."""
+        for past in [known for known in self._tables if known < before]:
+            del self._tables[past], self._counts[past]
 
-        That is the first block after the deadline.
+    def settlement(self, slot: int, deadline_s: float) -> Settlement:
+        """Return when the block comes that settles a slot, and when it is final.
+
+        That is the first block that takes transactions after the deadline.
         """
-        start_s = slot * self._slot_s
-        if isinstance(blocks, RegularBlocks):
-            index = blocks.closing + self.consensus.confirmations
-            settled = self._seed.new_full(
-                self._seed.shape, start_s + blocks.first_s + blocks.closing * blocks.interval_s,
-                dtype=torch.float64,
-            )  # fmt: skip
-            confirmed = settled + (index - blocks.closing) * blocks.interval_s
+        start_s, proposed_s = slot * self._slot_s, deadline_s + self.consensus.commit_s
+        confirmations = self.consensus.confirmations
+        if not self._drawn:
+            interval_s = self.consensus.interval_s
+            number = math.floor((start_s + proposed_s) / interval_s + EDGE) + 1
+            settled = self._seed.new_tensor([number * interval_s], dtype=torch.float64)
+            confirmed = settled + confirmations * interval_s
         else:
-            assert isinstance(blocks, DrawnBlocks)
-            settled, confirmed = self._confirmed_s(slot, blocks)
+            earlier = self._blocks_until(slot, proposed_s)
+            confirmed = self._nth_s(slot, earlier + confirmations)
+            settled = self._nth_s(slot, earlier) if confirmations else confirmed
         final = self.consensus.final_s(confirmed)
         for event, health in self._events:
             if not health.final:
@@ -84,59 +93,73 @@ class Timeline:
                 final = torch.where(
                     caught, torch.maximum(final, event.to_s + final - settled), final
                 )
-        return final - start_s
+        batch = len(self._seed)
+        return Settlement((settled - start_s).expand(batch), (final - start_s).expand(batch))
 
-    def reverted(self, slot: int, final_s: Tensor) -> Tensor:
-        """Return bool [B]: what the slot settled is lost, by chance or by too many faults."""
+    def reverted(self, slot: int, deadline_s: float, final_s: Tensor) -> Tensor:
+        """Return bool [B]: what the slot settled is lost, by chance or by too many faults.
+
+        Faults that end before the deadline, or begin once the settlement is final, leave it.
+        """
         probability = self.consensus.reversal_probability
         seed = randomness.fold(self._seed, slot)
         lost = randomness.uniform(seed, _REVERSED, [], torch.float64) < probability
         start_s = slot * self._slot_s
         for event, health in self._events:
-            if not health.safe and start_s < event.to_s:
+            if not health.safe and start_s + deadline_s < event.to_s:
                 lost = lost | (start_s + final_s > event.from_s)
         return lost
 
-    def _confirmed_s(self, slot: int, blocks: DrawnBlocks) -> tuple[Tensor, Tensor]:
-        """Return the times [B] of the settling and the last confirming block since day's start."""
-        times = blocks.times_s + slot * self._slot_s
-        wanted = blocks.closing + self.consensus.confirmations
-        ahead = slot
-        while (
-            times.shape[1] == 0
-            or not times.isfinite()
-            .gather(1, wanted.clamp(max=times.shape[1] - 1))
-            .logical_and(wanted < times.shape[1])
-            .all()
-        ):
-            ahead += 1
-            if ahead > slot + _HORIZON:
-                break
-            times = torch.cat([times, self._times(ahead) + ahead * self._slot_s], 1).sort(1).values
-        missing = (wanted + 1 - times.isfinite().sum(1, keepdim=True)).clamp(min=0)
-        end_s = (ahead + 1) * self._slot_s
-        late = end_s + missing * self.consensus.interval_s
-        padded = torch.cat([times, torch.full_like(late, torch.inf)], 1)
+    def _blocks_until(self, slot: int, until_s: float) -> Tensor:
+        """Return how many blocks come from the slot's start until then, int64 [B, 1] or [1, 1]."""
+        slots = range(max(math.ceil(until_s / self._slot_s), 1))
+        counts = [
+            (self._times(slot + ahead) + ahead * self._slot_s <= until_s).sum(1, keepdim=True)
+            for ahead in slots
+        ]
+        return torch.stack(torch.broadcast_tensors(*counts)).sum(0)
 
-        def at(index: Tensor) -> Tensor:
-            found = padded.gather(1, index.clamp(max=padded.shape[1] - 1))
-            return torch.where(found.isfinite(), found, late).squeeze(1)
+    def _nth_s(self, slot: int, number: Tensor) -> Tensor:
+        """Return when the block number [B, 1] or [1, 1] comes, counted from the slot's start on.
 
-        return at(blocks.closing), at(wanted)
+        The time [B] or [1] is in s since the day's start.
+        """
+        found = torch.full(number.shape, torch.inf, dtype=torch.float64, device=number.device)
+        for ahead in range(slot, slot + _HORIZON):
+            times = self._times(ahead)
+            if times.shape[1]:
+                here = (number >= 0) & (number < times.shape[1])
+                rows = max(len(number), len(times))
+                index = number.clamp(0, times.shape[1] - 1).expand(rows, 1)
+                time_s = times.expand(rows, -1).gather(1, index) + ahead * self._slot_s
+                found = torch.where(here, time_s, found)
+                number = number - self._counts[ahead]
+            if (number < 0).all():
+                return found.squeeze(1)
+        end_s = (slot + _HORIZON) * self._slot_s
+        late = end_s + (number + 1) * self.consensus.interval_s
+        return torch.where(number < 0, found, late).squeeze(1)
 
     def _times(self, slot: int) -> Tensor:
-        """Return the slot's block times [B, K] after faults, s since the slot's start."""
+        """Return the slot's block times after faults, s since the slot's start.
+
+        They rise, with inf behind them: float64 [B, K], or [1, K] where nothing is drawn.
+        """
         if slot not in self._tables:
             times = self.consensus.draw_times(self._seed, slot)
             if times is None:
                 times = self._clock(slot)
-            self._tables[slot] = self._without_faulty(times, slot)
+            times = self._without_faulty(times, slot).sort(dim=1).values
+            count = times.isfinite().sum(dim=1, keepdim=True)
+            most = int(count.max())
+            self._tables[slot] = times[:, :most].contiguous()
+            self._counts[slot] = count
         return self._tables[slot]
 
     def _clock(self, slot: int) -> Tensor:
         regular = regular_blocks(slot, self._slot_s, self.consensus.interval_s, self._slot_s)
         number = torch.arange(regular.count, dtype=torch.float64, device=self._seed.device)
-        return regular.time_s(number).expand(len(self._seed), -1)
+        return regular.time_s(number).unsqueeze(0)
 
     def _without_faulty(self, times: Tensor, slot: int) -> Tensor:
         """Return times with inf for blocks that nobody proposed."""
@@ -144,9 +167,11 @@ class Timeline:
         for number, (event, health) in enumerate(self._events):
             during = (at_s >= event.from_s) & (at_s < event.to_s)
             if health.block_share < 1 and during.any():
-                seed = randomness.fold(randomness.fold(self._seed, slot), _MISSED + number)
-                draw = randomness.uniform(seed, _MISSED, times.shape[1:], torch.float64)
-                times = times.masked_fill(during & (draw >= health.block_share), torch.inf)
+                if health.block_share > 0:
+                    seed = randomness.fold(randomness.fold(self._seed, slot), _MISSED + number)
+                    draw = randomness.uniform(seed, _MISSED, times.shape[1:], torch.float64)
+                    during = during & (draw >= health.block_share)
+                times = times.masked_fill(during, torch.inf)
         return times
 
     def health(self, at_s: float) -> Health:

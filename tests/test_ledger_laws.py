@@ -221,3 +221,29 @@ def test_bad_parameters_say_what_is_allowed(name):
     ):  # fmt: skip
         with pytest.raises(LedgerError, match=says):
             ledger_sim.make(config_of(name, **changes))
+
+
+@every_chain
+def test_a_settlement_is_proposed_after_the_deadline_and_then_takes_its_time(name):
+    ledger = ledger_sim.make(config_of(name))
+    ledger.reset(torch.arange(B))
+    commit_s = ledger.consensus.commit_s
+    for orders in day(slots=3):
+        assert (ledger.step(orders, DEADLINE_S).finality_s > commit_s - 1e-6).all()
+
+
+@every_chain
+def test_liars_that_are_gone_before_the_deadline_leave_the_slot_alone(name):
+    quiet = {"attacker_share": 0.0} if "attacker_share" in config_of(name) else {}
+    if "reorganisation_probability" in config_of(name):
+        quiet = {"reorganisation_probability": 0.0}
+    lying = read_config(CONFIGS / f"{name}.yaml").validators
+    for from_s, to_s, lost in ((0, SLOT_S + 1, [0]), (SLOT_S + 860, SLOT_S + 880, [1])):
+        liars = [{"from_s": from_s, "to_s": to_s, "lying": lying}]
+        got = run(config_of(name, faults=liars, **quiet), day(slots=3))
+        for slot in range(3):
+            unfinal = slot * SLOT_S + DEADLINE_S + got[slot].finality_s > from_s
+            touched = unfinal & (slot * SLOT_S + DEADLINE_S < to_s)
+            assert torch.equal(got[slot].reverted, touched)
+        assert all(got[slot].reverted.all() for slot in lost)
+        assert not got[2].reverted.any()

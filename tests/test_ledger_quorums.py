@@ -216,11 +216,12 @@ def test_ripple_wants_four_fifths(n, quorum, crashed, lying):
 
 @every_ledger
 def test_final_with_its_block(name):
-    interval_s = consensus(name).interval_s
+    interval_s, commit_s = consensus(name).interval_s, consensus(name).commit_s
     for slot, got in enumerate(run(raw(name), day())):
         at_s = got.finality_s + slot * SLOT_S + DEADLINE_S
-        assert (got.finality_s > 0).all()
-        assert (got.finality_s <= interval_s + 1e-6).all()
+        # The settlement is written after the deadline, and its block then takes its time.
+        assert (got.finality_s > commit_s - 1e-6).all()
+        assert (got.finality_s <= commit_s + interval_s + 1e-6).all()
         blocks = at_s / interval_s
         torch.testing.assert_close(blocks, blocks.round(), rtol=0, atol=1e-5)
 
