@@ -92,8 +92,16 @@ class Eip1559Config(FeeConfig):
 class Eip1559:
     """Ethereum's base fee: it rises after blocks over half full, falls after others, and is burned
 
-    Blocks that nobody proposed leave it as it is. It is kept in wei as int64 [B]; the price is in
-    EUR per gas.
+    Others spend the same sum on gas whatever it costs, so that their traffic is `background` at the
+    day's first base fee p0, and background x p0 / p at p. That their demand has unit elasticity is
+    assumed: estimates reach from almost none (0.006, arXiv:2606.13555) to about one (Pantera
+    Research Lab on Arbitrum, 2024), and with one the rule is linear in the base fee. Blocks without
+    own transactions bring the base fee an eighth closer to the level at which others alone fill
+    half of each; own ones that take a share s of the target for long hold it at 1 / (1 - s) of that
+    level. Own blocks follow the specification to the wei; of those between, the sum is rounded.
+
+    Blocks that nobody proposed leave the base fee as it is. It is kept in wei as int64 [B]; the
+    price is in EUR per gas.
     """
 
     burned_share = 1.0
@@ -109,7 +117,7 @@ class Eip1559:
         self._base_fee = torch.full_like(seed, self.config.base_fee_wei)
 
     def charge(self, usage: Usage) -> Charge:
-        """Price one slot's blocks.
+        """Price one slot's blocks; a block without own transactions has the price of the next with.
 
         Raises:
             LedgerError: where the block's limit is not within 2 to 2**31 - 1 gas, or so many blocks
@@ -121,20 +129,36 @@ class Eip1559:
                 f"ledger.block_gas is {usage.limit:g}; the fee rule eip1559 aims at half of it: "
                 f"allowed is {_ELASTICITY} to {most}"
             )
-        target = int(usage.limit) // _ELASTICITY
-        used = (usage.gas + usage.background).round().long().clamp(max=int(usage.limit))
-        # A block that is just half full, or not there, leaves the base fee.
-        moves = (usage.exists & (used != target)).any(dim=0)
-        levels = [self._base_fee]
-        for block in moves.nonzero().squeeze(1).tolist():
-            followed = _follow(levels[-1], used[:, block], target).clamp_(max=MOST_BASE_FEE)
-            levels.append(torch.where(usage.exists[:, block], followed, levels[-1]))
-        self._base_fee = levels[-1]
-        if int(self._base_fee.max()) == MOST_BASE_FEE:
+        limit = int(usage.limit)
+        target = limit // _ELASTICITY
+        spent = usage.background * self.config.base_fee_wei
+        level = spent / target
+        own, there = usage.gas > 0, usage.exists.long()
+        passed = there.cumsum(dim=1)
+        since = torch.zeros_like(self._base_fee)
+        fee, levels, any_own = self._base_fee, [], own.any(dim=0)
+        for block in any_own.nonzero().squeeze(1).tolist():
+            now = _returned(fee, level, passed[:, block] - there[:, block] - since)
+            levels.append(now)
+            used = usage.gas[:, block] + spent / now.double().clamp(min=1)
+            used = used.round_().clamp_(max=limit).long()
+            followed = _follow(now, used, target).clamp_(max=MOST_BASE_FEE)
+            # Elsewhere in the batch it is a block like those before.
+            fee = torch.where(own[:, block], followed, fee)
+            since = torch.where(own[:, block], passed[:, block], since)
+        self._base_fee = _returned(fee, level, there.sum(dim=1) - since)
+        if int(self._base_fee.max()) >= MOST_BASE_FEE:
             raise LedgerError(
-                f"the base fee passes {MOST_BASE_FEE} wei: background_gas_per_s keeps the blocks "
-                f"at {usage.background:g} gas, over half of block_gas {usage.limit:g}; lower it"
+                f"the base fee passes {MOST_BASE_FEE} wei: own transactions alone keep the blocks "
+                f"over half of ledger.block_gas {usage.limit:g}, and no price makes room for them; "
+                "send fewer, or raise background_gas_per_s, which leaves them at most that half"
             )
-        before = moves.cumsum(0) - moves.long()
-        price = torch.stack(levels, dim=1)[:, before].double() * self._eur_per_wei
-        return Charge(price, self._base_fee.double() * self._eur_per_wei)
+        before = any_own.cumsum(0) - any_own.long()
+        price = torch.stack([*levels, self._base_fee], dim=1)[:, before].double()
+        return Charge(price * self._eur_per_wei, self._base_fee.double() * self._eur_per_wei)
+
+
+def _returned(base_fee: Tensor, level: float, blocks: Tensor) -> Tensor:
+    """Return the base fee after so many blocks of others' traffic alone, which tends to `level`."""
+    kept = (1 - 1 / _CHANGE_DENOMINATOR) ** blocks.double()
+    return base_fee + ((base_fee.double() - level) * (kept - 1)).round_().long()
