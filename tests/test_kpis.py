@@ -6,6 +6,7 @@ import torch
 
 import envs
 from envs import kpis
+from envs.kpis.base import quantile
 from envs.observation import ROLES
 from envs.record import DayRecord, Facts
 
@@ -161,8 +162,8 @@ def test_quantile_is_the_nearest_rank_of_what_is_finite():
         expected = [
             np.quantile(values[1:, b].flatten(), q, method="inverted_cdf") for b in range(2)
         ]
-        assert kpis._quantile(values, q).tolist() == pytest.approx(expected)
-    assert kpis._quantile(torch.full((3, 1), torch.inf).double(), 0.5).isnan().all()
+        assert quantile(values, q).tolist() == pytest.approx(expected)
+    assert quantile(torch.full((3, 1), torch.inf).double(), 0.5).isnan().all()
 
 
 def test_one_market_selected_is_that_market(played):

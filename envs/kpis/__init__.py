@@ -1,0 +1,20 @@
+"""Key figures of a recorded day, [B] each: one function per figure, entered in one table.
+
+A cost is the negative of the reward: energy bill, ledger fees and penalties, battery wear, unserved
+cars, the share of the feeder's violations, less the worth of what is left in store.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from envs.kpis import community, feeder, ledger, trade
+from envs.kpis.base import KPIS, Better, Kpi
+from envs.record import DayRecord
+
+__all__ = ["KPIS", "Better", "Kpi", "community", "compute", "feeder", "ledger", "trade"]
+
+
+def compute(day: DayRecord) -> dict[str, Tensor]:
+    """Return every figure by name, [B] each in float64; NaN where it is not defined."""
+    return {name: kpi.compute(day) for name, kpi in KPIS.items()}

@@ -1,0 +1,73 @@
+"""What the market does: gains from trade, prices, convergence."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from envs.kpis.base import kpi, kwh, percentage
+from envs.markets.book import cross, fill
+from envs.record import DayRecord
+from envs.settlement import broken_commitment_kw
+
+
+def _limit_value(quantity_kw: Tensor, day: DayRecord) -> Tensor:
+    """What buyers would at most give less what sellers would at least take, [T, B] EUR."""
+    return -(quantity_kw * day.limit_price).sum(-1) * day.facts.slot_h
+
+
+@kpi("EUR/day", "higher")
+def social_welfare(day: DayRecord) -> Tensor:
+    """Gains from local trade, measured by the seats' own limit prices"""
+    return _limit_value(day.cleared_kw, day).sum(0)
+
+
+@kpi("%", "higher")
+def allocative_efficiency(day: DayRecord) -> Tensor:
+    """Gains from local trade over the most that the submitted book allowed"""
+    T, B, N = day.order_kw.shape
+    quantity, price = day.order_kw.reshape(T * B, N), day.limit_price.reshape(T * B, N)
+    best_kw = fill(quantity, price, cross(quantity, price)).reshape(T, B, N)
+    return percentage(social_welfare(day), _limit_value(best_kw, day).sum(0))
+
+
+@kpi("%", "lower")
+def unsolved_clearings(day: DayRecord) -> Tensor:
+    """Share of the intervals in which the mechanism did not converge"""
+    return 100 * (~day.cleared).double().mean(0)
+
+
+@kpi("1", "lower")
+def clearing_rounds(day: DayRecord) -> Tensor:
+    """Rounds that the mechanism took for a clearing, mean over the intervals"""
+    return day.rounds.mean(0)
+
+
+@kpi("1/day", "lower")
+def market_messages(day: DayRecord) -> Tensor:
+    """Messages of the mechanism beyond the orders, on the ledger unless seats talk directly"""
+    return day.messages.sum(0)
+
+
+@kpi("kWh/day", "-")
+def traded_energy(day: DayRecord) -> Tensor:
+    """Energy sold between seats"""
+    return kwh(day.cleared_kw.clamp(min=0), day)
+
+
+@kpi("EUR/kWh", "-")
+def mean_price(day: DayRecord) -> Tensor:
+    """What sellers received for a traded kWh"""
+    revenue = (day.trade * (day.cleared_kw > 0)).sum((0, -1))
+    return percentage(revenue, traded_energy(day)) / 100
+
+
+@kpi("EUR/day", "-")
+def operator_surplus(day: DayRecord) -> Tensor:
+    """What the market operator keeps; negative where it adds money"""
+    return (0 - day.trade).sum((0, -1))
+
+
+@kpi("kWh/day", "lower")
+def broken_commitments(day: DayRecord) -> Tensor:
+    """Energy traded but not delivered or not taken"""
+    return kwh(broken_commitment_kw(day.cleared_kw, day.net_kw), day)
