@@ -11,6 +11,7 @@ from envs.markets import Clearing, Orders
 from envs.observation import PublicState
 from envs.settlement import Bill
 from ledger_sim import Receipts
+from ledger_sim.privacy import Bulletin, Published
 
 _SMALL = 1e-6
 _HISTORY = 8
@@ -23,16 +24,22 @@ class Memory:
         like: a [B, N] tensor whose shape, type and device to use.
         rated_kw: [N] of battery or charger.
         slot_s: seconds of an interval.
+        bulletin: where the traded volume is published; None where the book is open to all.
 
     Attributes:
         included, delay, filled, last_power, voltage, locked: [B, N], as envs.observation says.
         public: [B] each, likewise.
+        published: of the last interval, in kW; None where nothing was.
         history: [B, K] EUR/kWh, published prices, newest first, NaN before the first.
         state: complex voltages, where the next power flow starts; None at the day's start.
     """
 
-    def __init__(self, like: Tensor, rated_kw: Tensor, slot_s: float):
+    def __init__(
+        self, like: Tensor, rated_kw: Tensor, slot_s: float, bulletin: Bulletin | None = None
+    ):
         none = torch.zeros_like(like)
+        self._bulletin = bulletin
+        self.published: Published | None = None
         self._rated_kw, self._slot_s = rated_kw.clamp(min=_SMALL), slot_s
         self._escrow = Escrow(slot_s, none)
         self.included = torch.ones_like(none)
@@ -52,13 +59,13 @@ class Memory:
     ) -> None:
         """Replace what is remembered by this interval."""
         price = clearing.reference_price
-        supply = orders.quantity_kw.clamp(min=0).mean(-1)
+        volume, supply, demand = self._volumes(orders, clearing)
         seats = orders.quantity_kw.shape[-1]
         self.public = PublicState(
             last_price=torch.where(price.isnan(), self.public.last_price, price),
-            last_volume=clearing.volume_kw / seats,
+            last_volume=volume,
             last_supply=supply,
-            last_demand=supply - orders.quantity_kw.mean(-1),
+            last_demand=demand,
             last_export=delivered.net_kw.mean(-1),
             base_fee=receipts.base_fee,
             backlog=receipts.backlog.to(supply) / seats,
@@ -72,3 +79,19 @@ class Memory:
         self.voltage = delivered.voltage_pu - 1
         self.locked = self._escrow.step(bill.trade.abs(), finality_s)
         self.state = delivered.solution.v
+
+    def _volumes(self, orders: Orders, clearing: Clearing) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what was traded, offered and asked for, [B] kW per seat, as all may know it.
+
+        Where orders are hidden, the last two stay 0 and the first is what was published last.
+        """
+        seats = orders.quantity_kw.shape[-1]
+        if self._bulletin is None:
+            supply = orders.quantity_kw.clamp(min=0).mean(-1)
+            return clearing.volume_kw / seats, supply, supply - orders.quantity_kw.mean(-1)
+        # Half of it is each side's, so that the sum counts a trade once.
+        self.published = self._bulletin.publish(clearing.cleared_kw.abs() / 2)
+        volume = self.public.last_volume
+        if self.published is not None:
+            volume = (self.published.mean / seats).to(volume)
+        return volume, self.public.last_supply, self.public.last_demand

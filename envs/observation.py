@@ -83,9 +83,11 @@ OWN_STATE = (
 )
 PUBLIC_STATE = (
     Feature("last_price", "EUR/kWh", 3.0, "last published clearing price"),
-    Feature("last_volume", "kW/seat", 1.0, "traded in the last interval, all seats"),
-    Feature("last_supply", "kW/seat", 1.0, "offered in the last interval, all seats"),
-    Feature("last_demand", "kW/seat", 1.0, "asked for in the last interval, all seats"),
+    Feature("last_volume", "kW/seat", 1.0, "traded in the last interval, all seats, as published"),
+    Feature("last_supply", "kW/seat", 1.0, "offered in the last interval, all seats; 0 if hidden"),
+    Feature(
+        "last_demand", "kW/seat", 1.0, "asked for in the last interval, all seats; 0 if hidden"
+    ),
     Feature("last_export", "kW/seat", 1.0, "net export of all seats metered in the last interval"),
     Feature("base_fee", "EUR", 10.0, "fee of a transaction without priority"),
     Feature("backlog", "1/seat", 0.1, "transactions waiting for a block, per seat"),

@@ -22,6 +22,7 @@ from envs.records import Records, Slot
 from envs.reward import Reward, reward
 from envs.settlement import Bill, Tariff, settle
 from ledger_sim import Ledger, Postage, Receipts, Transactions
+from ledger_sim.privacy import Bulletin, Published, disclosure_of
 from ledger_sim.randomness import fold, uniform
 from ledger_sim.variants import UnknownNameError
 
@@ -35,11 +36,13 @@ class Interval:
 
     Attributes:
         decision: what the seats wanted.
+        sent_kw: what they ordered, late orders as well.
         orders: the book at gate closure, late orders left out.
         receipts: what the ledger did with them.
         postage: what the ledger did with the market's own transactions.
         finality_s: [B] from gate closure until the settlement is final.
         clearing: what the market did.
+        published: volumes that all may read, in kW; None without any, or where orders are open.
         delivered: what flowed.
         load_kw: metered load.
         energy_kwh: stored at the end, before departing cars left.
@@ -53,11 +56,13 @@ class Interval:
     """
 
     decision: Decision
+    sent_kw: Tensor
     orders: Orders
     receipts: Receipts
     postage: Postage
     finality_s: Tensor
     clearing: Clearing
+    published: Published | None
     delivered: Delivered
     load_kw: Tensor
     energy_kwh: Tensor
@@ -82,6 +87,10 @@ class Simulation:
         num_envs: B.
         split: which days `reset` draws from: train, validation or test.
         seed: environment b draws from the stream of `seed + b`.
+
+    Attributes:
+        submission_s: seconds from the book's opening until orders are sent.
+        disclosure: what the ledger leaves in the open.
     """
 
     _slot: Slot
@@ -117,7 +126,8 @@ class Simulation:
         self._is_ev = c.role == ROLES.index("ev")
         self._batteries_kw = (self._rated_kw * ~self._is_ev).sum().clamp(min=_SMALL)
         latest_s = rules.gate_closure_s - ledger.lead_s(rules.gate_closure_s)
-        self._submission_s = min(rules.submission_s, max(latest_s, 0.0))
+        self.submission_s = min(rules.submission_s, max(latest_s, 0.0))
+        self.disclosure = disclosure_of(ledger)
         self._seed = torch.arange(num_envs, device=c.seat.device) + seed
         self._episode = 0
 
@@ -155,7 +165,10 @@ class Simulation:
         self.energy_kwh, self.capacity_kwh = draw_storage(day_seed, c, self.first_slot)
         battery_worth, self._car_worth = self._records.worth(self.first_slot + self.slots - 1)
         self._battery_gain = battery_worth * c.storage.efficiency * ~self._is_ev
-        self._memory = Memory(self.energy_kwh, self._rated_kw, c.slot_minutes * 60)
+        bulletin = None
+        if self.disclosure.sealed:
+            bulletin = Bulletin(self.disclosure, day_seed, self.slots)
+        self._memory = Memory(self.energy_kwh, self._rated_kw, c.slot_minutes * 60, bulletin)
         self._background = self._records.background(self.first_slot - 1)
         return self._observe()
 
@@ -220,11 +233,13 @@ class Simulation:
         self._memory.update(orders, receipts, finality_s, clearing, bill, delivered)
         return Interval(
             decision=decision,
+            sent_kw=quantity_kw,
             orders=orders,
             receipts=receipts,
             postage=postage,
             finality_s=finality_s,
             clearing=clearing,
+            published=self._memory.published,
             delivered=delivered,
             load_kw=slot.load_kw,
             energy_kwh=energy_kwh,
@@ -252,7 +267,7 @@ class Simulation:
     def _submit(self, decision: Decision, quantity_kw: Tensor) -> tuple[Orders, Receipts]:
         """Send the orders to the ledger; return the book of those that came in time."""
         sent = quantity_kw != 0
-        submitted_s = torch.full_like(quantity_kw, self._submission_s)
+        submitted_s = torch.full_like(quantity_kw, self.submission_s)
         transactions = Transactions(sent, submitted_s, decision.tip)
         receipts = self.ledger.step(transactions, self.rules.gate_closure_s)
         arrival_s = receipts.latency_s

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-from envs.simulation import Interval
-from ledger_sim import Receipts
+from envs.simulation import Interval, Simulation
+from ledger_sim.base import Inclusions, Receipts
+from ledger_sim.chain import Chain
+from ledger_sim.privacy import committed_s
 from ledger_sim.recorder import Recorder
 from ledger_sim.verification import verify
 
@@ -20,7 +22,7 @@ class AuditResult:
 
     Attributes:
         days: that were recorded.
-        blocks, transactions: in all chains; orders and settlements.
+        blocks, transactions: in all chains.
         faults: what verification found, one line each; none for an honest ledger.
         record_s: seconds spent on signing and hashing.
         verify_s: seconds spent on verifying.
@@ -37,47 +39,57 @@ class AuditResult:
 
 
 class Audit:
-    """Records some of a batch's markets in one chain each.
+    """Records some of a batch's markets in one chain each, with what the ledger leaves in the open.
 
-    A chain holds the book: every order that was in a block at gate closure, and every settlement.
-    Orders that came too late are not in it.
+    A chain holds every order that came into a block, late ones as well, every payment between
+    market and seats, all fees, and the volumes that are published.
 
     Args:
-        seed: [B] of the batch's markets; fixes the keys.
+        simulation: whose intervals are recorded.
+        seed: [B] of its markets; fixes the keys.
         markets: [R] of them to record.
-        seats: N.
-        slot_s: seconds per slot.
     """
 
-    def __init__(self, seed: Tensor, markets: Tensor, seats: int, slot_s: float):
-        self._markets, self._slot_s, self._slot = markets, slot_s, 0
-        self._recorder = Recorder(seed[markets].cpu(), seats, slot_s)
+    def __init__(self, simulation: Simulation, seed: Tensor, markets: Tensor):
+        self._simulation, self._markets, self._slot = simulation, markets, 0
+        self._slot_s = simulation.community.slot_minutes * 60
+        self._recorder = Recorder(
+            seed[markets].cpu(), simulation.num_seats, self._slot_s, simulation.disclosure
+        )
         self._seconds = 0.0
 
+    @property
+    def chains(self) -> list[Chain]:
+        """What anybody can read of each recorded market."""
+        return self._recorder.chains
+
     def record(self, interval: Interval) -> None:
-        """Append one interval's orders and settlement."""
+        """Append one interval's orders, settlement and published volumes; call it after each."""
         start = time.perf_counter()
-        receipts = self._of_book(interval.receipts)
-        decision, orders = interval.decision, interval.orders
-        pick = self._markets
-        self._recorder.record(
-            self._slot,
-            receipts.included,
+        pick, recorder, slot = self._markets, self._recorder, self._slot
+        decision, bill = interval.decision, interval.bill
+        sent_kw = interval.sent_kw[pick]
+        committed = committed_s(self._simulation.ledger)
+        recorder.record(
+            slot,
+            sent_kw != 0,
             decision.limit_price[pick],
-            orders.quantity_kw[pick],
+            sent_kw,
             decision.tip[pick],
-            torch.zeros_like(receipts.latency_s),
-            receipts,
+            torch.full_like(sent_kw, self._simulation.submission_s),
+            _of(interval.receipts, pick),
+            None if committed is None else committed[pick],
         )
-        self._recorder.settle(
-            self._slot, interval.bill.trade[pick], self._slot_s, receipts.reverted
-        )
+        posted_eur = -bill.fee - interval.receipts.fee
+        recorder.settle(slot, bill.trade[pick], posted_eur[pick], self._slot_s)
+        if interval.published is not None:
+            recorder.publish(slot, interval.published.of(pick), self._slot_s)
         self._slot += 1
         self._seconds += time.perf_counter() - start
 
     def verify(self, share: float) -> AuditResult:
         """Check every chain from its first block on, and that share of the signatures."""
-        chains = self._recorder.chains
+        chains = self.chains
         start = time.perf_counter()
         faults = tuple(
             f"chain {number}, block {fault.block}, transaction {fault.transaction}: {fault.what}"
@@ -94,22 +106,25 @@ class Audit:
             verified_share=share,
         )
 
-    def _of_book(self, receipts: Receipts) -> Receipts:
-        """Return the recorded markets' receipts of the orders in time alone."""
-        fee = receipts.fee
-        if receipts.earlier is not None:
-            at = receipts.earlier.environment, receipts.earlier.seat
-            fee = fee.index_put(at, -receipts.earlier.fee, accumulate=True)
-        included = receipts.included
-        kept = replace(
-            receipts,
-            latency_s=receipts.latency_s.masked_fill(~included, torch.inf),
-            fee=fee * included,
-            earlier=None,
+
+def _of(receipts: Receipts, markets: Tensor) -> Receipts:
+    """Return some markets' receipts, int64 [R]."""
+    of_each = {
+        field.name: getattr(receipts, field.name)[markets]
+        for field in fields(receipts)
+        if field.name != "earlier"
+    }
+    earlier = receipts.earlier
+    if earlier is not None:
+        place = torch.full_like(receipts.backlog, -1)
+        place[markets] = torch.arange(len(markets), device=place.device)
+        environment = place[earlier.environment]
+        kept = environment >= 0
+        earlier = Inclusions(
+            environment[kept],
+            earlier.seat[kept],
+            earlier.slot[kept],
+            earlier.block_s[kept],
+            earlier.fee[kept],
         )
-        per_market = {
-            name: getattr(kept, name)[self._markets]
-            for name in Receipts.__dataclass_fields__
-            if name != "earlier"
-        }
-        return Receipts(**per_market)
+    return Receipts(**of_each, earlier=earlier)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import ledger_sim
 from agents.bidders import BIDDERS
-from configs import compose, option, options, validate
+from configs import ConfigError, compose, option, options, validate
 from envs.config import TaskConfig, WorldConfig
 from envs.markets import MARKETS
 from ledger_sim.layers import base as layers
@@ -21,7 +21,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 # Groups of which an evaluation takes lists, where Hydra's own words would choose a single option.
 _LISTS = ("bidder", "market", "ledger")
-ALL = "all"
+ALL, IDEAL = "all", "ideal"
 
 
 class EvaluationConfig(BaseModel):
@@ -36,6 +36,7 @@ class EvaluationConfig(BaseModel):
     bidder: Names
     market: Names
     ledger: Names
+    ledger_changes: tuple[str, ...]
     split: Literal["train", "validation", "test"]
     days: Count | None
     repeats: Count
@@ -52,27 +53,35 @@ class EvaluationConfig(BaseModel):
     verified_share: Share
 
     def world(self, market: str, ledger: str) -> WorldConfig:
-        """Return the task under one market and one ledger."""
+        """Return the task under one market and one ledger; all but the ideal one are changed."""
+        words = self.ledger_changes if ledger != IDEAL else ()
         return WorldConfig(
-            task=self.task, market=option("market", market), ledger=option("ledger", ledger)
+            task=self.task,
+            market=option("market", market),
+            ledger=compose("world", (f"ledger={ledger}", *words))["ledger"],
         )
 
 
 def configure(words: Sequence[str]) -> EvaluationConfig:
     """Return the configuration that command-line words mean.
 
-    `bidder`, `market` and `ledger` take one name, a list or `all`; every other word is Hydra's.
+    `bidder`, `market` and `ledger` take one name, a list or `all`. Words as `ledger.layers=[noise]`
+    change every ledger but the ideal one, which others are held against; the rest are Hydra's.
 
     Raises:
         ConfigError: a word or value is refused.
         UnknownNameError: there is no such bidder, market or ledger; gives the nearest.
     """
-    lists, others = _split(words)
+    changes = tuple(word for word in words if word.startswith("ledger."))
+    lists, others = _split(word for word in words if word not in changes)
     values: dict[str, Any] = {**compose("evaluate", others), **lists}
+    values["ledger_changes"] = (*values["ledger_changes"], *changes)
     values["bidder"] = _names("bidder", values["bidder"], BIDDERS.names(), _is_folder)
     values["market"] = _names("market", values["market"], options("market"))
     values["ledger"] = _names("ledger", values["ledger"], options("ledger"))
     config = validate(EvaluationConfig, values)
+    if config.ledger_changes:
+        _check_changes(config)
     if config.reference_market not in options("market"):
         raise UnknownNameError("market", config.reference_market, options("market"))
     if config.reference is not None and label(config.reference) not in map(label, config.bidder):
@@ -120,7 +129,7 @@ def _configured(described: dict[str, str], group: str) -> dict[str, str]:
     return {name: described[option(group, name)["name"]] for name in options(group)}
 
 
-def _split(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+def _split(words: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
     lists: dict[str, list[str]] = {}
     others = []
     for word in words:
@@ -131,6 +140,17 @@ def _split(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
         else:
             others.append(word)
     return lists, others
+
+
+def _check_changes(config: EvaluationConfig) -> None:
+    """Raise ConfigError unless the ledgers can be changed as wanted."""
+    if config.ledger == (IDEAL,):
+        raise ConfigError(
+            f"{' '.join(config.ledger_changes)} changes nothing: the ideal ledger stays as it is; "
+            "name another, as in ledger=block"
+        )
+    for name in config.ledger:
+        ledger_sim.make(config.world(config.market[0], name).ledger)
 
 
 def _is_folder(name: str) -> bool:

@@ -16,12 +16,12 @@ from envs.record import DayRecord, Facts
 from envs.simulation import Simulation
 from evaluation.audit import Audit, AuditResult
 from evaluation.comparison import compare
-from evaluation.config import EvaluationConfig, label
+from evaluation.config import IDEAL, EvaluationConfig, label
 from evaluation.optimum import Optimum, days_of
 from evaluation.rollout import play
 from evaluation.stopwatch import Stopwatch
 
-IDEAL, GRID_ONLY, NONE = "ideal", "grid_only", "-"
+GRID_ONLY, NONE = "grid_only", "-"
 OPTIMUM = "optimum"
 # Shares of all bus voltages of all intervals that the report shows.
 VOLTAGE_QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
@@ -207,8 +207,7 @@ class _Stage:
     def _audit(self, simulation: Simulation) -> Audit:
         days = len(self.first_slot)
         markets = _spread(days, min(self._config.signed_days or days, days))
-        slot_s = simulation.community.slot_minutes * 60
-        return Audit(self._seed, markets, simulation.num_seats, slot_s)
+        return Audit(simulation, self._seed, markets)
 
     def _comparison(self, seat_cost: Tensor) -> dict[str, Tensor]:
         base = self._baseline

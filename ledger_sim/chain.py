@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from ledger_sim import merkle
 from ledger_sim.base import LedgerError
 
-ORDER, PAYMENT, COMMIT, REVEAL, VOLUME = 1, 2, 3, 4, 5
-KINDS = (ORDER, PAYMENT, COMMIT, REVEAL, VOLUME)
+ORDER, PAYMENT, COMMIT, REVEAL, VOLUME, FEE = 1, 2, 3, 4, 5, 6
+KINDS = (ORDER, PAYMENT, COMMIT, REVEAL, VOLUME, FEE)
 
 # Big-endian and without gaps, so that an array's bytes are what is hashed and signed.
 RECORD = np.dtype(

@@ -20,6 +20,7 @@ from ledger_sim.layers.aggregated_disclosure import AggregatedDisclosure
 from ledger_sim.layers.base import layers_of
 from ledger_sim.layers.commit_reveal import CommitReveal
 from ledger_sim.layers.noise import Noise
+from ledger_sim.layers.period import slots_left
 from ledger_sim.layers.pseudonyms import Pseudonyms
 
 _NOISE, _NAME = 19, 20
@@ -71,10 +72,7 @@ def disclosure_of(ledger: Ledger) -> Disclosure:
 
 
 def committed_s(ledger: Ledger) -> Tensor | None:
-    """Return when the last slot's commitments came into a block, [B, N] as `CommitReveal` says.
-
-    None where orders are not committed to.
-    """
+    """Return the last slot's `CommitReveal.committed_s`; None where orders are not committed to."""
     for layer in layers_of(ledger):
         if isinstance(layer, CommitReveal):
             return layer.committed_s
@@ -131,6 +129,67 @@ def grouped_sums(volume: Tensor, seats: int) -> tuple[Tensor, Tensor]:
     sums = volume.new_zeros(len(volume), n // seats).index_add_(1, group, volume)
     count = torch.zeros_like(sums).index_add_(1, group, (volume != 0).to(volume))
     return sums, count >= seats
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What all may know of the volumes of a period.
+
+    Attributes:
+        volume: float64 [B, G], sums over groups of seats, to the thousandth of a unit.
+        shown: bool [B, G], whether each sum is published.
+        slots: that the sums cover.
+    """
+
+    volume: Tensor
+    shown: Tensor
+    slots: int
+
+    def of(self, markets: Tensor) -> Published:
+        """Return what is published of some of the markets, int64 [R]."""
+        return Published(self.volume[markets], self.shown[markets], self.slots)
+
+    @property
+    def mean(self) -> Tensor:
+        """The sums that are published, all together, per slot; [B]."""
+        return (self.volume * self.shown).sum(-1) / self.slots
+
+
+class Bulletin:
+    """Publishes a day's volumes as far as they are disclosed.
+
+    Args:
+        disclosure: how far.
+        seed: int64 [B]; fixes the noise.
+        slots_per_day: the day's last slot ends a period, too.
+    """
+
+    def __init__(self, disclosure: Disclosure, seed: Tensor, slots_per_day: int) -> None:
+        self._hidden, self._seed, self._slots_per_day = disclosure, seed, slots_per_day
+        self._slot, self._covered = -1, 0
+        self._sum: Tensor | float = 0.0
+
+    def publish(self, volume: Tensor) -> Published | None:
+        """Add the next slot's volumes; return those of its period where that ends, else None.
+
+        Without noise, a sum is not shown where fewer seats than disclosed have a volume.
+
+        Args:
+            volume: [B, N], units that each seat traded.
+        """
+        hidden = self._hidden
+        self._slot, self._covered = self._slot + 1, self._covered + 1
+        self._sum = self._sum + volume.double()
+        if slots_left(self._slot, hidden.slots, self._slots_per_day):
+            return None
+        exact = hidden.epsilon == math.inf
+        seats = hidden.seats if hidden.seats > 1 or exact else volume.shape[1]
+        sums, shown = grouped_sums(self._sum, seats)
+        sensitivity = hidden.sensitivity * self._covered
+        sums = noisy(sums, sensitivity, hidden.epsilon, self._seed, self._slot)
+        published = Published(sums.round(decimals=3), shown | (not exact), self._covered)
+        self._sum, self._covered = 0.0, 0
+        return published
 
 
 def names_of(seed: Tensor, slot: int, seats: int) -> Tensor:

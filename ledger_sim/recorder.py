@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from ledger_sim.base import LedgerError, Receipts
-from ledger_sim.chain import COMMIT, ORDER, PAYMENT, RECORD, REVEAL, VOLUME, Chain, private_key
+from ledger_sim.chain import COMMIT, FEE, ORDER, PAYMENT, RECORD, REVEAL, VOLUME, Chain, private_key
 from ledger_sim.layers.period import slots_left
-from ledger_sim.privacy import OPEN, Disclosure, grouped_sums, names_of, noisy, salt
+from ledger_sim.privacy import OPEN, Disclosure, Published, names_of, salt
 
 MICRO, MILLI = 1_000_000, 1_000
 _DAY_S = 86400
 # Nonces of a kind of transaction begin here, so that no two of a sender's are alike.
-_COMMITS, _VOLUMES = 1 << 40, 1 << 41
+_COMMITS, _VOLUMES, _FEES = 1 << 40, 1 << 41, 1 << 42
 
 
 def fixed_point(name: str, value: Tensor, scale: int) -> np.ndarray:
@@ -31,12 +31,18 @@ def fixed_point(name: str, value: Tensor, scale: int) -> np.ndarray:
     return scaled.long().numpy()
 
 
+def _chosen(
+    records: np.ndarray, chosen: Tensor, time_s: Tensor
+) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Return the environments [M], times [M] and records [M] of those chosen, bool [B, N]."""
+    return chosen.nonzero()[:, 0], time_s.cpu()[chosen], records[chosen.numpy()]
+
+
 class Recorder:
     """Keeps the chains of B environments with N seats: orders as they are included, settlements.
 
-    The last account but one is the market, which signs settlements; the last is the validators'. A
-    seat's account is its number; with pseudonyms, each slot of the day has accounts of its own, in
-    a drawn order. A block without transactions is left out.
+    Their `balances` are all payments and fees so far. The last account but one is the market, which
+    signs settlements; the last is the validators'. A block without transactions is left out.
 
     An order or payment costs about 40 µs in all (one core), most of it the signature: 1.6 ms per
     environment and slot of 41 orders, a hundred times a whole step of a batched environment, so
@@ -58,15 +64,17 @@ class Recorder:
         self.chains = [Chain.start(number, accounts) for number in self._seeds]
         self._keys = [[private_key(number, a) for a in range(accounts)] for number in self._seeds]
         self._owed = torch.zeros(len(seed), seats, dtype=torch.float64)
-        self._volume = torch.zeros_like(self._owed)
-        self._committed: dict[int, np.ndarray] = {}
+        self._charged = torch.zeros_like(self._owed)
         self._waiting: dict[tuple[int, int, int], np.void] = {}
 
     def record(
         self, slot: int, sent: Tensor, price: Tensor, quantity: Tensor, tip: Tensor,
-        submitted_s: Tensor, receipts: Receipts,
+        submitted_s: Tensor, receipts: Receipts, committed_s: Tensor | None = None,
     ) -> None:  # fmt: skip
         """Append the blocks of one slot; call it for every slot, in order.
+
+        What a ledger charges a seat beside its order (a channel's opening, a claim) is written as
+        a FEE of its own where no order of the slot came into a block, else with the order.
 
         Args:
             slot: number of the slot since reset.
@@ -76,99 +84,65 @@ class Recorder:
             tip: [B, N], currency.
             submitted_s: [B, N], seconds since the window opened.
             receipts: what the ledger answered.
+            committed_s: [B, N], as `CommitReveal` says, where orders are committed to; an order
+                without a commitment by gate closure is written without content.
 
         Raises:
-            LedgerError: for amounts that are not finite, or receipts of unknown transactions.
+            LedgerError: for amounts that are not finite, receipts of unknown transactions, or
+                commitments that are missing.
         """
-        records = self._orders(slot, price, quantity)
-        self._hide(records, slot)
-        records["tip"] = fixed_point("tip", tip, MICRO)
+        orders = self._orders(slot, price, quantity)
+        written = []
+        if self._disclosure.committed:
+            if committed_s is None:
+                raise LedgerError(f"slot {slot} has no commitments; give record() committed_s")
+            written.append(self._commits(orders, slot, committed_s))
+        self._hide(orders, slot, sent, committed_s)
+        orders["tip"] = fixed_point("tip", tip, MICRO)
         own_fee, earlier = receipts.fee, receipts.earlier
         if earlier is not None:
             at = earlier.environment, earlier.seat
             own_fee = own_fee.index_put(at, -earlier.fee, accumulate=True)
-        records["fee"] = fixed_point("fee", own_fee, MICRO)
-        included = receipts.latency_s.isfinite()
-        for b, seat in (sent & ~included).nonzero().tolist():
-            self._waiting[b, slot, seat] = records[b, seat].copy()
-        block_s = (submitted_s.double() + receipts.latency_s.double())[included]
-        environment = included.nonzero()[:, 0]
-        chosen = records[included.cpu().numpy()]
-        if earlier is not None:
-            block_s = torch.cat([block_s, earlier.block_s.double()])
-            environment = torch.cat([environment, earlier.environment])
-            chosen = np.concatenate([chosen, self._come_in(receipts)], dtype=RECORD)
-        start_s = slot * self._slot_s
+            written.append((earlier.environment, earlier.block_s, self._come_in(receipts)))
+        orders["fee"] = fixed_point("fee", own_fee, MICRO)
+        in_block = receipts.latency_s.isfinite().cpu()
+        waits = sent.cpu() & ~in_block
+        for b, seat in waits.nonzero().tolist():
+            self._waiting[b, slot, seat] = orders[b, seat].copy()
+        written.append(_chosen(orders, in_block, submitted_s.double() + receipts.latency_s))
+        written.append(self._fees(orders, slot, in_block))
+        environment, block_s, records = zip(*written, strict=True)
+        # Rounding aside no block lies outside the slot.
+        time_s = torch.cat([one.cpu().double() for one in block_s]).clamp(0, self._slot_s)
         self._append(
-            environment.cpu().numpy(), fixed_point("time", block_s + start_s, 1000), chosen
+            torch.cat([one.cpu() for one in environment]).numpy(),
+            fixed_point("time", time_s + slot * self._slot_s, 1000),
+            np.concatenate(records, dtype=RECORD),
         )
 
-    def commit(
-        self, slot: int, committed_s: Tensor, deadline_s: float, price: Tensor, quantity: Tensor
-    ) -> None:
-        """Append the blocks of a slot's commitments; call it before `record`.
-
-        A reveal whose commitment came too late is written without content.
+    def publish(self, slot: int, published: Published, block_s: float) -> None:
+        """Append the volumes that everyone may know.
 
         Args:
             slot: number of the slot since reset.
-            committed_s: [B, N], commitments' blocks in s since the window opened; inf for none.
-            deadline_s: gate closure.
-            price, quantity: of the orders, as for `record`.
-        """
-        committed = (committed_s <= deadline_s).cpu()
-        records = self._orders(slot, price, quantity)
-        self._seal(records, slot)
-        records["kind"], records["nonce"] = COMMIT, slot + _COMMITS
-        self._committed[slot] = committed.numpy()
-        block_s = committed_s.cpu().double()[committed] + slot * self._slot_s
-        self._append(
-            committed.nonzero()[:, 0].numpy(),
-            fixed_point("time", block_s, 1000),
-            records[self._committed[slot]],
-        )
-
-    def publish(self, slot: int, volume: Tensor, block_s: float) -> None:
-        """Append the volumes that everyone may know, once in the disclosed number of slots.
-
-        Without noise, a sum is left out where fewer seats than disclosed have a volume.
-
-        Args:
-            slot: number of the slot since reset.
-            volume: [B, N], units that each seat traded in it.
+            published: what `Bulletin.publish` returned.
             block_s: the block's time in seconds since the slot's window opened.
         """
-        self._volume += volume.cpu().double()
-        if slots_left(slot, self._disclosure.slots, self._slots):
-            return
-        hidden = self._disclosure
-        exact = hidden.epsilon == np.inf
-        seats = hidden.seats if hidden.seats > 1 or exact else self._seats
-        sums, shown = grouped_sums(self._volume, seats)
-        published = noisy(sums, hidden.sensitivity * hidden.slots, hidden.epsilon, self._seed, slot)
-        if not exact:
-            shown = torch.ones_like(shown)
-        records = np.zeros(tuple(sums.shape), RECORD)
+        records = np.zeros(tuple(published.volume.shape), RECORD)
         records["kind"], records["slot"], records["sender"] = VOLUME, slot, self._market
         records["receiver"] = self._market
-        records["nonce"] = slot * self._seats + np.arange(sums.shape[1]) + _VOLUMES
-        records["quantity"] = fixed_point("volume", published, MILLI)
-        self._volume.zero_()
-        self._write_last(slot, block_s, shown.numpy(), records)
+        records["nonce"] = slot * self._seats + np.arange(records.shape[1]) + _VOLUMES
+        records["quantity"] = fixed_point("volume", published.volume, MILLI)
+        self._write_last(slot, block_s, published.shown.cpu().numpy(), records)
 
-    def _orders(self, slot: int, price: Tensor, quantity: Tensor) -> np.ndarray:
-        """Return a slot's orders in the open, `RECORD` [B, N]."""
-        records = np.zeros(tuple(price.shape), RECORD)
-        records["kind"], records["slot"], records["nonce"] = ORDER, slot, slot
-        records["sender"], records["receiver"] = self._accounts(slot), self._market
-        records["price"] = fixed_point("price", price, MICRO)
-        records["quantity"] = fixed_point("quantity", quantity, MILLI)
-        return records
+    def accounts(self, slot: int) -> np.ndarray:
+        """Return each seat's account in a slot, int64 [B, N].
 
-    def _accounts(self, slot: int) -> np.ndarray:
-        """Return each seat's account in a slot, [N] or [B, N]."""
+        It is the seat's number; with pseudonyms, each slot of the day has accounts of its own, in
+        the order of `names_of`.
+        """
         if not self._disclosure.pseudonyms:
-            return np.arange(self._seats)
+            return np.tile(np.arange(self._seats), (len(self._seeds), 1))
         if slot >= self._slots:
             raise LedgerError(
                 f"slot {slot}; pseudonyms are there for the {self._slots} slots of a day"
@@ -176,28 +150,57 @@ class Recorder:
         names: np.ndarray = names_of(self._seed, slot, self._seats).numpy()
         return names + slot * self._seats
 
-    def _hide(self, records: np.ndarray, slot: int) -> None:
+    def _orders(self, slot: int, price: Tensor, quantity: Tensor) -> np.ndarray:
+        """Return a slot's orders in the open, `RECORD` [B, N]."""
+        records = np.zeros(tuple(price.shape), RECORD)
+        records["kind"], records["slot"], records["nonce"] = ORDER, slot, slot
+        records["sender"], records["receiver"] = self.accounts(slot), self._market
+        records["price"] = fixed_point("price", price, MICRO)
+        records["quantity"] = fixed_point("quantity", quantity, MILLI)
+        return records
+
+    def _commits(
+        self, orders: np.ndarray, slot: int, committed_s: Tensor
+    ) -> tuple[Tensor, Tensor, np.ndarray]:
+        """Return the commitments to orders: environment [M], time in the slot, `RECORD`."""
+        commits = orders.copy()
+        committed = committed_s.isfinite().cpu()
+        self._seal(commits, slot, committed)
+        commits["kind"], commits["nonce"] = COMMIT, slot + _COMMITS
+        return _chosen(commits, committed, committed_s)
+
+    def _fees(
+        self, orders: np.ndarray, slot: int, in_block: Tensor
+    ) -> tuple[Tensor, Tensor, np.ndarray]:
+        """Return what is charged to seats without an order in a block, at the slot's end."""
+        fees = np.zeros_like(orders)
+        for name in ("slot", "sender", "receiver", "fee"):
+            fees[name] = orders[name]
+        fees["kind"], fees["nonce"] = FEE, slot + _FEES
+        charged = torch.from_numpy(orders["fee"] != 0) & ~in_block
+        return _chosen(fees, charged, torch.full(orders.shape, self._slot_s))
+
+    def _hide(
+        self, orders: np.ndarray, slot: int, sent: Tensor, committed_s: Tensor | None
+    ) -> None:
         """Let a slot's orders show no more than is disclosed."""
         if self._disclosure.sealed:
-            self._seal(records, slot)
-        elif self._disclosure.committed:
-            if slot not in self._committed:
-                raise LedgerError(f"slot {slot} has no commitments; call commit() before record()")
-            known = self._committed.pop(slot)
-            records["kind"] = np.where(known, REVEAL, ORDER)
+            self._seal(orders, slot, sent)
+        elif committed_s is not None and self._disclosure.committed:
+            known = committed_s.isfinite().cpu().numpy()
+            orders["kind"] = np.where(known, REVEAL, ORDER)
             for b, seat in np.argwhere(known).tolist():
-                records["secret"][b, seat] = np.void(salt(self._seeds[b], slot, seat))
+                orders["secret"][b, seat] = np.void(salt(self._seeds[b], slot, seat))
             for name in ("price", "quantity"):
-                records[name][~known] = 0
+                orders[name][~known] = 0
 
-    def _seal(self, records: np.ndarray, slot: int) -> None:
-        """Put orders' hashes in place of their prices and quantities."""
-        for b, chain in enumerate(self.chains):
-            for seat in range(self._seats):
-                own = salt(self._seeds[b], slot, seat)
-                digest = chain.commitment(records[b, seat], own)
-                records["secret"][b, seat] = np.void(digest)
-        records["price"], records["quantity"] = 0, 0
+    def _seal(self, orders: np.ndarray, slot: int, chosen: Tensor) -> None:
+        """Put hashes in place of prices and quantities; those of orders not chosen just go."""
+        for b, seat in chosen.nonzero().tolist():
+            own = salt(self._seeds[b], slot, seat)
+            digest = self.chains[b].commitment(orders[b, seat], own)
+            orders["secret"][b, seat] = np.void(digest)
+        orders["price"], orders["quantity"] = 0, 0
 
     def _come_in(self, receipts: Receipts) -> np.ndarray:
         """Return the records of earlier slots' transactions that came into a block now."""
@@ -217,7 +220,7 @@ class Recorder:
         records["fee"] = fixed_point("fee", earlier.fee, MICRO)
         return records
 
-    def settle(self, slot: int, amount: Tensor, block_s: float, reverted: Tensor) -> None:
+    def settle(self, slot: int, amount: Tensor, fee: Tensor, block_s: float) -> None:
         """Append a block of payments between the market and the seats.
 
         Where payments cover several slots, they are kept until the last of these.
@@ -225,28 +228,26 @@ class Recorder:
         Args:
             slot: number of the slot that is settled.
             amount: [B, N], currency; positive is paid to the seat.
+            fee: [B, N], currency, what each seat bears of the market's own transactions: the market
+                pays it to the validators and keeps it from the amount.
             block_s: the settlement block's time in seconds since the slot's window opened.
-            reverted: bool [B]; these environments' settlements are left out.
 
         Raises:
             LedgerError: for amounts that are not finite.
         """
-        paid = amount.detach().cpu().double()
-        kept = ~reverted.cpu()
-        if self._disclosure.slots > 1:
-            fixed_point("amount", amount, MICRO)
-            self._owed += torch.where(kept.unsqueeze(1), paid, 0.0)
-            if slots_left(slot, self._disclosure.slots, self._slots):
-                return
-            paid, kept = self._owed.clone(), torch.ones_like(kept)
-            self._owed.zero_()
+        self._charged += fee.detach().cpu().double()
+        self._owed += (amount - fee).detach().cpu().double()
+        if slots_left(slot, self._disclosure.slots, self._slots):
+            return
         records = np.zeros(tuple(amount.shape), RECORD)
         records["kind"], records["slot"], records["sender"] = PAYMENT, slot, self._market
-        records["receiver"] = self._accounts(slot)
+        records["receiver"] = self.accounts(slot)
         records["nonce"] = slot * self._seats + np.arange(self._seats)
-        records["amount"] = fixed_point("amount", paid, MICRO)
-        shown = kept.unsqueeze(1).expand(-1, self._seats).numpy()
-        self._write_last(slot, block_s, shown, records)
+        records["amount"] = fixed_point("amount", self._owed, MICRO)
+        records["fee"] = fixed_point("fee", self._charged, MICRO)
+        self._owed.zero_()
+        self._charged.zero_()
+        self._write_last(slot, block_s, (records["amount"] != 0) | (records["fee"] != 0), records)
 
     def _write_last(
         self, slot: int, block_s: float, shown: np.ndarray, records: np.ndarray

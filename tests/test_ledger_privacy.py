@@ -1,6 +1,7 @@
 """What an observer with the chain alone can link, what hides it, and what that costs."""
 
 import math
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,21 @@ import yaml
 import ledger_sim
 from ledger_sim import LedgerError, Posting, Transactions, gas
 from ledger_sim.chain import COMMIT, ORDER, PAYMENT, RECORD, REVEAL, VOLUME, Chain
-from ledger_sim.privacy import OPEN, committed_s, disclosure_of, grouped_sums, names_of, noisy
+from ledger_sim.privacy import (
+    OPEN,
+    Bulletin,
+    committed_s,
+    disclosure_of,
+    grouped_sums,
+    names_of,
+    noisy,
+)
 from ledger_sim.recorder import Recorder
 from ledger_sim.sourced import plain
 from ledger_sim.verification import verify
 
 CONFIG = Path(__file__).parents[1] / "configs" / "ledger" / "block.yaml"
+BLOCK = plain(yaml.safe_load(CONFIG.read_text()))
 B, N, SLOTS, DEADLINE_S = 2, 6, 8, 870.0
 PRICE = 1e-9
 EVM = {
@@ -27,44 +37,59 @@ EVM = {
 SEEDS = torch.tensor([5, -1])
 
 
+def ledger_with(*layers):
+    return ledger_sim.make(BLOCK | EVM | {"layers": list(layers)})
+
+
 class Day:
     """A day under some layers, recorded; every seat has a habitual price and quantity."""
 
     def __init__(self, *layers):
-        config = plain(yaml.safe_load(CONFIG.read_text())) | EVM | {"layers": list(layers)}
-        self.ledger = ledger_sim.make(config)
+        self.ledger = ledger_with(*layers)
         self.ledger.reset(SEEDS)
         disclosure = disclosure_of(self.ledger)
         self.recorder = Recorder(SEEDS, N, self.ledger.slot_s, disclosure)
+        self.bulletin = Bulletin(disclosure, SEEDS, 96)
         like = torch.zeros(B, N, dtype=torch.float64)
         self.price = like + 0.1 + 0.01 * torch.arange(N)
         self.quantity = like + torch.tensor([1.0, -2.0, 3.0, -1.5, 2.5, -3.0])
         self.fees, self.delay_s = 0.0, 0.0
         self.paid = torch.zeros(B, N, dtype=torch.float64)
         for slot in range(SLOTS):
-            self.play(slot, Transactions(like == 0, like + 800.0, like), disclosure)
+            self.play(slot, Transactions(like == 0, like + 800.0, like))
         self.chains = self.recorder.chains
 
-    def play(self, slot, orders, disclosure):
+    def play(self, slot, orders):
         got = self.ledger.step(orders, DEADLINE_S)
         price, quantity = self.price, self.quantity
-        if disclosure.committed:
-            self.recorder.commit(slot, committed_s(self.ledger), DEADLINE_S, price, quantity)
         self.recorder.record(
-            slot, orders.sent, price, quantity, orders.tip, orders.submitted_s, got
+            slot,
+            orders.sent,
+            price,
+            quantity,
+            orders.tip,
+            orders.submitted_s,
+            got,
+            committed_s(self.ledger),
         )
         one = torch.ones(B, dtype=torch.float64)
         posted = self.ledger.post(Posting(0 * one, 0 * one, N * one, N * one))
-        self.recorder.settle(slot, quantity * 0.1, 900.0, got.reverted)
-        self.recorder.publish(slot, quantity.abs(), 900.0)
-        self.paid += quantity * 0.1 - got.fee
+        share = (posted.fee / N).unsqueeze(1).expand(B, N)
+        self.recorder.settle(slot, quantity * 0.1, share, 900.0)
+        published = self.bulletin.publish(quantity.abs())
+        if published is not None:
+            self.recorder.publish(slot, published, 900.0)
+        self.paid += quantity * 0.1 - got.fee - share
         self.fees += float((got.fee.sum(1) + posted.fee)[0])
         self.delay_s += float((got.finality_s + posted.delay_s)[0]) / SLOTS
 
 
-@pytest.fixture(scope="module")
+day_of = cache(Day)
+
+
+@pytest.fixture
 def open_day():
-    return Day()
+    return day_of()
 
 
 def records(chain, kind):
@@ -94,20 +119,19 @@ def linked_by(chain, field, kind=ORDER):
     ids=str,
 )
 def test_a_private_chain_is_whole_and_its_money_adds_up(layers):
-    day = Day(*layers)
+    day = day_of(*layers)
     for b, chain in enumerate(day.chains):
         assert verify(chain, tip=chain.tip) == []
         assert verify(Chain.from_bytes(chain.to_bytes()), tip=chain.tip) == []
         balance = chain.balances()
         assert balance.sum() == 0
-        names = np.stack([day.recorder._accounts(slot) for slot in range(SLOTS)])
-        names = names[:, b] if "pseudonyms" in layers else names
-        mine = [balance[np.unique(names[:, seat])].sum() for seat in range(N)]
+        accounts = np.stack([day.recorder.accounts(slot)[b] for slot in range(SLOTS)])
+        mine = [balance[np.unique(accounts[:, seat])].sum() for seat in range(N)]
         assert np.allclose(mine, (day.paid[b] * 1e6).numpy(), atol=2 * SLOTS)
 
 
 def test_a_seat_is_linked_by_its_account_and_not_by_pseudonyms(open_day):
-    hidden = Day("pseudonyms")
+    hidden = day_of("pseudonyms")
     for plain_chain, chain in zip(open_day.chains, hidden.chains, strict=True):
         assert linked_by(plain_chain, "sender") == 1
         assert linked_by(plain_chain, "receiver", PAYMENT) == 1
@@ -125,12 +149,12 @@ def test_a_pseudonyms_number_says_nothing_of_the_seat():
 
 
 def test_pseudonyms_cost_a_registration_an_order(open_day):
-    extra = Day("pseudonyms").fees - open_day.fees
+    extra = day_of("pseudonyms").fees - open_day.fees
     assert extra == pytest.approx(SLOTS * N * gas.register_gas() * PRICE)
 
 
 def test_an_order_is_read_before_clearing_unless_it_is_committed(open_day):
-    hidden = Day("commit_reveal")
+    hidden = day_of("commit_reveal")
     for slot in range(SLOTS):
         closure_ms = (slot * 900 + DEADLINE_S) * 1000
         for day, known in ((open_day, True), (hidden, False)):
@@ -146,14 +170,14 @@ def test_an_order_is_read_before_clearing_unless_it_is_committed(open_day):
 
 
 def test_committing_costs_two_transactions_and_the_reveals_wait(open_day):
-    hidden = Day("commit_reveal")
+    hidden = day_of("commit_reveal")
     each = gas.commit_gas() + float(gas.reveal_gas()) - float(gas.order_gas())
     assert hidden.fees - open_day.fees == pytest.approx(SLOTS * N * each * PRICE)
     assert hidden.delay_s - open_day.delay_s == pytest.approx(30.0)
 
 
 def test_a_late_reveal_or_commitment_is_an_order_lost():
-    config = plain(yaml.safe_load(CONFIG.read_text())) | {"layers": ["commit_reveal"]}
+    config = BLOCK | {"layers": ["commit_reveal"]}
     like = torch.zeros(1, 3, dtype=torch.float64)
     still = config["network"] | {"submission_delay_s": 0.0}
     for submitted_s, interval_s, comes in ((800.0, 30.0, True), (869.0, 40.0, False)):
@@ -174,7 +198,7 @@ def test_a_late_reveal_or_commitment_is_an_order_lost():
 
 
 def test_a_changed_reveal_is_found():
-    chain = Day("commit_reveal").chains[0]
+    chain = Chain.from_bytes(day_of("commit_reveal").chains[0].to_bytes())
     for height, block in enumerate(chain.blocks):
         changed = np.frombuffer(block.records, RECORD).copy()
         if (changed["kind"] == REVEAL).any():
@@ -250,9 +274,9 @@ def test_impossible_noise_is_refused(epsilon, sensitivity):
 
 
 def test_the_layers_say_what_is_disclosed():
-    assert disclosure_of(Day().ledger) == OPEN
+    assert disclosure_of(ledger_with()) == OPEN
     layers = ["noise", "pseudonyms", {"name": "aggregated_disclosure", "seats": 4, "slots": 2}]
-    found = disclosure_of(Day(*layers).ledger)
+    found = disclosure_of(ledger_with(*layers))
     assert (found.pseudonyms, found.committed, found.seats, found.slots) == (True, False, 4, 2)
     assert found.epsilon == 1.0
     assert found.sealed

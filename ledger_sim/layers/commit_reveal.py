@@ -38,7 +38,7 @@ class CommitReveal(Layer):
 
     Attributes:
         committed_s: float64 [B, N], the last slot's commitments' blocks, s since its window
-            opened; inf where there is none yet.
+            opened; inf where there is none by gate closure.
     """
 
     changes = "privacy"
@@ -68,12 +68,13 @@ class CommitReveal(Layer):
         both = side_by_side((commits, reveals), self.schedule.order)
         got = self.inner.step(both, opened_s)
         commit, reveal = of_kind(got, 0, self._seats), of_kind(got, 1, self._seats)
-        self.committed_s = submitted_s.double() + commit.latency_s.double()
-        revealed_s = deadline_s + reveal.latency_s.double()
-        block_s = torch.maximum(self.committed_s, revealed_s)
+        committed_s = submitted_s.double() + commit.latency_s.double()
+        late = committed_s > deadline_s
+        self.committed_s = committed_s.masked_fill(late, torch.inf)
+        block_s = torch.maximum(committed_s, deadline_s + reveal.latency_s.double())
         return replace(
             reveal,
-            included=reveal.included & (self.committed_s <= deadline_s),
+            included=reveal.included & ~late,
             latency_s=(block_s - submitted_s).to(submitted_s),
             finality_s=got.finality_s + self.config.reveal_s,
             base_fee=got.base_fee * self._base_share(),
