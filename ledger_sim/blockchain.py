@@ -106,7 +106,7 @@ class Blockchain:
                 (earlier.environment, earlier.seat), earlier.fee, accumulate=True
             )
         like = fee.new_zeros(sent.shape[0])
-        final_s = self._timeline.settlement(self._slot, deadline_s).final_s
+        final_s = self._timeline.final_s(self._slot, deadline_s)
         reverted = self._timeline.reverted(self._slot, deadline_s, final_s)
         self._mempool = pool.carried(waiting, order, self.slot_s)
         self._slot += 1

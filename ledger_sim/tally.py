@@ -59,7 +59,7 @@ class Tally:
         if self._settling is None:
             return got.finality_s
         self._settling.forget(slot)
-        settled_s = self._settling.settlement(slot, deadline_s).settled_s
+        settled_s = self._settling.settled_s(slot, deadline_s)
         return (got.finality_s + deadline_s - settled_s).clamp(min=0)
 
     def _add_times(self, latency_s: Tensor, depth_s: Tensor) -> None:

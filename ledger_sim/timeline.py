@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,14 +14,6 @@ from ledger_sim.consensus import ChainConfig, Consensus, Health
 _MISSED, _REVERSED = 2, 1
 # Finality is looked for so many slots ahead; beyond, blocks are taken to come at their mean.
 _HORIZON = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """When a slot's settlement is written, and when it stands; float64 [B] s since its start."""
-
-    settled_s: Tensor
-    final_s: Tensor
 
 
 class Timeline:
@@ -70,31 +61,32 @@ class Timeline:
         for past in [known for known in self._tables if known < before]:
             del self._tables[past], self._counts[past]
 
-    def settlement(self, slot: int, deadline_s: float) -> Settlement:
-        """Return when the block comes that settles a slot, and when it is final.
+    def settled_s(self, slot: int, deadline_s: float, later: int = 0) -> Tensor:
+        """Return when the block comes that settles a slot, or one so many later.
 
-        That is the first block that takes transactions after the deadline.
+        It is the first that takes transactions after the deadline. Times are s since the slot's
+        start, [B], or [1] where nothing is drawn.
         """
         start_s, proposed_s = slot * self._slot_s, deadline_s + self.consensus.commit_s
-        confirmations = self.consensus.confirmations
         if not self._drawn:
             interval_s = self.consensus.interval_s
-            number = math.floor((start_s + proposed_s) / interval_s + EDGE) + 1
-            settled = self._seed.new_tensor([number * interval_s], dtype=torch.float64)
-            confirmed = settled + confirmations * interval_s
-        else:
-            earlier = self._blocks_until(slot, proposed_s)
-            confirmed = self._nth_s(slot, earlier + confirmations)
-            settled = self._nth_s(slot, earlier) if confirmations else confirmed
+            number = math.floor((start_s + proposed_s) / interval_s + EDGE) + 1 + later
+            return self._seed.new_tensor([number * interval_s - start_s], dtype=torch.float64)
+        return self._nth_s(slot, self._blocks_until(slot, proposed_s) + later)
+
+    def final_s(self, slot: int, deadline_s: float) -> Tensor:
+        """Return when the block that settles a slot is final, [B] s since the slot's start."""
+        start_s = slot * self._slot_s
+        confirmed = self.settled_s(slot, deadline_s, self.consensus.confirmations) + start_s
         final = self.consensus.final_s(confirmed)
         for event, health in self._events:
             if not health.final:
+                settled = self.settled_s(slot, deadline_s) + start_s
                 caught = (settled < event.to_s) & (final > event.from_s)
                 final = torch.where(
                     caught, torch.maximum(final, event.to_s + final - settled), final
                 )
-        batch = len(self._seed)
-        return Settlement((settled - start_s).expand(batch), (final - start_s).expand(batch))
+        return (final - start_s).expand(len(self._seed))
 
     def reverted(self, slot: int, deadline_s: float, final_s: Tensor) -> Tensor:
         """Return bool [B]: what the slot settled is lost, by chance or by too many faults.
@@ -122,22 +114,21 @@ class Timeline:
     def _nth_s(self, slot: int, number: Tensor) -> Tensor:
         """Return when the block number [B, 1] or [1, 1] comes, counted from the slot's start on.
 
-        The time [B] or [1] is in s since the day's start.
+        The time [B] or [1] is in s since then.
         """
         found = torch.full(number.shape, torch.inf, dtype=torch.float64, device=number.device)
-        for ahead in range(slot, slot + _HORIZON):
-            times = self._times(ahead)
+        for ahead in range(_HORIZON):
+            times = self._times(slot + ahead)
             if times.shape[1]:
                 here = (number >= 0) & (number < times.shape[1])
                 rows = max(len(number), len(times))
                 index = number.clamp(0, times.shape[1] - 1).expand(rows, 1)
                 time_s = times.expand(rows, -1).gather(1, index) + ahead * self._slot_s
                 found = torch.where(here, time_s, found)
-                number = number - self._counts[ahead]
+                number = number - self._counts[slot + ahead]
             if (number < 0).all():
                 return found.squeeze(1)
-        end_s = (slot + _HORIZON) * self._slot_s
-        late = end_s + (number + 1) * self.consensus.interval_s
+        late = _HORIZON * self._slot_s + (number + 1) * self.consensus.interval_s
         return torch.where(number < 0, found, late).squeeze(1)
 
     def _times(self, slot: int) -> Tensor:
