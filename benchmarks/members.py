@@ -1,0 +1,114 @@
+"""A community in which a part of a task's homes and chargers takes part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+import envs
+from envs.build import build_community
+from envs.community import Community
+from envs.data.series import Series
+from envs.data.sessions import Sessions
+from envs.data.tariffs import parse_tariff
+from envs.delivery import Delivery
+from envs.feeder import Limits, Network, PowerFlow
+from envs.grid import load_grid_and_series
+
+
+@dataclass(frozen=True)
+class Place:
+    """A community on its feeder, for any market and ledger."""
+
+    task: str
+    world: envs.WorldConfig
+    community: Community
+    delivery: Delivery
+
+    @property
+    def seats(self) -> int:
+        """N."""
+        return len(self.community.seats)
+
+    @property
+    def retail(self) -> float:
+        """Mean price of a kWh from the grid over the year, EUR."""
+        return float(self.community.prices[:, 0].mean())
+
+
+@cache
+def _loaded(task: str) -> tuple[envs.WorldConfig, Any, Series]:
+    world = envs.world(task)
+    return world, *load_grid_and_series(world.task)
+
+
+def settle(task: str, share: float, draw: int) -> Place:
+    """Build a task's community with a share of its members.
+
+    PV, home and community batteries follow by the task's own penetration and sizing, so that a part
+    is equipped as the whole; `draw` chooses who is in it.
+    """
+    world, net, series = _loaded(task)
+    rules = world.task
+    series = part(series, share, draw)
+    prices = parse_tariff(rules.tariff).prices(series.start, series.num_days, series.slot_minutes)
+    community, buses = build_community(rules, series, prices, int(net.trafo.lv_bus.iloc[0]))
+    network = Network.from_pandapower(net)
+    limits = Limits.of(
+        network, rules.feeder.voltage_band, rules.feeder.loading_percent, dtype=torch.float32
+    )
+    feeder = PowerFlow(network, buses, dtype=torch.float32)
+    delivery = Delivery(community, feeder, buses, limits, rules.rules.limits)
+    return Place(task, world, community, delivery)
+
+
+def part(series: Series, share: float, draw: int) -> Series:
+    """Return the series of a share of the homes and of the chargers, at least one of each.
+
+    The other homes stay on the feeder as loads without PV; the other chargers stay empty.
+    """
+    rng = np.random.default_rng(draw)
+    homes, chargers = len(series.home_names), len(series.sessions.charger_names)
+    inside = np.sort(rng.permutation(homes)[: max(1, round(share * homes))])
+    outside = np.setdiff1d(np.arange(homes), inside)
+    buses = np.union1d(series.background_bus, series.home_bus[outside])
+    active, reactive = np.zeros((2, len(series.load_kw), len(buses)), np.float32)
+    at = np.searchsorted(buses, series.background_bus)
+    active[:, at], reactive[:, at] = series.background_p_kw, series.background_q_kvar
+    at = np.searchsorted(buses, series.home_bus[outside])
+    np.subtract.at(active.T, at, series.load_kw.T[outside])
+    np.subtract.at(reactive.T, at, series.load_kvar.T[outside])
+    kept = np.sort(rng.permutation(chargers)[: max(1, round(share * chargers))])
+    return replace(
+        series,
+        home_names=tuple(series.home_names[i] for i in inside),
+        home_bus=series.home_bus[inside],
+        load_kw=series.load_kw[:, inside],
+        load_kvar=series.load_kvar[:, inside],
+        pv_per_kwp=series.pv_per_kwp[:, inside],
+        background_bus=buses,
+        background_p_kw=active,
+        background_q_kvar=reactive,
+        grid_pv_kwp=series.grid_pv_kwp[inside],
+        grid_battery_kwh=series.grid_battery_kwh[inside],
+        grid_battery_kw=series.grid_battery_kw[inside],
+        sessions=_sessions(series.sessions, kept),
+    )
+
+
+def _sessions(sessions: Sessions, kept: np.ndarray) -> Sessions:
+    theirs = np.isin(sessions.charger, kept)
+    return replace(
+        sessions,
+        charger_names=tuple(sessions.charger_names[i] for i in kept),
+        charger_bus=sessions.charger_bus[kept],
+        max_power_kw=sessions.max_power_kw[kept],
+        charger=np.searchsorted(kept, sessions.charger[theirs]),
+        arrival=sessions.arrival[theirs],
+        departure=sessions.departure[theirs],
+        energy_kwh=sessions.energy_kwh[theirs],
+    )
