@@ -122,7 +122,7 @@ class Blockchain:
             backlog=waiting.sum(dim=1),
             burned=burned,
             validator_income=fee.sum(dim=1) - burned,
-            messages=like + blocks.mean_count * self.consensus.block_messages,
+            messages=like + self._made(block, on_chain, blocks) * self.consensus.block_messages,
             energy_kwh=like + slot_energy_kwh(self.config, on_chain, self._gas_of(pool)),
             earlier=earlier,
         )
@@ -245,6 +245,18 @@ class Blockchain:
             background=config.background_gas_per_s * self.consensus.interval_s,
             limit=config.block_gas,
         )
+
+    def _made(self, block: Tensor, on_chain: Tensor, blocks: Blocks) -> Tensor | float:
+        """Return the blocks on which validators agreed, [B] or the same for all.
+
+        Where they wait for something to put in, others' traffic is a Poisson process of orders.
+        """
+        if self.consensus.empty_blocks:
+            return blocks.mean_count
+        held = block.masked_fill(~on_chain, -1.0).sort(dim=1).values
+        own = (held[:, 0] >= 0) + (held[:, 1:] > held[:, :-1]).sum(dim=1)
+        others = self.config.background_gas_per_s * self.consensus.interval_s / self._schedule.order
+        return own + (blocks.mean_count - own) * -math.expm1(-others)
 
     @staticmethod
     def _earlier(on_chain: Tensor, block_s: Tensor, fee: Tensor, pool: Mempool) -> Inclusions:

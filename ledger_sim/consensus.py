@@ -120,6 +120,8 @@ class Health:
 
 
 C = TypeVar("C", bound=ChainConfig)
+Permission = Literal["none", "permissioned", "both"]
+Spread = Literal["low", "medium", "high"]
 
 
 class Consensus(ABC, Generic[C]):
@@ -132,11 +134,13 @@ class Consensus(ABC, Generic[C]):
         minimum_validators: fewest that the protocol works with.
         permission: who may validate.
         decentralisation: how power is spread: low, medium or high.
+        empty_blocks: whether validators agree on a block though there is nothing to put in.
     """
 
     minimum_validators: ClassVar[int] = 1
-    permission: ClassVar[Literal["none", "permissioned", "both"]] = "both"
-    decentralisation: ClassVar[Literal["low", "medium", "high"]] = "medium"
+    permission: ClassVar[Permission] = "both"
+    decentralisation: ClassVar[Spread] = "medium"
+    empty_blocks: ClassVar[bool] = True
 
     def __init__(self, config: C) -> None:
         self.config = config
@@ -202,7 +206,7 @@ class QuorumConsensus(Consensus[C]):
     """Final at once by votes of 2f + 1 of n validators; halts when they are not there."""
 
     minimum_validators = 4
-    permission = "permissioned"
+    permission: ClassVar[Permission] = "permissioned"
 
     @property
     def quorum(self) -> int:
@@ -227,8 +231,8 @@ class QuorumConsensus(Consensus[C]):
 class LongestChain(Consensus[C]):
     """The longest or heaviest chain holds; blocks may be overtaken until enough others follow."""
 
-    permission = "none"
-    decentralisation = "high"
+    permission: ClassVar[Permission] = "none"
+    decentralisation: ClassVar[Spread] = "high"
 
     @property
     def tolerance(self) -> Tolerance:

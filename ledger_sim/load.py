@@ -43,9 +43,13 @@ class LoadResult:
         backlog: transactions that wait at the end, mean over the seeds.
         fee_eur: of all included; `burned_eur` of it goes to nobody.
         energy_kwh: of the validators in all days.
-        blocks: in all days; nan for a ledger without blocks or without messages.
+        blocks: that validators agreed on in all days; nan for a ledger without blocks or messages.
         messages_per_block: among validators.
-        capacity_per_s: transactions per second that the blocks have room for.
+        capacity_per_s: transactions per second that the blocks have room for; nan with layers,
+            which change what goes into blocks.
+        reverted_share: of the slots and days, those whose settlement was lost after it was final.
+        reversal_probability: what that share tends to by the consensus's closed form, without
+            faults; nan with layers, which may lose more.
     """
 
     ledger: str
@@ -63,6 +67,8 @@ class LoadResult:
     blocks: float
     messages_per_block: float
     capacity_per_s: float
+    reverted_share: float
+    reversal_probability: float
 
     @property
     def throughput_per_s(self) -> float:
@@ -96,7 +102,9 @@ class LoadResult:
 
 
 def capacity_per_s(config: LedgerConfig, background: bool = True) -> float:
-    """Return the transactions per second that blocks have room for; inf without blocks.
+    """Return the transactions per second that blocks have room for, layers aside.
+
+    It is inf without blocks.
 
     Args:
         config: of the ledger.
@@ -146,10 +154,13 @@ def simulate(
     consensus = consensus_of(config) if isinstance(config, ChainConfig) else None
     messages = consensus.block_messages if consensus else 0.0
     tally = Tally(seed, slot_s, consensus)
+    reverted = 0
     for slot in watch(range(slots)):
         transactions = _arrivals(seed, slot, load_per_s, slot_s)
         deadline_s = slot_s * ((slot + 1) * _GOLDEN % 1)
-        tally.add(slot, transactions, deadline_s, ledger.step(transactions, deadline_s))
+        got = ledger.step(transactions, deadline_s)
+        tally.add(slot, transactions, deadline_s, got)
+        reverted += int(got.reverted.sum())
     return LoadResult(
         ledger=config.name,
         load_per_s=load_per_s,
@@ -165,7 +176,13 @@ def simulate(
         energy_kwh=tally.energy_kwh,
         blocks=tally.messages / messages if messages else math.nan,
         messages_per_block=messages if messages else math.nan,
-        capacity_per_s=capacity_per_s(config),
+        capacity_per_s=math.nan if config.layers else capacity_per_s(config),
+        reverted_share=reverted / (slots * seeds),
+        reversal_probability=math.nan
+        if config.layers
+        else consensus.reversal_probability
+        if consensus
+        else 0.0,
     )
 
 

@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from ledger_sim import ledgers
@@ -17,8 +16,9 @@ from ledger_sim.base import Ledger, LedgerConfig, LedgerError, describe_errors
 from ledger_sim.blockchain import Blockchain
 from ledger_sim.consensus import ChainConfig, Consensus
 from ledger_sim.fees.base import config_of as fee_config
+from ledger_sim.layers.base import config_of as layer_config
 from ledger_sim.layers.base import wrap
-from ledger_sim.sourced import check_units, plain
+from ledger_sim.sourced import check_units, plain, read_yaml
 from ledger_sim.variants import Registry, UnknownNameError
 
 Builder = TypeVar("Builder", bound=Callable[[Any], Ledger])
@@ -109,21 +109,16 @@ def read_config(path: Path) -> LedgerConfig:
     """Read and validate a ledger's YAML file.
 
     Raises:
-        LedgerError: when it is no YAML mapping, or as `make` does.
+        LedgerError: when it is no YAML mapping, or as `make` does, with the file's path.
         FileNotFoundError: when there is no such file.
     """
+    raw = read_yaml(path)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise LedgerError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise LedgerError(
-            f"{path} holds {type(raw).__name__}; it must be a mapping that begins with name:"
-        )
-    try:
-        return _validate(raw)
+        config = _validate(raw)
+        make(config)  # which checks fees and layers
     except (LedgerError, UnknownNameError) as error:
         raise LedgerError(f"{path}: {error}") from error
+    return config
 
 
 def _validate(raw: dict[str, Any]) -> LedgerConfig:
@@ -139,6 +134,8 @@ def _validate(raw: dict[str, Any]) -> LedgerConfig:
     check_units(raw, model)
     if isinstance(raw.get("fees"), dict) and "rule" in raw["fees"]:
         check_units(raw["fees"], fee_config(str(raw["fees"]["rule"])), "ledger.fees")
+    for layer in raw.get("layers") or []:
+        layer_config(layer)  # before its entries lose their units
     try:
         return model.model_validate(plain(raw))
     except ValidationError as error:

@@ -1,11 +1,13 @@
-"""Values that say where they come from, as the YAML files hold them."""
+"""The YAML files, and the values in them that say where they come from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 
 from ledger_sim.base import LedgerError
@@ -33,6 +35,38 @@ class Source:
     status: str
 
 
+class _Strict(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value!r} stands there twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str | bytes, where: str) -> Any:
+    """Read YAML; raises `LedgerError`, one line that names `where`, for what is none."""
+    try:
+        return yaml.load(text, _Strict)
+    except yaml.YAMLError as error:
+        raise LedgerError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read the mapping that a file holds; raises `LedgerError` where it holds none."""
+    raw = parse_yaml(path.read_bytes(), str(path))
+    if not isinstance(raw, dict):
+        raise LedgerError(
+            f"{path} holds {type(raw).__name__}; it must be a mapping that begins with name:"
+        )
+    return raw
+
+
 def plain(raw: Any, path: str = "ledger") -> Any:
     """Return what a YAML file holds with every sourced entry replaced by its value.
 
@@ -57,6 +91,9 @@ def sources(raw: Any, path: str = "") -> Iterator[Source]:
     elif isinstance(raw, Mapping):
         for key, entry in raw.items():
             yield from sources(entry, f"{path}.{key}" if path else str(key))
+    elif isinstance(raw, list) and raw:
+        for index, entry in enumerate(raw):
+            yield from sources(entry, f"{path}[{index}]")
     else:
         yield Source(path, raw, "", "", "given")
 
@@ -79,7 +116,7 @@ def check_units(raw: Mapping[str, Any], model: type[BaseModel], path: str = "led
 
 def _checked(entry: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     for key in _KEYS:
-        if entry.get(key) is None and key != "value":
+        if key != "value" and not str(entry.get(key) or "").strip():
             raise LedgerError(f"{path} has no {key}; a sourced entry holds {', '.join(_KEYS)}")
     unknown = sorted(set(entry) - set(_KEYS))
     if unknown:

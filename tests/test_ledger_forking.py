@@ -152,6 +152,20 @@ def test_more_confirmations_are_safer_and_later():
     assert risk == sorted(risk, reverse=True)
 
 
+def test_one_block_of_chia_in_three_holds_transactions_and_all_confirm():
+    chain = consensus("proof_of_capacity")
+    # The next winner's point after an infusion, then its own infusion three and a half points on.
+    point_s, winner = 9.375, 1 - torch.tensor(-0.5, dtype=torch.float64).exp()
+    pause_s = point_s * (0.5 + 1 / winner - 1 + 3.5)
+    assert chain.interval_s == pytest.approx(float(pause_s), rel=1e-3)
+    assert chain.config.interval_s / chain.interval_s == pytest.approx(0.36, abs=0.01)
+    assert chain.block_messages == pytest.approx(999 * 52 / 18.75)
+    got = stacked(run("proof_of_capacity", range(500), 2), "finality_s")
+    confirmed_s = 32 * 18.75
+    assert (got > confirmed_s).all()
+    assert got.mean() - confirmed_s == pytest.approx(52 + chain.commit_s, rel=0.1)
+
+
 def test_a_block_that_outlasts_the_interval_is_refused():
     with pytest.raises(LedgerError, match=r"interval_s is 10.*takes 24\.3 s"):
         ledger_sim.make(raw("proof_of_work", interval_s=10, network={"bandwidth_kbit_s": 1000}))

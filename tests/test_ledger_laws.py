@@ -1,5 +1,6 @@
 """What holds for every ledger that configs/ledger offers, whatever its consensus."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -247,3 +248,41 @@ def test_liars_that_are_gone_before_the_deadline_leave_the_slot_alone(name):
             assert torch.equal(got[slot].reverted, touched)
         assert all(got[slot].reverted.all() for slot in lost)
         assert not got[2].reverted.any()
+
+
+@every_chain
+def test_messages_are_those_of_the_blocks_that_are_made(name):
+    config, orders = config_of(name, background_gas_per_s=0.0), day(slots=1)[0]
+    consensus = consensus_of(read_config(CONFIGS / f"{name}.yaml"))
+    nobody = Transactions(orders.sent & False, orders.submitted_s, orders.tip)
+    idle, busy = run(config, [nobody])[0], run(config, [orders])[0]
+    assert consensus.empty_blocks == (name not in ("pbft", "raft"))
+    if consensus.empty_blocks:
+        assert torch.equal(idle.messages, busy.messages)
+    else:
+        assert not idle.messages.any()
+        times = (orders.submitted_s + busy.latency_s).mul(1e6).round()
+        blocks = [len(row[row.isfinite()].unique()) for row in times]
+        assert (busy.messages / consensus.block_messages).round().tolist() == blocks
+
+
+@every_ledger
+def test_what_is_sent_in_good_time_comes_in_by_the_deadline(name):
+    """At least 98 of 100 orders that are sent `lead_s` before it, where blocks have room."""
+    ledger, batch = ledger_sim.make(config_of(name)), 400
+    ledger.reset(torch.arange(batch))
+    lead_s = ledger.lead_s(DEADLINE_S)
+    # What must be sent before its slot begins is held against the deadline of a later one.
+    ahead = math.ceil(max(lead_s - DEADLINE_S, 0) / SLOT_S)
+    sent_s = torch.full((batch, N), ahead * SLOT_S + DEADLINE_S - lead_s).double()
+    sent = torch.ones(batch, N, dtype=torch.bool)
+    in_time = torch.zeros_like(sent)
+    for slot in range(ahead + 1):
+        got = ledger.step(
+            Transactions(sent & (slot == 0), sent_s, torch.ones(batch, N)), DEADLINE_S
+        )
+        by_s = DEADLINE_S if slot == ahead else SLOT_S
+        in_time |= sent_s + got.latency_s <= by_s + 1e-6
+        if got.earlier is not None:
+            in_time[got.earlier.environment, got.earlier.seat] |= got.earlier.block_s <= by_s
+    assert in_time.double().mean() >= 0.98

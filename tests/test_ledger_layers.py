@@ -409,6 +409,10 @@ def test_a_wrong_unit_is_refused():
     epsilon = {"value": 1, "unit": "m", "source": "a study", "status": "published"}
     with pytest.raises(LedgerError, match=r"noise\.epsilon has unit 'm'; it is in '1'"):
         base.wrap(ledger_sim.make(block()), {"name": "noise", "epsilon": epsilon})
+    with pytest.raises(LedgerError, match=r"noise\.epsilon has unit 'm'; it is in '1'"):
+        ledger_sim.make(block([{"name": "noise", "epsilon": epsilon}]))
+    nested = {"layers": [{"name": "noise", "epsilon": epsilon}, "pseudonyms"]}
+    assert [entry.status for entry in sources(nested)] == ["given", "published", "given"]
 
 
 def test_calls_out_of_order_are_refused():

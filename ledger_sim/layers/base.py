@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
-import yaml
 from pydantic import Field, ValidationError
 from torch import Tensor
 
-from ledger_sim import layers
+from ledger_sim import gas, layers
 from ledger_sim.base import (
     Ledger,
     LedgerError,
@@ -27,8 +26,9 @@ from ledger_sim.base import (
     check_seed,
     describe_errors,
 )
+from ledger_sim.consensus import ChainConfig
 from ledger_sim.schedule import schedule_of
-from ledger_sim.sourced import check_units, plain
+from ledger_sim.sourced import check_units, plain, read_yaml
 from ledger_sim.variants import Registry, UnknownNameError
 
 FOLDER = Path(__file__).parents[2] / "configs" / "layer"
@@ -60,9 +60,8 @@ class Layer:
     def __init__(self, inner: Ledger) -> None:
         self.inner = inner
         self.chain: Ledger = inner.chain if isinstance(inner, Layer) else inner
-        counted = getattr(getattr(self.chain, "config", None), "gas", "unit")
-        self.evm = counted == "evm"
-        self.schedule = schedule_of(counted)
+        self.evm = is_evm(inner)
+        self.schedule = schedule_of("evm" if self.evm else "unit")
         self.slot = -1
         self._seed: Tensor | None = None
         self._seats = 0
@@ -126,6 +125,13 @@ class Layer:
         settled = self.schedule.settlement(posting.orders, posting.traders)
         return settled * (posting.traders > 0)
 
+    def clearing_gas(self, posting: Posting) -> Tensor:
+        """Return the gas [B] of clearing on the chain, where payments go elsewhere."""
+        if self.evm and posting.gas is None:
+            cleared = gas.clear_gas(posting.orders, posting.traders, hinted=True)
+            return cleared * (posting.traders > 0)
+        return self.settlement_gas(posting)
+
     def order_gas(self, transactions: Transactions) -> Tensor:
         """Return the gas of each order, [B, N]."""
         if transactions.gas is not None:
@@ -183,12 +189,19 @@ def wrap(ledger: Ledger, chosen: str | Mapping[str, Any]) -> Layer:
         UnknownNameError: for an unknown layer or parameter, with the nearest known one.
         LedgerError: for missing or impossible values, with path, value and what is allowed.
     """
+    config = config_of(chosen)
+    return _KINDS[config.name](ledger, config)
+
+
+def config_of(chosen: str | Mapping[str, Any]) -> LayerConfig:
+    """Return a layer's validated configuration; argument and errors as for `wrap`."""
     raw: dict[str, Any] = {"name": chosen} if isinstance(chosen, str) else dict(chosen)
     if "name" not in raw:
         raise LedgerError(f"ledger.layers: {raw} has no name; it is one of {', '.join(names())}")
     _import_layers()
     name = str(raw["name"])
-    kind, model = _KINDS[name], _CONFIGS[name]
+    _KINDS[name]  # an unknown one raises here, with the nearest known one
+    model = _CONFIGS[name]
     for key in raw:
         if key not in model.model_fields:
             raise UnknownNameError(f"parameter of layer {name!r}", key, model.model_fields)
@@ -196,18 +209,23 @@ def wrap(ledger: Ledger, chosen: str | Mapping[str, Any]) -> Layer:
     values = _defaults(name) | raw
     check_units(values, model, path)
     try:
-        config = model.model_validate(plain(values, path))
+        return model.model_validate(plain(values, path))
     except ValidationError as error:
         raise LedgerError(describe_errors(error, path)) from error
-    return kind(ledger, config)
 
 
 def _defaults(name: str) -> dict[str, Any]:
     path = FOLDER / f"{name}.yaml"
     if not path.exists():  # a layer from elsewhere brings all its parameters along
         return {}
-    values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return values
+    return read_yaml(path)
+
+
+def is_evm(ledger: Ledger) -> bool:
+    """Tell whether a ledger, with layers or not, counts gas as measured on an Ethereum machine."""
+    chain = ledger.chain if isinstance(ledger, Layer) else ledger
+    config = getattr(chain, "config", None)
+    return isinstance(config, ChainConfig) and config.gas == "evm"
 
 
 def layers_of(ledger: Ledger) -> Iterator[Layer]:

@@ -15,10 +15,10 @@ class DbftConfig(VotingConfig):
 class Dbft(Voting[DbftConfig]):
     """dBFT (Neo): elected nodes propose in turn and vote twice, one block and it is final
 
-    Neo's documentation of dBFT 2.0.
+    Neo's documentation of dBFT 2.0: the speaker proposes as its timer says, an empty block too.
     """
 
-    permission = "both"  # type: ignore[assignment]
+    permission = "both"
     decentralisation = "low"
 
     @property

@@ -16,11 +16,13 @@ class Pbft(Voting[PbftConfig]):
     """PBFT: a batch as soon as the last is agreed on, three phases, 2n(n - 1) messages
 
     Castro and Liskov, "Practical Byzantine fault tolerance", OSDI 1999. The primary stays until it
-    fails; the one change of view that a fault costs is left out.
+    fails; the one change of view that a fault costs is left out. A round begins with a client's
+    request, so that no request makes no round.
     """
 
     decentralisation = "high"
     rotates = False
+    empty_blocks = False
 
     @property
     def block_messages(self) -> float:

@@ -41,8 +41,8 @@ class ProofOfEnergyContribution(ProofOfWork):
     1 - relief x contributed_share.
     """
 
-    permission = "permissioned"  # type: ignore[assignment]
-    decentralisation = "medium"  # type: ignore[assignment]
+    permission = "permissioned"
+    decentralisation = "medium"
 
     def __init__(self, config: ProofOfEnergyContributionConfig) -> None:
         self.work = 1 - config.relief * config.contributed_share

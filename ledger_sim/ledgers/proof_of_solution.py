@@ -36,7 +36,7 @@ class ProofOfSolution(Voting[ProofOfSolutionConfig]):
     Chen, Mi, Ping et al., "A blockchain consensus mechanism that uses Proof of Solution to optimize
     energy dispatch and trading", Nature Energy 7, 2022: a solution is hard to find but easy to
     verify. Validators check `ledger_sim.optimality.residuals` of the market's linear programme and
-    vote as in PBFT. Every block counts as one that holds a solution.
+    vote as in PBFT. Every block counts as one that holds a solution, so that none is empty.
     """
 
     def __init__(self, config: ProofOfSolutionConfig) -> None:

@@ -16,5 +16,6 @@ class Qbft(Voting[QbftConfig]):
 
     Moniz, "The Istanbul BFT consensus algorithm", 2020, and Hyperledger Besu's documentation. All
     validators, the proposer too, send prepare and commit. The timeout of a round doubles with each
-    that fails in a row; here every one costs the first timeout.
+    that fails in a row; here every one costs the first timeout. Empty blocks come at the same pace
+    (Besu, where xemptyblockperiodseconds does not space them out).
     """

@@ -30,7 +30,7 @@ class Ripple(Voting[RippleConfig]):
     """
 
     minimum_validators = 5
-    permission = "both"  # type: ignore[assignment]
+    permission = "both"
     rotates = False  # everybody proposes
 
     @property

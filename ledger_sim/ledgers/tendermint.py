@@ -15,7 +15,8 @@ class Tendermint(Voting[TendermintConfig]):
     """Tendermint: proposers in turn, prevote and precommit of more than two thirds, final at once
 
     Buchman, Kwon and Milosevic, "The latest gossip on BFT consensus", 2018. Messages go straight to
-    all others here; a gossiping network relays them, which takes longer and sends more.
+    all others here; a gossiping network relays them, which takes longer and sends more. Empty
+    blocks are made too, as by default (CometBFT's configuration, create_empty_blocks).
     """
 
-    permission = "both"  # type: ignore[assignment]
+    permission = "both"
