@@ -145,14 +145,14 @@ def ledger_order() -> str:
 
 
 def ledger_sources() -> str:
-    """Return every value of every ledger with its source."""
+    """Return every value of ledgers, layers and contract calls with its source."""
     rows = [
         (f"`{name}`", f"`{s.path}`", s.value, s.unit, s.status, s.source.replace("|", "\\|"))
-        for name in defaults.configured()
+        for name in defaults.sourced()
         for s in defaults.sources_of(name)
         if s.source
     ]
-    return _table(("ledger", "parameter", "value", "unit", "status", "source"), rows)
+    return _table(("file", "parameter", "value", "unit", "status", "source"), rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {

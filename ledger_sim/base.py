@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from torch import Tensor
+
+from ledger_sim.variants import nearest
 
 
 class LedgerError(ValueError):
@@ -20,14 +24,27 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, raw: Any) -> Any:
+        for key in raw if isinstance(raw, Mapping) else ():
+            if key not in cls.model_fields:
+                raise ValueError(f"unknown {key!r}: {nearest(str(key), cls.model_fields)}")
+        return raw
+
 
 def describe_errors(error: ValidationError, where: str) -> str:
     """Return one line that names each wrong entry below `where`, its value and what is allowed."""
-    return "; ".join(
-        f"{where}{''.join(f'.{part}' for part in item['loc'])} "
-        + ("is missing" if item["type"] == "missing" else f"is {item['input']!r}: {item['msg']}")
-        for item in error.errors()
-    )
+    return "; ".join(f"{where}{_described(item)}" for item in error.errors())
+
+
+def _described(item: ErrorDetails) -> str:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"])
+    if item["type"] == "missing":
+        return f"{path} is missing"
+    # Of a whole mapping, the message says what in it is wrong.
+    given = "" if isinstance(item["input"], Mapping) else f" is {item['input']!r}"
+    return f"{path}{given}: {item['msg'].removeprefix('Value error, ')}"
 
 
 class LedgerConfig(Part):
@@ -36,6 +53,7 @@ class LedgerConfig(Part):
     name: str = Field(description="registered kind of ledger")
     slot_s: float = Field(
         gt=0,
+        le=64_800,  # within which `ledger_sim.ranking` tells times apart
         description="time between two submission windows' openings",
         json_schema_extra={"unit": "s"},
     )
@@ -93,10 +111,9 @@ def _check_range(name: str, value: Tensor, highest: float, meaning: str) -> None
     # A NaN anywhere makes both extremes NaN, and so fails the comparison.
     if not (float(low) >= 0 and float(high) <= highest):
         wrong = ~((value >= 0) & (value <= highest))
-        row, seat = (int(i) for i in wrong.nonzero()[0])
         raise LedgerError(
-            f"{name}[{row}, {seat}] is {float(value[row, seat])}; allowed is 0 to {highest:g} "
-            f"({meaning})"
+            f"{name}{wrong.nonzero()[0].tolist()} is {float(value[wrong][0])}; allowed is 0 to "
+            f"{highest:g} ({meaning})"
         )
 
 
@@ -186,6 +203,17 @@ class Posting:
     orders: Tensor
     traders: Tensor
     gas: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "messages", "orders", "traders", "gas"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if value.shape != self.rounds.shape:
+                raise LedgerError(
+                    f"{name} {tuple(value.shape)} must have the shape {tuple(self.rounds.shape)}"
+                )
+            _check_range(name, value, torch.finfo(torch.float64).max, "a finite number")
 
     @property
     def settled(self) -> Tensor:

@@ -13,7 +13,9 @@ from tqdm import tqdm
 
 from ledger_sim import defaults, published_order, trilemma
 from ledger_sim.base import LedgerError
+from ledger_sim.consensus import ChainConfig
 from ledger_sim.load import LoadResult, simulate, sweep
+from ledger_sim.registry import consensus_of
 from ledger_sim.text import Row, aligned, figure
 from ledger_sim.variants import UnknownNameError
 
@@ -34,6 +36,8 @@ _FIGURES: Sequence[tuple[str, str, Callable[[LoadResult], float]]] = (
     ("in a block, median", "s", lambda r: r.latency.quantile(0.5)),
     ("in a block, 99 of 100", "s", lambda r: r.latency.quantile(0.99)),
     ("final, median", "s", lambda r: r.finality.quantile(0.5)),
+    ("lost after final", "%", lambda r: 100 * r.reverted_share),
+    ("so in closed form", "%", lambda r: 100 * r.reversal_probability),
     ("backlog at the end", "tx", lambda r: r.backlog),
     ("fee per transaction", "EUR", lambda r: r.fee_per_transaction_eur),
     ("of it burned", "%", lambda r: 100 * r.burned_share),
@@ -85,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     sources = add("sources", help="where each default comes from")
-    sources.add_argument("ledger", help="configured name, path of a YAML file, or all")
+    sources.add_argument(
+        "name", help="a ledger, a layer, gas (of contract calls), path of a ledger's YAML, or all"
+    )
     sources.set_defaults(command=_sources)
 
     three = add("trilemma", help="all ledgers side by side, and in a published order")
@@ -108,7 +114,7 @@ def _list(_: argparse.Namespace) -> None:
 
 
 def _sources(given: argparse.Namespace) -> None:
-    names = defaults.configured() if given.ledger == "all" else [given.ledger]
+    names = list(defaults.sourced()) if given.name == "all" else [given.name]
     rows = [
         (f"{name}.{s.path}" if len(names) > 1 else s.path, str(s.value), s.unit, s.status, s.source)
         for name in names
@@ -137,6 +143,17 @@ def _run(given: argparse.Namespace) -> None:
                 f"\n{figure(r.load_per_s)} tx/s is more than the {figure(r.capacity_per_s)} tx/s "
                 "that the blocks have room for: the backlog grows as long as the load lasts."
             )
+    if isinstance(config, ChainConfig):
+        bound = consensus_of(config).tolerance
+        print(
+            f"\nOf {config.validators:,} validators, {bound.crashed:,} may be silent and "
+            f"{bound.lying:,} may lie. When more fail: {bound.beyond}."
+        )
+    if config.layers:
+        print(
+            "\nOrders alone are simulated: what layers change in the market's own transactions "
+            "(clearing, settlement) is not in these figures."
+        )
     if given.plot:
         curve = results if given.loads else sweep(config, watch=_progress("plot"))
         title = f"{Path(given.ledger).stem.replace('_', ' ')} {' '.join(given.changes)}".strip()

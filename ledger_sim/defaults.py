@@ -1,4 +1,4 @@
-"""The ledgers that come configured: which there are, and one of them with changes."""
+"""The YAML files that come with the project: what they hold, and a ledger's with changes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from ledger_sim import gas
 from ledger_sim.base import LedgerConfig, LedgerError, describe_errors
+from ledger_sim.layers.base import FOLDER as LAYERS
 from ledger_sim.registry import describe, read_config
-from ledger_sim.sourced import Source, sources
+from ledger_sim.sourced import Source, parse_yaml, read_yaml, sources
 from ledger_sim.variants import UnknownNameError
 
 FOLDER = Path(__file__).parents[1] / "configs" / "ledger"
@@ -22,21 +23,27 @@ def configured() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def path_of(ledger: str) -> Path:
-    """Return the YAML file of a configured ledger, or the user's own where a path is given.
+def path_of(name: str, known: Mapping[str, Path] | None = None) -> Path:
+    """Return a YAML file by name, or the user's own where a path is given.
+
+    Args:
+        name: a configured ledger's, or one of `known`.
+        known: files by name; None: the configured ledgers'.
 
     Raises:
         UnknownNameError: for an unknown name, with the nearest known one.
         LedgerError: where there is no such file.
     """
-    if ledger.endswith((".yaml", ".yml")):
-        path = Path(ledger)
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
         if not path.is_file():
             raise LedgerError(f"there is no file {path}")
         return path
-    if ledger not in configured():
-        raise UnknownNameError("ledger", ledger, configured())
-    return FOLDER / f"{ledger}.yaml"
+    kind = "name" if known else "ledger"
+    known = known or {ledger: FOLDER / f"{ledger}.yaml" for ledger in configured()}
+    if name not in known:
+        raise UnknownNameError(kind, name, known)
+    return known[name]
 
 
 def read(ledger: str, changes: Sequence[str] = ()) -> LedgerConfig:
@@ -62,14 +69,29 @@ def read(ledger: str, changes: Sequence[str] = ()) -> LedgerConfig:
         raise LedgerError(describe_errors(error, "ledger")) from error
 
 
-def sources_of(ledger: str) -> list[Source]:
-    """Return where each value of a ledger's YAML file comes from; raises as `read`.
+def sourced() -> dict[str, Path]:
+    """Return the files with sources by name: ledgers, layers, and `gas` of contract calls."""
+    files = (*sorted(FOLDER.glob("*.yaml")), *sorted(LAYERS.glob("*.yaml")), gas.TABLE)
+    return {path.stem: path for path in files}
+
+
+def sources_of(name: str) -> list[Source]:
+    """Return where each value of a YAML file comes from.
 
     Choices, such as the fee rule, stand there as plain values without a source.
+
+    Args:
+        name: one of `sourced`, or path of a ledger's YAML file.
+
+    Raises:
+        UnknownNameError: for an unknown name, with the nearest known one.
+        LedgerError: as `read`.
     """
-    path = path_of(ledger)
-    read_config(path)
-    every = sources(yaml.safe_load(path.read_text(encoding="utf-8")))
+    known = sourced()
+    path = path_of(name, known)
+    if name not in known:
+        read_config(path)
+    every = sources(read_yaml(path))
     return [source for source in every if source.path != "name"]
 
 
@@ -90,10 +112,7 @@ def _set(raw: dict[str, Any], change: str) -> None:
     path, equals, text = change.partition("=")
     if not equals:
         raise LedgerError(f"{change!r} changes nothing; write it as in interval_s=5")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise LedgerError(f"{change!r}: {text!r} is not valid YAML") from error
+    value = parse_yaml(text, repr(change))
     known = [parameter for parameter in _paths(raw) if parameter != "name"]
     if path not in known:
         raise UnknownNameError(f"parameter of ledger {raw['name']!r}", path, known)

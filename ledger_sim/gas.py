@@ -12,11 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
-import yaml
 from torch import Tensor
 
 from ledger_sim.base import LedgerError
-from ledger_sim.sourced import plain
+from ledger_sim.sourced import plain, read_yaml
 from ledger_sim.variants import UnknownNameError
 
 TABLE = Path(__file__).with_name("gas.yaml")
@@ -30,9 +29,7 @@ def table(path: Path = TABLE) -> Mapping[str, Mapping[str, float]]:
     Raises:
         LedgerError: when the file holds an entry without value, unit, source or status.
     """
-    values: Mapping[str, Mapping[str, float]] = plain(
-        yaml.safe_load(path.read_text(encoding="utf-8")), path.name
-    )
+    values: Mapping[str, Mapping[str, float]] = plain(read_yaml(path), path.name)
     return values
 
 
@@ -231,11 +228,6 @@ def channel_dispute_gas(answer: Count = 0.0) -> Count:
 def channel_finish_gas() -> float:
     """Gas of paying out a disputed channel after the time to answer."""
     return _fixed("channel_finish")
-
-
-def transfer_gas() -> float:
-    """Gas of a plain payment."""
-    return _fixed("transfer")
 
 
 def _fixed(call: str) -> float:

@@ -153,6 +153,7 @@ def simulate(
     ledger.reset(seed)
     consensus = consensus_of(config) if isinstance(config, ChainConfig) else None
     messages = consensus.block_messages if consensus else 0.0
+    probability = consensus.reversal_probability if consensus else 0.0
     tally = Tally(seed, slot_s, consensus)
     reverted = 0
     for slot in watch(range(slots)):
@@ -178,11 +179,7 @@ def simulate(
         messages_per_block=messages if messages else math.nan,
         capacity_per_s=math.nan if config.layers else capacity_per_s(config),
         reverted_share=reverted / (slots * seeds),
-        reversal_probability=math.nan
-        if config.layers
-        else consensus.reversal_probability
-        if consensus
-        else 0.0,
+        reversal_probability=math.nan if config.layers else probability,
     )
 
 

@@ -56,7 +56,8 @@ class Judgement:
         ledger: column of the table.
         paper: its word.
         ours: our word or figure, with its unit.
-        agrees: whether it is the same word, or the figures stand in the same order.
+        agrees: whether it is the same word, or the figures stand in the same order; None where
+            our word is a judgement too, given and not simulated.
         note: why not.
     """
 
@@ -64,7 +65,7 @@ class Judgement:
     ledger: str
     paper: str
     ours: str
-    agrees: bool
+    agrees: bool | None
     note: str
 
 
@@ -78,11 +79,12 @@ def judge(found: Sequence[Profile]) -> list[Judgement]:
 def table(judgements: Sequence[Judgement]) -> list[Row]:
     """Return rows for `HEAD`."""
     return [
-        (cell.row, cell.ledger, cell.paper, cell.ours, "yes" if cell.agrees else "no", cell.note)
+        (cell.row, cell.ledger, cell.paper, cell.ours, _ANSWERS[cell.agrees], cell.note)
         for cell in judgements
     ]
 
 
+_ANSWERS = {True: "yes", False: "no", None: "given"}
 HEAD = ("row", "ledger", "paper", "here", "agrees", "note")
 
 
@@ -98,7 +100,7 @@ def _row(row: str, chosen: Sequence[Profile]) -> list[Judgement]:
         wrong = {name for name, word in words.items() if ours[name] != word}
     return [
         Judgement(
-            row, name, word, ours[name], name not in wrong,
+            row, name, word, ours[name], None if row in _GIVEN else name not in wrong,
             NOTES.get((row, name), "") if name in wrong else "",
         )
         for name, word in words.items()
@@ -118,6 +120,7 @@ _FIGURES: Mapping[str, tuple[Callable[[Profile], float], str]] = {
     "scalability": (_growth_exponent, "messages ~ n^{}"),
     "block creation": (lambda one: one.interval_s, "every {} s"),
 }
+_GIVEN = ("decentralisation", "permission")
 _WORDS: Mapping[str, Callable[[Profile], str]] = {
     "decentralisation": lambda one: one.decentralisation,
     "permission": lambda one: one.permission,

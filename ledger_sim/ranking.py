@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ledger_sim.base import LedgerError
+
 _PLACE_BITS = 16
 _MOST_PLACES = 1 << _PLACE_BITS
 _CLAIM_BITS = 63 - _PLACE_BITS
@@ -26,7 +28,7 @@ def by_arrival(arrival_s: Tensor, order: Tensor) -> Tensor:
         order: int64 [M], a permutation of the columns.
 
     Raises:
-        ValueError: for more than 65,536 columns.
+        LedgerError: for more than 65,536 columns.
     """
     rank = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
     claim = (arrival_s * _NS).clamp_(-_LONGEST_NS, _LONGEST_NS).long().add_(1 << (_CLAIM_BITS - 1))
@@ -47,7 +49,10 @@ def by_tip(tip: Tensor) -> Tensor:
 def _sorted_places(claim: Tensor, place: Tensor) -> Tensor:
     """Return the places [M] of each row by rising claim [B, M], then by place."""
     if len(place) > _MOST_PLACES:
-        raise ValueError(f"{len(place)} transactions wait at once; at most {_MOST_PLACES} can")
+        raise LedgerError(
+            f"{len(place)} transactions wait at once; at most {_MOST_PLACES} can: send fewer, or for "
+            "a shorter time, or make blocks larger (block_gas) or more frequent (interval_s)"
+        )
     key = (claim << _PLACE_BITS).bitwise_or_(place)
     if key.device.type == "cpu":
         # numpy sorts integers with vector instructions.

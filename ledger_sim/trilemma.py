@@ -116,18 +116,19 @@ def _pace(config: ChainConfig) -> tuple[float, float]:
 
 
 OVERVIEW_HEAD = (
-    "ledger", "n", "tx/s", "block, s", "in block, s", "final, s", "crashed", "lying",
-    "decentralised", "permission", "kWh/tx", "EUR/tx",
+    "ledger", "n", "tx/s", "block, s", "in block, s", "final, s", "lost, %", "crashed",
+    "lying", "decentralised", "permission", "kWh/tx", "EUR/tx",
 )  # fmt: skip
 
 
 def overview(found: Sequence[Profile]) -> list[Row]:
-    """Return a row per ledger under `OVERVIEW_HEAD`."""
+    """Return a row per ledger under `OVERVIEW_HEAD`; lost: once final, see `Consensus`."""
     return [
         (
             one.name, figure(one.validators, 7), figure(one.capacity_per_s, 2),
             figure(one.interval_s, 2), figure(one.result.latency.quantile(0.5), 2),
-            figure(one.result.finality.quantile(0.5), 2), figure(one.tolerance.crashed, 7),
+            figure(one.result.finality.quantile(0.5), 2),
+            figure(100 * one.result.reversal_probability, 2), figure(one.tolerance.crashed, 7),
             figure(one.tolerance.lying, 7), one.decentralisation, one.permission,
             figure(one.result.energy_per_transaction_kwh, 2),
             figure(one.result.fee_per_transaction_eur, 2),

@@ -153,9 +153,4 @@ class Channels(Layer):
             silent = replace(posting, rounds=nothing, messages=nothing, gas=nothing)
             talk_s = posting.rounds * self.config.round_trip_s
             return replace(self.inner.post(silent), delay_s=talk_s)
-        cleared = self.settlement_gas(posting)
-        if self.evm and posting.gas is None:
-            cleared = gas.clear_gas(posting.orders, posting.traders, hinted=True) * (
-                posting.traders > 0
-            )
-        return self.inner.post(replace(posting, gas=cleared))
+        return self.inner.post(replace(posting, gas=self.clearing_gas(posting)))

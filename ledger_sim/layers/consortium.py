@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ledger_sim import gas, randomness
 from ledger_sim.base import Ledger, Postage, Posting, Receipts, Transactions
-from ledger_sim.layers.base import Layer, LayerConfig, layer
+from ledger_sim.layers.base import Layer, LayerConfig, is_evm, layer
 from ledger_sim.layers.other_ledger import idle_step, ledger_called
 from ledger_sim.layers.period import Period
 from ledger_sim.layers.two_chains import added
@@ -47,7 +47,6 @@ class Consortium(Layer):
         self.config = config
         self.public = ledger_called(config.public_ledger, inner.slot_s)
         self._anchors = Period(config.slots_per_anchor, self.slots_per_day)
-        self._public_evm = getattr(getattr(self.public, "config", None), "gas", "unit") == "evm"
 
     def reset(self, seed: Tensor) -> None:
         """Start a day on both; `seed` int64 [B]."""
@@ -73,7 +72,7 @@ class Consortium(Layer):
         written = self.inner.post(posting)
         due = self._anchors.due(self.slot, posting.traders > 0).to(posting.messages)
         nothing = torch.zeros_like(posting.messages)
-        root = due * (gas.root_gas() if self._public_evm else 1.0)
+        root = due * (gas.root_gas() if is_evm(self.public) else 1.0)
         anchor = self.public.post(replace(posting, rounds=nothing, messages=nothing, gas=root))
         together = added(written, anchor)
         return (

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ledger_sim import registry
+from ledger_sim import defaults, registry
 from ledger_sim.base import Ledger, LedgerError, Receipts, Transactions
-from ledger_sim.variants import UnknownNameError
-
-FOLDER = Path(__file__).parents[2] / "configs" / "ledger"
 
 
 def ledger_called(chosen: str | Mapping[str, Any], slot_s: float) -> Ledger:
@@ -24,12 +20,7 @@ def ledger_called(chosen: str | Mapping[str, Any], slot_s: float) -> Ledger:
         LedgerError: for what a configuration may not hold, or other slots.
     """
     if isinstance(chosen, str):
-        path = FOLDER / f"{chosen}.yaml"
-        if not path.exists():
-            known = [file.stem for file in FOLDER.glob("*.yaml")] or registry.names()
-            raise UnknownNameError("ledger", chosen, known)
-        config = registry.read_config(path).model_copy(update={"slot_s": slot_s})
-        return registry.make(config)
+        return registry.make(defaults.read(chosen).model_copy(update={"slot_s": slot_s}))
     ledger = registry.make(chosen)
     if ledger.slot_s != slot_s:
         raise LedgerError(

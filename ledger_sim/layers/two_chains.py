@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ledger_sim import gas, randomness
 from ledger_sim.base import Ledger, Postage, Posting, Receipts, Transactions
-from ledger_sim.layers.base import Layer, LayerConfig, layer
+from ledger_sim.layers.base import Layer, LayerConfig, is_evm, layer
 from ledger_sim.layers.other_ledger import idle_step, ledger_called
 
 _SECOND = 15
@@ -37,7 +37,6 @@ class TwoChains(Layer):
         super().__init__(inner)
         self.config = config
         self.other = ledger_called(config.settlement_ledger, inner.slot_s)
-        self._other_evm = getattr(getattr(self.other, "config", None), "gas", "unit") == "evm"
 
     def reset(self, seed: Tensor) -> None:
         """Start a day on both; `seed` int64 [B]."""
@@ -58,12 +57,9 @@ class TwoChains(Layer):
     def post(self, posting: Posting) -> Postage:
         """Write messages and clearing here, then payments there."""
         settled = (posting.traders > 0).to(posting.messages)
-        cleared = self.settlement_gas(posting)
-        if self.evm and posting.gas is None:
-            cleared = gas.clear_gas(posting.orders, posting.traders, hinted=True) * settled
-        paid = gas.batch_gas(posting.traders) * settled if self._other_evm else settled
+        paid = gas.batch_gas(posting.traders) * settled if is_evm(self.other) else settled
         nothing = torch.zeros_like(posting.messages)
-        here = self.inner.post(replace(posting, gas=cleared))
+        here = self.inner.post(replace(posting, gas=self.clearing_gas(posting)))
         there = self.other.post(replace(posting, rounds=nothing, messages=nothing, gas=paid))
         return added(here, there)
 
