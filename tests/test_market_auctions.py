@@ -7,6 +7,7 @@ import itertools
 import warnings
 
 import numpy as np
+import pymarket
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -468,14 +469,10 @@ def test_iterative_that_does_not_converge_trades_nothing():
     torch.testing.assert_close(out.cleared_kw[same], patient.cleared_kw[same])
 
 
-# Against a published library: pip install --no-deps pymarket pulp
-
-
 def in_pymarket(kind: str, orders: Orders, b: int, **options) -> tuple[Array, Array, dict]:
     """Return kW cleared and mean price of every seat, and what else pymarket says."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pymarket = pytest.importorskip("pymarket", reason="pymarket is not installed")
         market = pymarket.Market()
         quantity, price, _ = row(orders, b)
         seats = np.flatnonzero(quantity)
