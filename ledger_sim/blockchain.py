@@ -25,6 +25,7 @@ from ledger_sim.fees.base import Usage
 from ledger_sim.fees.base import make as make_fees
 from ledger_sim.mempool import Mempool
 from ledger_sim.queueing import assign_blocks, assign_by_gas, tie_order
+from ledger_sim.ranking import rising
 from ledger_sim.schedule import schedule_of
 from ledger_sim.timeline import Timeline
 
@@ -253,7 +254,7 @@ class Blockchain:
         """
         if self.consensus.empty_blocks:
             return blocks.mean_count
-        held = block.masked_fill(~on_chain, -1.0).sort(dim=1).values
+        held = rising(block.masked_fill(~on_chain, -1.0).long())
         own = (held[:, 0] >= 0) + (held[:, 1:] > held[:, :-1]).sum(dim=1)
         others = self.config.background_gas_per_s * self.consensus.interval_s / self._schedule.order
         return own + (blocks.mean_count - own) * -math.expm1(-others)

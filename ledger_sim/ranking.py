@@ -50,15 +50,17 @@ def _sorted_places(claim: Tensor, place: Tensor) -> Tensor:
     """Return the places [M] of each row by rising claim [B, M], then by place."""
     if len(place) > _MOST_PLACES:
         raise LedgerError(
-            f"{len(place)} transactions wait at once; at most {_MOST_PLACES} can: send fewer, or for "
+            f"{len(place)} transactions wait at once; at most {_MOST_PLACES} can: send fewer, for "
             "a shorter time, or make blocks larger (block_gas) or more frequent (interval_s)"
         )
     key = (claim << _PLACE_BITS).bitwise_or_(place)
-    if key.device.type == "cpu":
-        # numpy sorts integers with vector instructions.
-        rows = key.numpy()
-        rows.sort(axis=1)
-        assert isinstance(rows, np.ndarray)
-    else:
-        key = key.sort(dim=1).values
-    return key.bitwise_and_(_MOST_PLACES - 1)
+    return rising(key).bitwise_and_(_MOST_PLACES - 1)
+
+
+def rising(rows: Tensor) -> Tensor:
+    """Return integers [B, M] sorted row by row, in place on a CPU, with vector instructions."""
+    if rows.device.type != "cpu":
+        return rows.sort(dim=1).values
+    array: np.ndarray = rows.numpy()
+    array.sort(axis=1)
+    return rows
