@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -99,18 +100,24 @@ class Transactions:
                 f"{batch} seeds; both must have the same length B"
             )
         _check_range("submitted_s", self.submitted_s, slot_s, "the slot's length in seconds")
-        _check_range("tip", self.tip, torch.finfo(self.tip.dtype).max, "a finite amount")
+        _check_range("tip", self.tip)
         if self.gas is not None:
-            _check_range("gas", self.gas, torch.finfo(self.gas.dtype).max, "a finite amount")
+            _check_range("gas", self.gas)
 
 
-def _check_range(name: str, value: Tensor, highest: float, meaning: str) -> None:
+def _check_range(
+    name: str,
+    value: Tensor,
+    highest: float = sys.float_info.max,
+    meaning: str = "a finite amount",
+) -> None:
     if value.numel() == 0:
         return
     low, high = torch.aminmax(value)
     # A NaN anywhere makes both extremes NaN, and so fails the comparison.
     if not (float(low) >= 0 and float(high) <= highest):
-        wrong = ~((value >= 0) & (value <= highest))
+        # In float64, so that `highest` is not rounded up to infinity.
+        wrong = ~((value >= 0) & (value.double() <= highest))
         raise LedgerError(
             f"{name}{wrong.nonzero()[0].tolist()} is {float(value[wrong][0])}; allowed is 0 to "
             f"{highest:g} ({meaning})"
@@ -213,7 +220,7 @@ class Posting:
                 raise LedgerError(
                     f"{name} {tuple(value.shape)} must have the shape {tuple(self.rounds.shape)}"
                 )
-            _check_range(name, value, torch.finfo(torch.float64).max, "a finite number")
+            _check_range(name, value)
 
     @property
     def settled(self) -> Tensor:

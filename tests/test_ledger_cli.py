@@ -1,6 +1,7 @@
 """Loads on any ledger against queue formulas, sources, the trilemma, and the command line."""
 
 import itertools
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,23 @@ def test_transactions_and_money_are_conserved_and_finality_follows_inclusion(nam
     assert result.load_per_s < result.capacity_per_s
 
 
+def test_settlements_are_lost_as_often_as_the_closed_form_says():
+    config = defaults.read("proof_of_work", ["confirmations=1"])
+    result = simulate(config, 0.01, hours=72, seeds=8)
+    p, slots = result.reversal_probability, 72 * 4 * 8
+    assert 0.01 < p < 0.1
+    assert abs(result.reverted_share - p) < 4 * (p * (1 - p) / slots) ** 0.5
+    assert simulate(defaults.read("raft"), 0.01, hours=24).reverted_share == 0
+
+
+def test_layers_have_no_capacity_and_no_closed_form():
+    config = defaults.read("block", ["layers=[sharding]"])
+    result = simulate(config, 1.5 * capacity_per_s(config), hours=0.5, seeds=1)
+    assert result.throughput_per_s > capacity_per_s(config)
+    assert not result.saturated
+    assert math.isnan(result.reversal_probability)
+
+
 def test_waits_grow_with_the_load_and_end_at_capacity():
     config = defaults.read("block", [f"block_gas={PLACES}"])
     results = sweep(config, shares=(0.1, 0.8, 0.95), transactions=20_000)
@@ -112,7 +130,7 @@ def test_a_distribution_keeps_mean_and_quantiles():
     assert Distribution().quantile(0.5) != Distribution().quantile(0.5)  # nan: nothing was added
 
 
-@pytest.mark.parametrize("name", defaults.configured())
+@pytest.mark.parametrize("name", defaults.sourced())
 def test_every_number_has_a_source(name):
     for source in defaults.sources_of(name):
         if isinstance(source.value, (int, float)) and not isinstance(source.value, bool):
@@ -194,6 +212,10 @@ def test_commands_print_and_plot(tmp_path, capsys, found, monkeypatch):
 
     assert main(["sources", "raft"]) == 0
     assert "BatchTimeout of the sample configuration" in capsys.readouterr().out
+    assert main(["sources", "channels"]) == 0
+    assert "an hour to answer an outdated state" in capsys.readouterr().out
+    assert main(["sources", "gas"]) == 0
+    assert "EIP-7825" in capsys.readouterr().out
 
     plot = tmp_path / "load.png"
     run = ["run", "block", "--loads", "0.5,12", "--hours", "0.5", "--set", "interval_s=10"]
@@ -201,6 +223,14 @@ def test_commands_print_and_plot(tmp_path, capsys, found, monkeypatch):
     printed = capsys.readouterr().out
     assert printed.split("\n")[0].split() == ["0.5", "tx/s", "12", "tx/s"]
     assert "12 tx/s is more than the 5 tx/s" in printed
+    assert "Of 27 validators, 26 may be silent and 0 may lie." in printed
+    assert "lost after final" in printed
+    assert (
+        main(["run", "block", "--load", "20", "--hours", "0.2", "--set", "layers=[sharding]"]) == 0
+    )
+    printed = capsys.readouterr().out
+    assert "backlog grows" not in printed
+    assert "Orders alone are simulated" in printed
 
     monkeypatch.setattr(trilemma, "profiles", lambda names: found)
     both = tmp_path / "trilemma.svg"
@@ -219,11 +249,44 @@ def test_commands_print_and_plot(tmp_path, capsys, found, monkeypatch):
      (["run", "block", "--plot", "load.txt"], "must end with one of .png"),
      (["run", "block", "--plot", "/nowhere/load.png"], "there is no folder /nowhere"),
      (["run", "missing.yaml"], "there is no file missing.yaml"),
-     (["sources", "rafft"], "did you mean 'raft'?")],
+     (["run", "block", "--load", "5000", "--hours", "0.02"], "at most 65536 can: send fewer"),
+     (["run", "pbft", "--load", "9000", "--hours", "0.01"], "at most 65536 can: send fewer"),
+     (["run", "block", "--set", "slot_s=1e300"], "slot_s is 1e+300"),
+     (["run", "pbft", "--set", "faults=[{from_s: 0, to_s: 9, crashed: 11}]"],
+      "error: ledger: faults: crashed 11 of 10 validators\n"),
+     (["run", "proof_of_stake", "--set", "block_gas=1000"], "error: ledger: background_gas_per_s"),
+     (["run", "pbft", "--set", "faults=[{from_s: 0, to_s: 9, crahsed: 1}]"],
+      "ledger.faults[0]: unknown 'crahsed': did you mean 'crashed'?"),
+     (["run", "pbft", "--set", "network={latency_s: 1, bandwith_kbit_s: 1}"],
+      "ledger.network: unknown 'bandwith_kbit_s': did you mean 'bandwidth_kbit_s'?"),
+     (["run", "block", "--set", "fees={rule: free, rule: fixed}"], "'rule' stands there twice"),
+     (["sources", "rafft"], "did you mean 'raft'?"),
+     (["sources", "chanels"], "did you mean 'channels'?")],
 )  # fmt: skip
 def test_wrong_input_is_one_line_and_status_2(arguments, says, capsys):
     assert main(arguments) == 2
     error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["run", "sources"])
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [("# A", "# \xe4", "is not valid YAML"),
+     ("gas: unit", "gas: unit\ngas: evm", "'gas' stands there twice"),
+     ("  price:", "  prize:", "did you mean 'price'?"),
+     ("layers: []", "layers: [chanels]", "did you mean 'channels'?"),
+     ("small against the interval", " ", "ledger.network.latency_s has no source")],
+)  # fmt: skip
+def test_a_wrong_file_is_named_in_one_line(command, old, new, says, tmp_path, capsys):
+    text = (defaults.FOLDER / "block.yaml").read_text()
+    assert old in text
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.replace(old, new, 1), encoding="latin-1")
+    assert main([command, str(path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"python -m ledger_sim: error: {path}")
     assert says in error
     assert error.count("\n") == 1
 

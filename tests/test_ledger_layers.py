@@ -11,7 +11,7 @@ import ledger_sim
 from ledger_sim import LedgerError, Posting, Transactions, gas
 from ledger_sim.channels import break_even_trades, channel_gas_per_trade
 from ledger_sim.layers import base
-from ledger_sim.sourced import STATUSES, plain, sources
+from ledger_sim.sourced import plain, sources
 from ledger_sim.variants import UnknownNameError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -369,18 +369,28 @@ def test_signatures_are_checked_where_gas_is_measured():
     torch.testing.assert_close(signed.fee - alone.fee, torch.full_like(alone.fee, expected))
 
 
-def test_every_layer_has_a_file_and_every_value_a_source():
-    files = {path.stem: path for path in (CONFIGS / "layer").glob("*.yaml")}
-    assert sorted(files) == base.names()
+def test_every_layer_has_a_file_and_a_line():
+    assert sorted(path.stem for path in (CONFIGS / "layer").glob("*.yaml")) == base.names()
     assert all(base.describe().values())
-    for path in files.values():
-        raw = yaml.safe_load(path.read_text())
-        for leaf in sources(raw):
-            assert (
-                leaf.status in STATUSES
-                or not isinstance(leaf.value, int | float)
-                or (isinstance(leaf.value, bool))
-            ), f"{path.name}: {leaf.path} has no source"
+
+
+def test_a_second_ledger_with_layers_counts_gas_as_its_chain_does():
+    layer = {"name": "consortium", "public_ledger": block(["pseudonyms"], **EVM)}
+    got = run(block([layer | {"slots_per_anchor": 1}], fees={"rule": "free"}), day(slots=2))
+    fee = got[1][1].fee
+    torch.testing.assert_close(fee, torch.full_like(fee, gas.root_gas() * PRICE))
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -5.0])
+@pytest.mark.parametrize("field", ["rounds", "messages", "orders", "traders", "gas"])
+def test_impossible_postings_are_refused(field, wrong):
+    numbers = {name: torch.ones(3) for name in ("rounds", "messages", "orders", "traders", "gas")}
+    numbers[field][1] = wrong
+    with pytest.raises(LedgerError, match=rf"{field}\[1\] is {wrong}; allowed is 0 to"):
+        Posting(**numbers)
+    numbers[field] = torch.ones(2)
+    with pytest.raises(LedgerError, match="must have the shape"):
+        Posting(**numbers)
 
 
 @pytest.mark.parametrize(
