@@ -1,4 +1,7 @@
-"""What a trade costs in a payment channel, whose opening and closing alone are on the chain."""
+"""What a trade costs in a payment channel, whose opening and closing alone are on the chain.
+
+These are the closed forms that the layer `channels` is held against in the tests.
+"""
 
 from __future__ import annotations
 

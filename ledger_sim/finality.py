@@ -1,6 +1,7 @@
 """How likely a block with so many confirmations is overtaken by an attacker's longer chain.
 
-Arguments broadcast as numpy arrays; scalars give floats.
+`confirmations_needed` answers the opposite question, to choose a ledger's confirmations by; no
+ledger computes with it. Arguments broadcast as numpy arrays; scalars give floats.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Mean waits for a place in a block, when transactions arrive at random and blocks have B places.
 
 Both count in intervals T between blocks, and hold for every order of service that does not look at
-what a transaction needs: by arrival as well as by tip. Arguments broadcast as numpy arrays; scalars
-give floats.
+what a transaction needs: by arrival as well as by tip. These are the closed forms that the
+simulated waits are held against in the tests; no ledger computes with them. Arguments broadcast as
+numpy arrays; scalars give floats.
 """
 
 from __future__ import annotations

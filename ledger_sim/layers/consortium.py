@@ -23,7 +23,7 @@ class ConsortiumConfig(LayerConfig):
     """Parameters of the anchoring."""
 
     public_ledger: str | dict[str, Any] = Field(
-        description="name in configs/ledger, or a ledger's whole mapping"
+        description="name in configs/ledger, path of a YAML file, or a ledger's whole mapping"
     )
     slots_per_anchor: int = Field(
         ge=1, description="slots that an anchor vouches for", json_schema_extra={"unit": "slots"}

@@ -13,7 +13,7 @@ from ledger_sim.base import Ledger, LedgerError, Receipts, Transactions
 
 
 def ledger_called(chosen: str | Mapping[str, Any], slot_s: float) -> Ledger:
-    """Build a ledger for slots of `slot_s` from a name in `configs/ledger/` or a whole mapping.
+    """Build a ledger for slots of `slot_s` from a name or path, as of a file, or a whole mapping.
 
     Raises:
         UnknownNameError: for an unknown name, with the nearest known one.

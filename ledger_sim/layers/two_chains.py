@@ -21,7 +21,7 @@ class TwoChainsConfig(LayerConfig):
     """Parameters of the two chains."""
 
     settlement_ledger: str | dict[str, Any] = Field(
-        description="name in configs/ledger, or a ledger's whole mapping"
+        description="name in configs/ledger, path of a YAML file, or a ledger's whole mapping"
     )
 
 
