@@ -14,8 +14,7 @@ from configs import option, validate
 from envs.markets import MARKETS, Context, Orders
 from envs.markets.coalitions import by_seat, members, players, worths
 from envs.markets.nucleolus import nucleolus
-from envs.markets.pairs import pair_up
-from envs.markets.price_game import Game, outcome, play
+from envs.markets.price_game import equilibrium
 from envs.markets.shapley import shapley_value
 
 F64 = torch.float64
@@ -248,46 +247,77 @@ def test_many_leading_sellers_leave_less_to_each():
     assert margins[-1] < 0.9 * margins[0]
 
 
-def test_no_seller_gains_by_another_ask():
-    """The outcome of every deviation on a grid is computed anew, seat by seat."""
-    orders = book(4, B=12)
-    config = market("price_game").config
-    pairs = pair_up(orders, 0.0)
-    cost, rank = pairs.ask.where(pairs.supply_kw > 0, torch.inf).sort(-1)
-    supply = pairs.supply_kw.gather(-1, rank)
-    start = Game(cost, supply, pairs.bid, pairs.demand_kw, pairs.largest_gain, cost)
-    game, converged, _ = play(start, config)
-    assert converged.all()
-    sold, price = outcome(game)
-    for b in range(12):
-        asks, size = game.ask[b].tolist(), supply[b].tolist()
-        mine = cost[b].tolist()
-        reached = merit(asks, mine, size, pairs.bid[b].tolist(), pairs.demand_kw[b].tolist())
-        assert reached[0] == pytest.approx(sold[b].tolist())
-        for i in range(len(asks)):
-            if size[i] == 0:
-                continue
-            earned = reached[0][i] * (reached[1] - mine[i]) if reached[0][i] > 0 else 0
-            for ask in np.linspace(mine[i], 0.37, 150):
-                moved = [*asks[:i], ask, *asks[i + 1 :]]
-                got, level = merit(
-                    moved, mine, size, pairs.bid[b].tolist(), pairs.demand_kw[b].tolist()
-                )
-                gain = got[i] * (level - mine[i]) - earned if got[i] > 0 else -earned
-                assert gain <= 2e-6 * size[i]
-    assert (price[sold.sum(-1) > 0] > 0).all()
+def seller_book(costs, sizes, bids):
+    """One market of sellers and of buyers of 5 kW each."""
+    quantity = torch.tensor([[*sizes, *[-5.0] * len(bids)]], dtype=F64)
+    price = torch.tensor([[*costs, *bids]], dtype=F64)
+    return Orders(quantity, price, torch.zeros_like(price))
+
+
+@pytest.mark.parametrize("step", [None, 0.05])
+def test_no_seller_gains_by_another_ask(step):
+    """Whoever draws the lot, the outcome of every deviation is computed anew, seat by seat."""
+    orders = book(4, B=20)
+    if step:
+        price = (orders.limit_price / step).round() * step
+        orders = Orders(orders.quantity_kw.round(), price, orders.arrival_s)
+    found = equilibrium(orders.quantity_kw, orders.limit_price)
+    shared = 0
+    for b in range(20):
+        quantity, limit = orders.quantity_kw[b].numpy(), orders.limit_price[b].numpy()
+        sells, level = quantity > 0, found.price[b].item()
+        cost, size = limit[sells], quantity[sells]
+        bids, demand = limit[quantity < 0], -quantity[quantity < 0]
+        drawn = np.flatnonzero(found.setter[b].numpy()[sells])
+        shared += len(drawn) > 1
+        expected = np.zeros(len(cost))
+        lots = size[drawn] / size[drawn].sum() if len(drawn) else [1.0]
+        for lot, setter in zip(lots, drawn if len(drawn) else [None], strict=True):
+            asks = np.where(np.arange(len(cost)) == setter, level, cost)
+            sold, price = merit(asks, cost, size, bids, demand)
+            assert price == pytest.approx(level)
+            expected += lot * sold
+            near = np.r_[bids, asks, level] if sold.any() else bids
+            others = np.unique([near - 1e-4, near - 1e-9, near, near + 1e-4])
+            for i in range(len(cost)):
+                earned = sold[i] * (price - cost[i]) if sold[i] else 0.0
+                for ask in [*others, *np.linspace(0, 0.4, 40)]:
+                    moved = np.where(np.arange(len(cost)) == i, ask, asks)
+                    got, reached = merit(moved, cost, size, bids, demand)
+                    assert not got[i] or got[i] * (reached - cost[i]) <= earned + 1e-9
+        assert found.sold_kw[b].numpy()[sells] == pytest.approx(expected)
+    assert (shared > 0) == (step is not None)
 
 
 def merit(asks, cost, size, bids, demand):
-    """What each seller sells and the price, offers taken one after the other."""
-    sold, taken, price = [0.0] * len(asks), 0.0, -math.inf
-    for i in sorted(range(len(asks)), key=lambda i: (asks[i], cost[i])):
-        wanted = sum(d for p, d in zip(bids, demand, strict=True) if p >= asks[i])
-        sold[i] = min(max(wanted - taken, 0.0), size[i])
-        taken += size[i]
-        if sold[i] > 0:
-            price = max(price, asks[i])
+    """What each seller sells and the price; cheap asks first, then cheap sellers, then pro rata."""
+    sold, taken, price = np.zeros(len(asks)), 0.0, -math.inf
+    for ask, own in sorted(set(zip(asks, cost, strict=True))):
+        rank = (asks == ask) & (cost == own)
+        part = min(max(demand[bids >= ask].sum() - taken, 0.0) / size[rank].sum(), 1.0)
+        taken += size[rank].sum()
+        if part > 1e-12:
+            sold[rank] = part * size[rank]
+            price = ask
     return sold, price
+
+
+@pytest.mark.parametrize("apart", [0.0, 1e-7])
+def test_equal_sellers_compete_as_nearly_equal_ones_do(apart):
+    none_needed = clear("price_game", seller_book([0.1, 0.1 + apart, 0.1], [5] * 3, [0.3, 0.25]))
+    assert none_needed.reference_price.item() == pytest.approx(0.1, abs=1e-6)
+    one_needed = clear("price_game", seller_book([0.1, 0.1 + apart], [4] * 2, [0.3]))
+    assert one_needed.reference_price.item() == pytest.approx(0.3)
+    sold = [2.5, 2.5] if apart == 0 else [4, 1]
+    assert one_needed.cleared_kw[0, :2].tolist() == pytest.approx(sold)
+
+
+def test_no_buyer_of_the_price_game_pays_beyond_its_limit():
+    orders = book(15, B=2000, N=40)
+    out = clear("price_game", orders)
+    bought = out.cleared_kw < 0
+    assert (out.price <= orders.limit_price)[bought].all()
+    torch.testing.assert_close(out.cleared_kw.sum(-1), torch.zeros(2000, dtype=F64))
 
 
 def test_market_power_raises_the_price_and_costs_welfare():
