@@ -1,7 +1,7 @@
 """How long data take through a network of nodes, and what blocks lose by it.
 
-`propagation_s` and `fork_probability` are closed forms for comparison: the ledgers, whose links have
-a given latency instead of a length, use the others.
+`propagation_s` and `fork_probability` are closed forms for comparison: the ledgers, whose links
+have a given latency instead of a length, use the others.
 """
 
 from __future__ import annotations
