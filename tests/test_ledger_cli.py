@@ -157,7 +157,10 @@ def test_changes_reach_nested_parameters_and_typos_get_the_nearest():
 
 @pytest.fixture(scope="module")
 def found():
-    return trilemma.profiles()
+    with pytest.MonkeyPatch.context() as shorter:
+        shorter.setattr(trilemma, "HOURS", 6.0)
+        shorter.setattr(trilemma, "SEEDS", 4)
+        return trilemma.profiles()
 
 
 def test_messages_of_votes_grow_with_the_square_and_those_of_chains_with_the_number(found):

@@ -227,9 +227,9 @@ def simulated_wait(rate, poisson, queue, batch, slots, start):
 @pytest.mark.parametrize("rate", [5.0, 8.0, 9.0])
 def test_the_ledgers_queue_waits_as_the_forms_say(rate):
     for queue in ("fifo", "tip"):
-        got = simulated_wait(rate, poisson=False, queue=queue, batch=256, slots=36, start=6)
+        got = simulated_wait(rate, poisson=False, queue=queue, batch=96, slots=24, start=6)
         assert got == pytest.approx(wait_for_regular_blocks(rate, PLACES), rel=0.02)
-    batch = {5.0: 256, 8.0: 384, 9.0: 768}[rate]
+    batch = {5.0: 96, 8.0: 192, 9.0: 448}[rate]
     got = simulated_wait(rate, poisson=True, queue="fifo", batch=batch, slots=54, start=18)
     assert got == pytest.approx(wait_for_poisson_blocks(rate, PLACES), rel=0.02)
 

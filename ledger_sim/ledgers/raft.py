@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import math
+import numpy as np
+from scipy import integrate, special
 
 from ledger_sim.consensus import Health, Tolerance
 from ledger_sim.propagation import transfer_s
@@ -46,17 +47,9 @@ def round_trips(followers: int, answers: int) -> float:
     """
     if not answers:
         return 0.0
-    steps, end = 2000, 60.0
-    total = 0.0
-    for step in range(steps + 1):
-        at = end * step / steps
-        not_yet = math.exp(-at) * (1 + at)
-        fewer = sum(
-            math.comb(followers, come) * (1 - not_yet) ** come * not_yet ** (followers - come)
-            for come in range(answers)
-        )
-        total += fewer * (1 if step in (0, steps) else 4 if step % 2 else 2)
-    return total * end / steps / 3
+    at = np.linspace(0.0, 60.0, 2001)
+    answered = 1 - np.exp(-at) * (1 + at)
+    return float(integrate.simpson(special.bdtr(answers - 1, followers, answered), x=at))
 
 
 @consensus("raft", RaftConfig)
