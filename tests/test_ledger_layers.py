@@ -162,6 +162,19 @@ def test_on_a_free_and_instant_ledger_the_same_orders_come_in(layer):
             assert not got.reverted.any()
 
 
+@pytest.mark.parametrize("layer", base.names())
+@pytest.mark.parametrize("deadline_s", [845.0, 860.0, 870.0])
+def test_what_is_sent_in_good_time_comes_in_through_a_layer(layer, deadline_s):
+    ledger, batch = ledger_sim.make(block([layer])), 400
+    ledger.reset(torch.arange(batch))
+    sent_s = torch.full((batch, N), deadline_s - ledger.lead_s(deadline_s)).double()
+    assert (sent_s >= 0).all()
+    sent = torch.ones(batch, N, dtype=torch.bool)
+    for _ in range(3):
+        got = ledger.step(Transactions(sent, sent_s, torch.ones(batch, N)), deadline_s)
+    assert got.included.double().mean() >= 0.97
+
+
 def test_layers_compose_in_any_order():
     days = day(batch=2, slots=3)
     for pair in itertools.permutations(base.names(), 2):

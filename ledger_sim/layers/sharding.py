@@ -50,8 +50,17 @@ class Sharding(Layer):
         self._held = Held.nothing(seed.device)
 
     def lead_s(self, deadline_s: float) -> float:
-        """Return the time that an order across shards takes."""
-        return super().lead_s(deadline_s) * (1 if self.config.shards == 1 else 2)
+        """Return the time that an order across shards takes.
+
+        Its own shard has half of the time, so that it must be done as long before the deadline
+        as it takes from sending.
+        """
+        half_s = super().lead_s(deadline_s)
+        if self.config.shards == 1:
+            return half_s
+        while (needed_s := super().lead_s(deadline_s - half_s)) > half_s:
+            half_s = needed_s
+        return half_s + needed_s
 
     def crosses(self, environment: Tensor, seat: Tensor, slot: Tensor | int) -> Tensor:
         """Return which orders trade across shards, bool of the shape that the arguments share."""
