@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 
 from evaluation.palette import BLUE, GREEN, GREY, INK, ORANGE, RED, style
-from ledger_sim.text import figure
 
 _SCALE = LinearSegmentedColormap.from_list("taken", [BLUE, "#FFFFFF", ORANGE])
 _LOOKS = ((BLUE, "o"), (ORANGE, "D"), (GREEN, "s"), (RED, "^"))
@@ -25,8 +24,8 @@ def draw(means: pd.DataFrame, carbon_kg_per_kwh: float, path: Path) -> None:
     """Draw the panels side by side; a row per ledger."""
     order = by_cost(means)
     with style():
-        figure_, panels = plt.subplots(
-            1, 3, figsize=(15, 1.6 + 0.32 * len(order)), sharey=True, width_ratios=(1.1, 1.2, 1)
+        canvas, panels = plt.subplots(
+            1, 3, figsize=(15, 1.6 + 0.35 * len(order)), sharey=True, width_ratios=(1.1, 1.2, 1)
         )
         _sizes(panels[0], means, order)
         _break_even(panels[1], means, order)
@@ -34,10 +33,10 @@ def draw(means: pd.DataFrame, carbon_kg_per_kwh: float, path: Path) -> None:
         panels[0].set_yticks(range(len(order)), [label(name) for name in order])
         panels[0].set_ylim(len(order) - 0.5, -0.5)
         handles, names = panels[1].get_legend_handles_labels()
-        figure_.legend(handles, names, loc="outside lower center", ncols=len(names))
+        canvas.legend(handles, names, loc="outside lower center", ncols=len(names))
         partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-        figure_.savefig(partial)
-        plt.close(figure_)
+        canvas.savefig(partial)
+        plt.close(canvas)
     os.replace(partial, path)
 
 
@@ -52,7 +51,7 @@ def _sizes(axes: Axes, means: pd.DataFrame, order: list[str]) -> None:
     axes.imshow(shown, _SCALE, LogNorm(_LEAST, _MOST), aspect="auto")
     for (y, x), value in np.ndenumerate(table.to_numpy()):
         dark = shown[y, x] < 3
-        text = f"{value:,.0f}" if value >= 10 else figure(max(value, 0.0), 1)
+        text = f"{value:,.0f}" if value >= 0.5 else "< 1"
         axes.text(x, y, text, ha="center", va="center", fontsize=9, color="white" if dark else INK)
     axes.set_xticks(range(len(table.columns)), [f"{seats:.0f}" for seats in table.columns])
     axes.set(xlabel="seats", title=f"% of the savings taken\n{label(market)}")
@@ -76,7 +75,7 @@ def _break_even(axes: Axes, means: pd.DataFrame, order: list[str]) -> None:
             y,
             marker,
             color=colour,
-            ms=6,
+            ms=5.5,
             ls="none",
             label=label(str(market)),
         )
@@ -100,10 +99,10 @@ def _carbon(axes: Axes, means: pd.DataFrame, order: list[str], carbon_kg_per_kwh
         colour, marker = _LOOKS[k % len(_LOOKS)]
         grams = cases.set_index("ledger").carbon_g_per_kwh.loc[order]
         y = np.arange(len(order)) + _offset(k, whole.market.nunique())
-        axes.plot(grams, y, marker, color=colour, ms=6, ls="none")
+        axes.plot(grams, y, marker, color=colour, ms=5.5, ls="none")
     grid_g = 1000 * carbon_kg_per_kwh
     axes.axvline(grid_g, color=INK, lw=1.2, ls="--")
-    axes.text(grid_g * 1.4, 0, "a kWh from the grid", fontsize=9, va="center")
+    axes.text(grid_g * 1.4, 0.2, "a kWh from the grid", fontsize=9, va="center")
     axes.set_xscale("log")
     seats = f"{whole.seats.iloc[0]:.0f} seats"
     axes.set(xlabel="g CO2 per kWh traded", title=f"Carbon of the ledger\n{seats}")
@@ -111,4 +110,4 @@ def _carbon(axes: Axes, means: pd.DataFrame, order: list[str], carbon_kg_per_kwh
 
 
 def _offset(k: int, of: int) -> float:
-    return (k - (of - 1) / 2) * 0.5 / max(of, 1)
+    return (k - (of - 1) / 2) * 0.62 / of

@@ -191,16 +191,17 @@ def _service(means: pd.DataFrame) -> str:
 
 
 def _markets(means: pd.DataFrame) -> str:
-    """The largest community, a line per ledger: share taken and break-even per market."""
+    """The largest community, a line per ledger: share taken, break-even, finality by market."""
     rows, found = grown(means), break_evens(means).set_index(CASE)
     whole = rows[rows.share == 1].set_index(CASE)
     markets, smallest, largest = rows.market.unique(), rows.seats.min(), rows.seats.max()
-    head = ["ledger", *(f"{m}, %" for m in markets), *(f"{m}, seats" for m in markets)]
+    head = ["ledger", *(f"{m}: {what}" for what in ("%", "seats", "final, s") for m in markets)]
     lines = [
         [
             f"`{name}`",
             *(figure(whole.loc[(m, name)].paid_percent, 2) for m in markets),
             *(in_words(found.loc[(m, name)].paid, smallest, largest) for m in markets),
+            *(figure(whole.loc[(m, name)].finality_p50, 2) for m in markets),
         ]
         for name in by_cost(means)
     ]
