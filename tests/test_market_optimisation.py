@@ -70,7 +70,7 @@ def best_welfare(orders, cost, b):
 def hundred():
     orders, context = communities()
     config = market("bilateral_dispatch", distance_price=0.05, grey_price=0.03).config
-    cost = preference(context, config, SEATS).numpy()
+    cost = preference(context, config).numpy()
     best = torch.tensor([best_welfare(orders, cost, b) for b in range(100)], dtype=F64)
     return orders, context, torch.as_tensor(cost), best
 

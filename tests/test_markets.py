@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
 from torch import Tensor
 
 from configs import option, validate
-from envs.markets import MARKETS, Clearing, Context, Order, Orders, book_of
+from envs.feeder import Limits, Network, PowerFlow, load_net
+from envs.feeder.distance import electrical_distance
+from envs.markets import MARKETS, Clearing, Context, Order, Orders, Place, book_of
 from ledger_sim.variants import UnknownNameError
 
 F64 = torch.float64
+# At which trade breaks limits of the feeder in some of the books.
+LOAD = 100.0
 every_market = pytest.mark.parametrize("name", MARKETS.names())
 
 
@@ -21,6 +27,7 @@ def claiming(claim: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("name", names)
 
 
+@cache
 def market(name: str, **parameters):
     kind = MARKETS[name]
     return kind(validate(kind.Config, {**option("market", name), **parameters}))
@@ -49,6 +56,34 @@ def random_book(seed: int, B: int = 64, N: int = 13, ties: bool = False, dtype=F
     quantity = quantity * (torch.rand(B, N, generator=g) > 0.25)
     arrival = torch.rand(B, N, generator=g, dtype=F64) * 30
     return Orders(quantity.to(dtype), price.to(dtype), arrival.to(dtype))
+
+
+@cache
+def feeder() -> tuple[Network, list[int], PowerFlow, Limits]:
+    network = Network.from_pandapower(load_net("pandapower", "case33bw"))
+    buses = [int(bus) for bus in network.buses]
+    limits = Limits.of(network, (0.9, 1.1), 100.0, dtype=F64)
+    return network, buses, PowerFlow(network, buses, dtype=F64), limits
+
+
+def placed_book(seed: int, B: int = 16, N: int = 11) -> tuple[Orders, Context]:
+    """Seats at random buses, some at one and green, with orders that load the feeder."""
+    network, buses, solver, limits = feeder()
+    g = torch.Generator().manual_seed(seed)
+    bus = torch.randint(len(buses), (N,), generator=g)
+    background_kw = -10 * torch.rand(B, len(buses), generator=g, dtype=F64)
+    place = Place(
+        distance=torch.as_tensor(electrical_distance(network, buses))[bus][:, bus],
+        green=torch.rand(N, generator=g) > 0.5,
+        solver=solver,
+        limits=limits,
+        to_bus=torch.nn.functional.one_hot(bus, len(buses)).to(F64),
+        background_kw=background_kw,
+        reactive_kvar=background_kw / 5,
+    )
+    orders = random_book(seed, B, N)
+    orders = replace(orders, quantity_kw=orders.quantity_kw * LOAD)
+    return orders, replace(context(B), place=place)
 
 
 def clear(name: str, orders: Orders, **parameters) -> Clearing:
@@ -308,7 +343,7 @@ def test_prices_may_be_negative_or_zero_of_either_sign():
 
 
 def test_orders_name_what_is_wrong_with_them():
-    good = random_book(14, B=2, N=3)
+    good = replace(random_book(14, B=2, N=3), quantity_kw=torch.ones(2, 3, dtype=F64))
     good.check()
     for field in ("quantity_kw", "limit_price", "arrival_s"):
         bad = {f: getattr(good, f).clone() for f in ("quantity_kw", "limit_price", "arrival_s")}
@@ -326,18 +361,60 @@ def test_orders_name_what_is_wrong_with_them():
 @every_market
 def test_every_market_refuses_what_is_not_a_number(name):
     good, at = random_book(14, B=2, N=3), context(2)
-    for field in ("quantity_kw", "limit_price"):
-        for wrong in (torch.nan, torch.inf):
-            values = getattr(good, field).clone()
-            values[1, 2] = wrong
-            with pytest.raises(ValueError, match=rf"{field} of seat 2 in market 1 is {wrong}"):
-                market(name).clear(replace(good, **{field: values}), at)
+    good = replace(good, quantity_kw=good.quantity_kw.abs() + 1)
+    for field, wrong in [
+        *itertools.product(("quantity_kw", "limit_price", "arrival_s"), (torch.nan, torch.inf)),
+        ("limit_price", 2e6),
+        ("limit_price", -2e6),
+        ("arrival_s", -1.0),
+    ]:
+        values = getattr(good, field).clone()
+        values[1, 2] = wrong
+        with pytest.raises(ValueError, match=rf"{field} of seat 2 in market 1 is {wrong}"):
+            market(name).clear(replace(good, **{field: values}), at)
     with pytest.raises(ValueError, match=r"arrival_s has shape \(2, 1\), expected \(2, 3\)"):
         market(name).clear(replace(good, arrival_s=good.arrival_s[:, :1]), at)
     with pytest.raises(ValueError, match="seller_floor of market 0 is nan"):
         market(name).clear(good, replace(at, seller_floor=at.seller_floor * torch.nan))
     with pytest.raises(ValueError, match=r"buyer_ceiling has shape \(5, 1\), expected \(2, 1\)"):
         market(name).clear(good, context(5))
+    with pytest.raises(
+        ValueError, match=r"quantity_kw has shape \(3,\), expected \[markets, seats"
+    ):
+        market(name).clear(pick(good, 0), at)
+    with pytest.raises(
+        ValueError, match=r"quantity_kw is torch\.int64 .* one floating type"
+    ):
+        market(name).clear(replace(good, quantity_kw=good.quantity_kw.long()), at)
+    with pytest.raises(ValueError, match=r"limit_price is torch\.float32 and quantity_kw torch\.f"):
+        market(name).clear(replace(good, limit_price=good.limit_price.float()), at)
+
+
+@every_market
+def test_every_market_refuses_a_place_without_distances(name):
+    orders, at = placed_book(14, B=2, N=3)
+    place = at.place
+    place.distance[1, 2] = torch.nan
+    with pytest.raises(ValueError, match=r"place\.distance of seats 1 and 2 is nan"):
+        market(name).clear(orders, at)
+    elsewhere = replace(place, distance=place.distance[:2])
+    with pytest.raises(ValueError, match=r"place\.distance has shape \(2, 3\), expected \(3, 3\)"):
+        market(name).clear(orders, replace(at, place=elsewhere))
+    elsewhere = replace(place, distance=place.distance.nan_to_num(), green=place.green[:2])
+    with pytest.raises(ValueError, match=r"place\.green has shape \(2,\), expected \(3,\)"):
+        market(name).clear(orders, replace(at, place=elsewhere))
+
+
+@every_market
+def test_prices_beyond_the_cap_and_its_margin_are_refused(name):
+    good, at = random_book(14, B=2, N=3), replace(context(2), price_margin=0.2)
+    good = replace(good, quantity_kw=good.quantity_kw.abs() + 1)
+    price = good.limit_price.clone()
+    price[1, 0] = 0.34 + 0.1 * 0.26
+    market(name).clear(replace(good, limit_price=price), at)
+    price[1, 0] += 1e-4
+    with pytest.raises(ValueError, match=r"limit_price of seat 0 in market 1 .* 0\.1 of their gap"):
+        market(name).clear(replace(good, limit_price=price), at)
 
 
 def test_limits_beyond_the_cap_are_named():
@@ -375,10 +452,20 @@ def test_a_list_of_orders_becomes_a_book():
         ([Order(1, "bid", 1.0, 0.2, torch.nan)], "arrival_s of seat 1 in market 0 is nan"),
         ([Order(1, "bid", 1.0, 0.5)], "limit_price of seat 1 in market 0 is 0.5, expected 0.08"),
         ([Order(1, "bid", 1.0, 0.07)], "limit_price of seat 1 in market 0 is 0.07"),
-        ([Order(3, "bid", 1.0, 0.2)], "seat 3 in market 0 is unknown, expected 0 to 2"),
+        ([Order(3, "bid", 1.0, 0.2)], "seat 3 in market 0 is unknown, expected .* 0 to 2"),
         ([Order(-1, "bid", 1.0, 0.2)], "seat -1 in market 0 is unknown"),
         ([Order(1, "ask", 1.0, 0.2), Order(1, "bid", 1.0, 0.3)], r"seat 1 .* two orders \(ask and"),
         ([Order(1, "aks", 1.0, 0.2)], "did you mean 'ask'"),
+        ([Order(1.5, "bid", 1.0, 0.2)], "seat 1.5 in market 0 is unknown, expected a whole"),
+        ([Order(True, "bid", 1.0, 0.2)], "seat True in market 0 is unknown"),
+        ([Order("1", "bid", 1.0, 0.2)], "seat '1' in market 0 is unknown"),
+        (
+            [Order(1, "bid", "1", 0.2)],
+            "quantity_kw of seat 1 in market 0 is '1', expected a",
+        ),
+        ([Order(1, "bid", True, 0.2)], "quantity_kw of seat 1 in market 0 is True"),
+        ([Order(1, "bid", 1.0, None)], "limit_price of seat 1 in market 0 is None"),
+        ([Order(1, "bid", 1.0, 0.2, -5.0)], "arrival_s of seat 1 in market 0 is -5.0"),
     ],
 )
 def test_wrong_orders_in_a_list_are_named(orders, message):

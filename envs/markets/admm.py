@@ -209,7 +209,7 @@ def residual_curves(
     orders: Orders, context: Context, config: AdmmConfig, update: Update, rounds: int
 ) -> ResidualCurves:
     """Play a number of rounds whatever the tolerance, and return how the residuals fall."""
-    book = pair_up(orders, preference(context, config, orders.quantity_kw.shape[-1]))
+    book = pair_up(orders, preference(context, config))
     at = start(book, update.price_sign)
     curves: list[tuple[Tensor, Tensor, Tensor]] = []
     for _ in range(rounds):
@@ -223,7 +223,7 @@ def clear_by_rounds(
     orders: Orders, context: Context, config: AdmmConfig, update: Update, with_contract: bool
 ) -> Clearing:
     """Clear the orders; count a message per proposal that leaves its seat."""
-    book = pair_up(orders, preference(context, config, orders.quantity_kw.shape[-1]))
+    book = pair_up(orders, preference(context, config))
     agreed = negotiate(book, config, update)
     seats = book.open.any(-1).sum(-1) + book.open.any(-2).sum(-1)
     pairs = book.open.flatten(1).sum(-1)

@@ -31,6 +31,9 @@ Claim = Literal[
     "seat_to_seat",
 ]
 
+# Beyond it the order book cannot sort, EUR/kWh.
+_PRICE_BOUND = 1e6
+
 _ONE, _NONE = torch.ones((), dtype=torch.int64), torch.zeros((), dtype=torch.int64)
 
 
@@ -60,11 +63,19 @@ class Orders:
     def check(self, context: Context | None = None) -> None:
         """Raise ValueError that names market, seat and field where an order cannot stand.
 
-        Values must be numbers. With a context, the limit prices must also lie between its seller's
-        floor and its buyer's ceiling, but for rounding. Mechanisms ask for the first alone: the
-        rules of a task may let seats bid beyond the grid's prices.
+        Values must be finite numbers, of one floating type, and an order have come since the book
+        opened. With a context, the limit prices must also lie between its seller's floor and its
+        buyer's ceiling, widened by its `price_margin`, but for rounding. Mechanisms ask for that
+        only where there is a margin: the rules of a task may let seats bid beyond the grid's
+        prices.
         """
-        shape = self.quantity_kw.shape
+        shape, dtype = self.quantity_kw.shape, self.quantity_kw.dtype
+        if len(shape) != 2:
+            raise ValueError(
+                f"orders: quantity_kw has shape {tuple(shape)}, expected [markets, seats]; "
+                "unsqueeze(0) makes a batch of one market"
+            )
+        live = self.quantity_kw != 0
         for field in ("quantity_kw", "limit_price", "arrival_s"):
             values: Tensor = getattr(self, field)
             if values.shape != shape:
@@ -72,18 +83,27 @@ class Orders:
                     f"orders: {field} has shape {tuple(values.shape)}, expected {tuple(shape)} "
                     "as quantity_kw has; give one value per market and seat"
                 )
-            wrong = ~torch.isfinite(values)
+            if field != "arrival_s" and not (dtype.is_floating_point and values.dtype == dtype):
+                raise ValueError(
+                    f"orders: {field} is {values.dtype} and quantity_kw {dtype}, expected one "
+                    "floating type for both, torch.float32 or torch.float64"
+                )
+            wrong, expected = ~torch.isfinite(values), "a finite number"
+            if field == "limit_price":
+                wrong |= values.abs() > _PRICE_BOUND
+                expected += f" of at most {_PRICE_BOUND:g} EUR/kWh"
             if field == "arrival_s":
-                wrong &= (self.quantity_kw != 0) | values.isnan()
+                wrong = (wrong | (values < 0)) & live
+                expected += " of seconds from 0, as there is an order"
             bad = wrong.nonzero()
             if len(bad):
                 market, seat = bad[0].tolist()
                 raise ValueError(
                     f"orders: {field} of seat {seat} in market {market} is "
-                    f"{values[market, seat].item()}, expected a finite number"
+                    f"{values[market, seat].item()}, expected {expected}"
                 )
         if context is not None:
-            context.check(shape[0])
+            context.check(*shape)
             self._check_cap(context)
 
     def _check_cap(self, context: Context) -> None:
@@ -96,7 +116,9 @@ class Orders:
                 f"buyer_ceiling {high[market].item():g}, expected the reverse; no limit price lies "
                 "between them"
             )
-        slack = torch.finfo(self.limit_price.dtype).eps ** 0.5 * (high - low)
+        # The margin is of the whole range, half of it at either end.
+        margin, rounding = context.price_margin or 0.0, torch.finfo(low.dtype).eps ** 0.5
+        slack = (margin / 2 + rounding) * (high - low)
         outside = (self.limit_price < low - slack) | (self.limit_price > high + slack)
         bad = (outside & (self.quantity_kw != 0)).nonzero()
         if len(bad):
@@ -105,6 +127,7 @@ class Orders:
                 f"orders: limit_price of seat {seat} in market {market} is "
                 f"{self.limit_price[market, seat].item():g}, expected {low[market].item():g} to "
                 f"{high[market].item():g} EUR/kWh, the seller's floor and the buyer's ceiling"
+                + (f", {margin / 2:.3g} of their gap beyond" if margin else "")
             )
 
 
@@ -129,6 +152,26 @@ class Place:
     background_kw: Tensor
     reactive_kvar: Tensor
 
+    def check(self, seats: int) -> None:
+        """Raise ValueError unless there is a distance, one number, between every two seats."""
+        if self.distance.shape != (seats, seats):
+            raise ValueError(
+                f"place.distance has shape {tuple(self.distance.shape)}, expected "
+                f"{(seats, seats)}: one row and column per seat of the orders"
+            )
+        if self.green.shape != (seats,):
+            raise ValueError(
+                f"place.green has shape {tuple(self.green.shape)}, expected {(seats,)}: one value "
+                "per seat of the orders"
+            )
+        bad = (~self.distance.isfinite()).nonzero()
+        if len(bad):
+            one, other = bad[0].tolist()
+            raise ValueError(
+                f"place.distance of seats {one} and {other} is {self.distance[one, other].item()}, "
+                "expected a finite number"
+            )
+
 
 @dataclass(frozen=True)
 class Context:
@@ -140,6 +183,9 @@ class Context:
         slot_h: length of the interval in hours.
         history: [B, K] EUR/kWh, the last published prices, newest first, NaN before the first.
         place: where the seats sit; None where a market is used by itself.
+        price_margin: share of the gap between the two prices by which the range of limit prices may
+            be wider than that gap, beyond which markets refuse an order; None accepts any price.
+            A simulation needs none: its actions cannot mean a price outside the range.
     """
 
     buyer_ceiling: Tensor
@@ -147,9 +193,10 @@ class Context:
     slot_h: float
     history: Tensor | None = None
     place: Place | None = None
+    price_margin: float | None = None
 
-    def check(self, markets: int) -> None:
-        """Raise ValueError unless there are both prices, one number each, for every market."""
+    def check(self, markets: int, seats: int) -> None:
+        """Raise ValueError unless every market has both prices and every seat its place."""
         for field in ("buyer_ceiling", "seller_floor"):
             values: Tensor = getattr(self, field)
             if values.shape != (markets, 1):
@@ -164,6 +211,8 @@ class Context:
                     f"context: {field} of market {market} is {values[market].item()}, expected a "
                     "finite number"
                 )
+        if self.place is not None:
+            self.place.check(seats)
 
 
 @dataclass(frozen=True)
@@ -229,7 +278,7 @@ class Market(Protocol):
 
 
 class MarketRegistry(Registry[type[Any]]):
-    """Mechanisms by name; each refuses orders and prices that are not numbers."""
+    """Mechanisms by name; each refuses orders and prices that cannot stand."""
 
     def register(self, name: str) -> Callable[[type[Any]], type[Any]]:
         """Enter a class under a name; its `clear` checks what it is given before anything else."""
@@ -245,23 +294,39 @@ class MarketRegistry(Registry[type[Any]]):
 def _checked(clear: Callable[[Any, Orders, Context], Clearing]) -> Callable[..., Clearing]:
     @wraps(clear)
     def check_and_clear(market: Any, orders: Orders, context: Context) -> Clearing:
-        shape = orders.quantity_kw.shape
-        same = orders.limit_price.shape == shape == orders.arrival_s.shape
-        prices = context.buyer_ceiling.shape == context.seller_floor.shape == (shape[0], 1)
-        # A sum is a number only if every term is; the least arrival is one unless all are infinite.
-        if not (same and prices and _total(orders, context).isfinite()):
+        if context.price_margin is not None:
+            orders.check(context)
+        elif not _sound(orders, context):
             orders.check()
-            context.check(shape[0])
+            context.check(*orders.quantity_kw.shape)
         return clear(market, orders, context)
 
     return check_and_clear
 
 
-def _total(orders: Orders, context: Context) -> Tensor:
-    book = orders.quantity_kw.sum() + orders.limit_price.sum()
-    if orders.arrival_s.numel():
-        book = book + orders.arrival_s.amin()
-    return book + context.buyer_ceiling.sum() + context.seller_floor.sum()
+def _sound(orders: Orders, context: Context) -> bool:
+    """Return whether nothing is wrong for certain, in a few reductions: the checks take longer."""
+    quantity, price, place = orders.quantity_kw, orders.limit_price, context.place
+    shape, dtype = quantity.shape, quantity.dtype
+    if not (
+        len(shape) == 2
+        and quantity.numel()
+        and price.shape == orders.arrival_s.shape == shape
+        and price.dtype == dtype
+        and dtype.is_floating_point
+        and context.buyer_ceiling.shape == context.seller_floor.shape == (shape[0], 1)
+    ):
+        return False
+    # A sum is a number only if every term is.
+    total = quantity.sum() + context.buyer_ceiling.sum() + context.seller_floor.sum()
+    if place is not None:
+        if place.distance.shape != (shape[1], shape[1]) or place.green.shape != shape[1:]:
+            return False
+        total = total + place.distance.sum()
+    lowest, highest = price.aminmax()
+    first, last = orders.arrival_s.where(quantity != 0, 0.0).aminmax()
+    inside = (lowest >= -_PRICE_BOUND) & (highest <= _PRICE_BOUND)
+    return bool(total.isfinite() & inside & (first >= 0) & last.isfinite())
 
 
 MARKETS = MarketRegistry("market")

@@ -53,7 +53,7 @@ class BilateralDispatch:
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Trade at the optimum; nothing where the solver misses its tolerance."""
         c = self.config
-        book = pair_up(orders, preference(context, c, orders.quantity_kw.shape[-1]))
+        book = pair_up(orders, preference(context, c))
         best = optimise(book, c.regularisation, c.tolerance, c.max_steps)
         return bill_pairs(
             orders,

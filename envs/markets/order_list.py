@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal, get_args
 
 import torch
@@ -41,8 +42,8 @@ def book_of(markets: Sequence[Sequence[Order]], seats: int, context: Context) ->
 
     Raises:
         ValueError: a seat is unknown or named twice (also with a bid and an ask, which would cross
-            itself); a quantity or price is no number, a quantity not above zero, a limit price not
-            between the context's floor and ceiling, or these the wrong way round.
+            itself); a quantity, price or arrival is no finite number, a quantity not above zero, an
+            arrival before zero, a limit price not within the context's range (`Orders.check`).
         UnknownNameError: a side that is neither `ask` nor `bid`.
     """
     like = context.buyer_ceiling
@@ -69,17 +70,20 @@ def book_of(markets: Sequence[Sequence[Order]], seats: int, context: Context) ->
 
 def _check(order: Order, market: int, seats: int) -> None:
     """Raise unless an order can stand by itself."""
-    if not 0 <= order.seat < seats:
+    numbered = isinstance(order.seat, Integral) and not isinstance(order.seat, bool)
+    if not (numbered and 0 <= order.seat < seats):
         raise ValueError(
-            f"orders: seat {order.seat} in market {market} is unknown, expected 0 to {seats - 1}"
+            f"orders: seat {order.seat!r} in market {market} is unknown, expected a whole number "
+            f"from 0 to {seats - 1}"
         )
     if order.side not in get_args(Side):
         raise UnknownNameError("side", order.side, get_args(Side))
     where = f"of seat {order.seat} in market {market}"
     for field in ("quantity_kw", "limit_price", "arrival_s"):
         value = getattr(order, field)
-        if not math.isfinite(value):
-            raise ValueError(f"orders: {field} {where} is {value}, expected a finite number")
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        if not (number and math.isfinite(value)):
+            raise ValueError(f"orders: {field} {where} is {value!r}, expected a finite number")
     if order.quantity_kw <= 0:
         raise ValueError(
             f"orders: quantity_kw {where} is {order.quantity_kw:g}, expected more than 0; "

@@ -88,7 +88,7 @@ class PairBook:
         return PairBook(*[getattr(self, name)[markets] for name in self.__dataclass_fields__])
 
 
-def preference(context: Context, config: PreferenceConfig, seats: int) -> Tensor | float:
+def preference(context: Context, config: PreferenceConfig) -> Tensor | float:
     """Return what buying from seat n costs seat m beside the price, [n, m] EUR/kWh.
 
     Without a place all partners are alike.
@@ -96,11 +96,6 @@ def preference(context: Context, config: PreferenceConfig, seats: int) -> Tensor
     place = context.place
     if place is None:
         return 0.0
-    if place.distance.shape != (seats, seats):
-        raise ValueError(
-            f"place.distance has shape {tuple(place.distance.shape)}, expected "
-            f"{(seats, seats)}: one row and column per seat of the orders"
-        )
     farthest = place.distance.max().clamp(min=torch.finfo(place.distance.dtype).tiny)
     grey = (~place.green).to(place.distance).unsqueeze(-1)
     return config.distance_price * place.distance / farthest + config.grey_price * grey
