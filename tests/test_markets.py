@@ -382,9 +382,7 @@ def test_every_market_refuses_what_is_not_a_number(name):
         ValueError, match=r"quantity_kw has shape \(3,\), expected \[markets, seats"
     ):
         market(name).clear(pick(good, 0), at)
-    with pytest.raises(
-        ValueError, match=r"quantity_kw is torch\.int64 .* one floating type"
-    ):
+    with pytest.raises(ValueError, match=r"quantity_kw is torch\.int64 .* one floating type"):
         market(name).clear(replace(good, quantity_kw=good.quantity_kw.long()), at)
     with pytest.raises(ValueError, match=r"limit_price is torch\.float32 and quantity_kw torch\.f"):
         market(name).clear(replace(good, limit_price=good.limit_price.float()), at)
@@ -471,6 +469,15 @@ def test_a_list_of_orders_becomes_a_book():
 def test_wrong_orders_in_a_list_are_named(orders, message):
     with pytest.raises((ValueError, UnknownNameError), match=message):
         book_of([orders], 3, context(1))
+
+
+@pytest.mark.parametrize("wrong", [float("inf"), float("nan")])
+@every_market
+def test_no_parameter_is_infinite_or_no_number(name, wrong):
+    fields = MARKETS[name].Config.model_fields
+    for field in [field for field, of in fields.items() if of.annotation is float]:
+        with pytest.raises(ValueError, match=field):
+            market(name, **{field: wrong})
 
 
 def test_every_market_is_described_and_has_defaults():

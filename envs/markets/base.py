@@ -40,7 +40,7 @@ _ONE, _NONE = torch.ones((), dtype=torch.int64), torch.zeros((), dtype=torch.int
 class MarketConfig(BaseModel):
     """Parameters of one mechanism; a mechanism with parameters of its own subclasses this."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
 

@@ -8,13 +8,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from envs.config import NonNegative
 from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.book import cross
 from envs.markets.merit_order import pair_money
 from envs.markets.posted_price import sides
 from envs.markets.trade_price import mean_price, seat_price
-
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class CeSdtConfig(MarketConfig):

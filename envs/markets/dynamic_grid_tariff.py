@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from envs.config import NonNegative
 from envs.markets.base import MARKETS, Claim, Clearing, Context, Orders, Place
 from envs.markets.stable_matching import match
 from envs.markets.trade_limits import FeederMarketConfig, flow, place_of
@@ -29,7 +30,7 @@ class DynamicGridTariffConfig(FeederMarketConfig):
         k: 0 trades at what the seller asks, 1 at what the buyer gives less the charge.
     """
 
-    usage_price: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    usage_price: NonNegative
     measure: Literal["distance", "section"]
     section: Annotated[float, Field(ge=0, le=1)]
     dynamic: Annotated[float, Field(ge=0, le=1)]

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
+from envs.config import NonNegative
 from envs.markets.base import Clearing, Context, MarketConfig, Orders
-
-NonNegative = Annotated[float, Field(ge=0)]
 
 
 class PreferenceConfig(MarketConfig):

@@ -8,10 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from envs.config import NonNegative
 from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders, Place
 from envs.markets.trade_price import mean_price, seat_price
-
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 # Preferences closer than this share of the longest distance count as equal, so that seats at the
 # same bus do not win by rounding.
