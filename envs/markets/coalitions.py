@@ -18,8 +18,7 @@ from torch import Tensor
 
 from envs.markets.base import Clearing, Context, Orders
 from envs.markets.book import cross, fill
-
-_CELLS = 2**24  # numbers in the largest intermediate table
+from envs.markets.chunks import at_once
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,8 @@ def worths(game: Players) -> Tensor:
     """Return the worth of every coalition, [B, 2^K] EUR per hour, in the order of `members`."""
     K = game.gain.shape[-1]
     belongs = members(K, game.gain.device).to(game.gain)
-    step = max(1, _CELLS // (len(belongs) * K))
-    return torch.cat([(belongs @ part).amin(-1) for part in game.gain.split(step)])
+    parts = game.gain.split(at_once(len(belongs) * K))
+    return torch.cat([(belongs @ part).amin(-1) for part in parts])
 
 
 def share_out(

@@ -120,10 +120,11 @@ def _mehrotra(
     across = (rest @ (d @ coalitions.of).unsqueeze(-1)).squeeze(-1)
     unit = torch.eye(K, dtype=d.dtype, device=d.device)
     size = inner.diagonal(dim1=-2, dim2=-1).amax(-1)[:, None, None]
-    normal = torch.cat([rest @ inner @ rest + size * (unit - rest + _STILL * unit),
-                        -across.unsqueeze(-2)], -2)  # fmt: skip
-    last = torch.cat([-across, d.sum(-1, keepdim=True)], -1).unsqueeze(-1)
-    factor, _ = torch.linalg.cholesky_ex(torch.cat([normal, last], -1))
+    shares = rest @ inner @ rest + size * (unit - rest + _STILL * unit)
+    # Cholesky reads the lower triangle alone.
+    normal = torch.nn.functional.pad(shares, (0, 1, 0, 1))
+    normal[:, K, :K], normal[:, K, K] = -across, d.sum(-1)
+    factor, _ = torch.linalg.cholesky_ex(normal)
 
     def direction(aim: Tensor) -> _Point:
         """Solve for the step that brings the multipliers to `aim` less what the slacks move."""

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.chunks import at_once
 from envs.markets.coalitions import (
     Players,
     by_seat,
@@ -19,8 +20,6 @@ from envs.markets.coalitions import (
     traded,
     worths,
 )
-
-_CELLS = 2**24  # numbers in the largest intermediate table
 
 
 class ShapleyConfig(MarketConfig):
@@ -113,8 +112,7 @@ def _sampled(game: Players, config: ShapleyConfig) -> tuple[Tensor, Tensor]:
     keys = torch.as_tensor(drawn, device=game.gain.device).T
     idle = torch.arange(K, device=keys.device) >= game.count.unsqueeze(-1)
     total, square = (torch.zeros_like(game.gain[..., 0]) for _ in range(2))
-    step = max(1, _CELLS // (B * K * K))
-    for part in keys.split(step):
+    for part in keys.split(at_once(B * K * K)):
         order = part.expand(B, -1, -1).masked_fill(idle.unsqueeze(-2), 2.0).argsort(-1)
         pair = (_added(game, order) + _added(game, order.flip(-1))) / 2
         pair = _among_alike(pair, game)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.book import Crossing, fill
+from envs.markets.chunks import at_once
 
-_CELLS = 2**24  # numbers in the largest intermediate table
 _ROUNDING = 1e-12  # relative, below which one profit is not larger than another
 
 
@@ -120,7 +120,7 @@ def equilibrium(volume: Tensor, spread: Tensor, leaders: int) -> Tensor:
     if leaders == 1:
         stable = profit >= profit.amax(-1, keepdim=True) * (1 - _ROUNDING)
     else:
-        step = max(1, _CELLS // volume.shape[-1] ** 2)
+        step = at_once(volume.shape[-1] ** 2)
         parts = zip(volume.split(step), spread.split(step), profit.split(step), strict=True)
         stable = torch.cat([_stable(v, s, p, leaders) for v, s, p in parts])
     return volume.where(stable & (profit > 0), -1.0).argmax(-1, keepdim=True)

@@ -10,13 +10,13 @@ from pydantic import Field
 from torch import Tensor
 
 from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.chunks import at_once
 from envs.markets.pairs import PairBook, pair_up
 from envs.markets.trade_price import mean_price, seat_price
 
 _GRID, _ZOOMS = 33, 4  # prices tried at once, and how often the best one's neighbourhood is
 _DAMPING = 0.5  # part of the way to its best response that a seller goes
 _LEAST = 1e-9  # EUR/kWh, a span to divide by where the grid's prices are one
-_CELLS = 2**22  # numbers in the largest intermediate table
 
 
 class StackelbergSellersConfig(MarketConfig):
@@ -150,24 +150,34 @@ class StackelbergSellers:
         price = game.price * game.unit
         volume = served.sum(-1, keepdim=True)
         mean = (served * price).sum(-1, keepdim=True) / volume.clamp(min=_tiny(volume))
-        return _bill(orders, context, book, (served, bought, price, mean), converged, rounds)
+        trade = _Trade(served, price, bought, mean)
+        return _bill(orders, context, book, trade, converged, rounds)
+
+
+@dataclass(frozen=True)
+class _Trade:
+    """What sellers [B, S] sell at their posted prices, and buyers [B, K] buy at the mean [B, 1]."""
+
+    sold_kw: Tensor
+    posted: Tensor
+    bought_kw: Tensor
+    mean: Tensor
 
 
 def _bill(
     orders: Orders,
     context: Context,
     book: PairBook,
-    outcome: tuple[Tensor, Tensor, Tensor, Tensor],
+    trade: _Trade,
     converged: Tensor,
     rounds: Tensor,
 ) -> Clearing:
     """Pay sellers what they posted, and let all buyers pay the mean."""
-    served, bought, posted, mean = outcome
     nothing = torch.zeros_like(orders.quantity_kw, dtype=torch.float64)
-    cleared = nothing.scatter_add(-1, book.sellers, served)
-    cleared = cleared.scatter_add(-1, book.buyers, -bought)
-    money = nothing.scatter_add(-1, book.sellers, served * posted)
-    money = money.scatter_add(-1, book.buyers, -bought * mean)
+    cleared = nothing.scatter_add(-1, book.sellers, trade.sold_kw)
+    cleared = cleared.scatter_add(-1, book.buyers, -trade.bought_kw)
+    money = nothing.scatter_add(-1, book.sellers, trade.sold_kw * trade.posted)
+    money = money.scatter_add(-1, book.buyers, -trade.bought_kw * trade.mean)
     size, dtype = orders.quantity_kw.abs(), orders.quantity_kw.dtype
     cleared_kw = torch.minimum(torch.maximum(cleared.to(dtype), -size), size)
     price = seat_price(money.to(dtype), cleared_kw, orders.limit_price) * (cleared_kw != 0)
@@ -230,7 +240,7 @@ def play(game: _Game, config: StackelbergSellersConfig) -> tuple[_Game, Tensor, 
 
 def _best_response(game: _Game) -> tuple[Tensor, Tensor]:
     """Return each seller's best price and what it gains by it, [B, S] each."""
-    step = max(1, _CELLS // (game.share.shape[1] * _GRID))
+    step = at_once(game.share.shape[1] * _GRID)
     parts = torch.arange(len(game.share), device=game.share.device).split(step)
     found = [_search(game.of(part)) for part in parts]
     best, gain = zip(*found, strict=True)
