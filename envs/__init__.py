@@ -15,8 +15,9 @@ import torch
 from configs import compose, validate
 from envs.build import build
 from envs.config import WorldConfig
+from envs.interval import Interval
 from envs.market_env import MarketEnv
-from envs.simulation import Interval, Simulation
+from envs.simulation import Simulation
 
 __all__ = [
     "Interval",

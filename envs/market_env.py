@@ -13,8 +13,8 @@ from pettingzoo import ParallelEnv
 from envs.action import ACTIONS
 from envs.build import build
 from envs.config import WorldConfig
+from envs.interval import Interval
 from envs.observation import SIZE
-from envs.simulation import Interval
 
 Array = NDArray[np.float32]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from envs.community import Community
 from envs.feeder import Limits, violations
-from envs.simulation import Interval
+from envs.interval import Interval
 
 # Above rounding of float32 voltages and loadings, below anything a meter would tell.
 _VOLTAGE_TOLERANCE_PU, _LOADING_TOLERANCE_PERCENT = 1e-5, 1e-2

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -11,68 +9,24 @@ from envs.action import ACTIONS, Decision, check_action, decide
 from envs.community import Community
 from envs.config import RulesConfig
 from envs.day import draw_days, draw_forecast_error, draw_storage
-from envs.delivery import Delivered, Delivery
+from envs.delivery import Delivery
 from envs.devices.storage import advance, feasible_power
 from envs.devices.vehicle import arrive, depart
-from envs.markets import Clearing, Context, Market, Orders
+from envs.interval import Interval
+from envs.markets import Context, Market, Orders
 from envs.memory import Memory
 from envs.observation import ROLES, Assembler, OwnState
 from envs.postage import post
 from envs.records import Records, Slot
-from envs.reward import Reward, reward
-from envs.settlement import Bill, Tariff, settle
-from ledger_sim import Ledger, Postage, Receipts, Transactions
-from ledger_sim.privacy import Bulletin, Published, disclosure_of
+from envs.reward import reward
+from envs.settlement import settle
+from ledger_sim import Ledger, Receipts, Transactions
+from ledger_sim.privacy import Bulletin, disclosure_of
 from ledger_sim.randomness import fold, uniform
 from ledger_sim.variants import UnknownNameError
 
 _SMALL = 1e-6
 _ORDER = 1000
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Everything that happened in one interval; tensors are [B, N].
-
-    Attributes:
-        decision: what the seats wanted.
-        sent_kw: what they ordered, late orders as well.
-        orders: the book at gate closure, late orders left out.
-        receipts: what the ledger did with them.
-        postage: what the ledger did with the market's own transactions.
-        finality_s: [B] from gate closure until the settlement is final.
-        clearing: what the market did.
-        published: volumes that all may read, in kW; None without any, or where orders are open.
-        delivered: what flowed.
-        load_kw: metered load.
-        energy_kwh: stored at the end, before departing cars left.
-        unserved_kwh: that departing cars missed.
-        bill: who paid what.
-        reward: what it was worth.
-        locked_eur: money waiting for finality.
-        tariff: prices outside the market.
-        observation: [B, N, SIZE] of the next interval.
-        done: whether the day is over.
-    """
-
-    decision: Decision
-    sent_kw: Tensor
-    orders: Orders
-    receipts: Receipts
-    postage: Postage
-    finality_s: Tensor
-    clearing: Clearing
-    published: Published | None
-    delivered: Delivered
-    load_kw: Tensor
-    energy_kwh: Tensor
-    unserved_kwh: Tensor
-    bill: Bill
-    reward: Reward
-    locked_eur: Tensor
-    tariff: Tariff
-    observation: Tensor
-    done: bool
 
 
 class Simulation:

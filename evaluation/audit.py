@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from envs.simulation import Interval, Simulation
+from envs.interval import Interval
+from envs.simulation import Simulation
 from ledger_sim.base import Inclusions, Receipts
 from ledger_sim.chain import Chain
 from ledger_sim.privacy import committed_s

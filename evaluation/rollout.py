@@ -9,8 +9,9 @@ from torch import Tensor
 
 from agents.bidders import Bidder
 from envs.feeder import Limits
+from envs.interval import Interval
 from envs.record import DayRecord, Facts
-from envs.simulation import Interval, Simulation
+from envs.simulation import Simulation
 from evaluation.audit import Audit
 
 

@@ -17,7 +17,8 @@ import envs
 from envs.config import WorldConfig
 from envs.data.series import Series
 from envs.data.sessions import Sessions
-from envs.simulation import Interval, Simulation
+from envs.interval import Interval
+from envs.simulation import Simulation
 
 SLOTS = 96
 _FIRST_DAY, _DAYS = 152, 28  # June: sun enough to trade, and all three splits

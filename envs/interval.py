@@ -1,0 +1,60 @@
+"""The record of one trading interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from envs.action import Decision
+from envs.delivery import Delivered
+from envs.markets import Clearing, Orders
+from envs.reward import Reward
+from envs.settlement import Bill, Tariff
+from ledger_sim import Postage, Receipts
+from ledger_sim.privacy import Published
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Everything that happened in one interval; tensors are [B, N].
+
+    Attributes:
+        decision: what the seats wanted.
+        sent_kw: what they ordered, late orders as well.
+        orders: the book at gate closure, late orders left out.
+        receipts: what the ledger did with them.
+        postage: what the ledger did with the market's own transactions.
+        finality_s: [B] from gate closure until the settlement is final.
+        clearing: what the market did.
+        published: volumes that all may read, in kW; None without any, or where orders are open.
+        delivered: what flowed.
+        load_kw: metered load.
+        energy_kwh: stored at the end, before departing cars left.
+        unserved_kwh: that departing cars missed.
+        bill: who paid what.
+        reward: what it was worth.
+        locked_eur: money waiting for finality.
+        tariff: prices outside the market.
+        observation: [B, N, SIZE] of the next interval.
+        done: whether the day is over.
+    """
+
+    decision: Decision
+    sent_kw: Tensor
+    orders: Orders
+    receipts: Receipts
+    postage: Postage
+    finality_s: Tensor
+    clearing: Clearing
+    published: Published | None
+    delivered: Delivered
+    load_kw: Tensor
+    energy_kwh: Tensor
+    unserved_kwh: Tensor
+    bill: Bill
+    reward: Reward
+    locked_eur: Tensor
+    tariff: Tariff
+    observation: Tensor
+    done: bool
