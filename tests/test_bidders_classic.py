@@ -301,6 +301,16 @@ def test_aggressiveness_spans_limit_and_market_end_about_the_equilibrium(theta):
     torch.testing.assert_close(targets[2], at_zero)
 
 
+@pytest.mark.parametrize("theta", [-8.0, -2.0, 1.0])
+def test_the_target_bends_smoothly_from_patience_to_keenness(theta):
+    traders, equilibrium = some_traders(), torch.full((3, 1), 0.2, dtype=F64)
+    patient, even, keen = (
+        _target(traders, aggressive(traders, theta, r), equilibrium) for r in (-1e-6, 0.0, 1e-6)
+    )
+    inside = torch.where(traders.sells, traders.worth < equilibrium, traders.worth > equilibrium)
+    torch.testing.assert_close((even - patient)[inside], (keen - even)[inside], rtol=1e-3, atol=0)
+
+
 @pytest.mark.parametrize("theta", [-8.0, -2.0, 2.0])
 @pytest.mark.parametrize("r", [-0.7, -0.2, 0.3, 0.8])
 def test_the_aggressiveness_of_a_price_is_the_one_that_names_it(theta, r):
@@ -413,6 +423,15 @@ def test_in_an_open_book_zero_intelligence_trades_well_and_zip_finds_the_price(b
     assert unconstrained.efficiency < 0.5
     assert zips.last_efficiency > 0.97
     assert zips.last_alpha < 0.05 < constrained.last_alpha
+
+
+def test_beliefs_and_aggressiveness_trade_at_least_as_well_as_zip(bench):
+    found = {
+        name: bench.measure(name, "few outside", markets=15, days=2, shouts=500, seed=1).efficiency
+        for name in ("zip", "gjerstad_dickhaut", "adaptive_aggressive")
+    }
+    assert found["gjerstad_dickhaut"] >= found["zip"]
+    assert found["adaptive_aggressive"] >= found["zip"]
 
 
 @pytest.mark.parametrize(("curves", "error"), [("excess demand", -0.3), ("excess supply", 0.3)])

@@ -16,6 +16,7 @@ from agents.bidders.price_rule import News, Quotes, Traders
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 _SMALL = 1e-6
+_NEWTON_STEPS, _STEEPEST = 5, 40.0  # for the curvature towards the market's end
 
 
 class AdaptiveAggressiveConfig(PricingConfig):
@@ -177,15 +178,36 @@ def _base(traders: Traders, equilibrium: Tensor) -> Tensor:
     )
 
 
-def _curvature(theta: Tensor) -> Tensor:
+def _off_zero(theta: Tensor) -> Tensor:
     """Keep theta off zero, where the formulas have a removable singularity."""
     return torch.where(theta.abs() < 1e-3, 1e-3, theta)
 
 
+def _curvatures(traders: Traders, base: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the curvature towards the limit and that towards the market's end, [B, N].
+
+    The second is the x with x / (exp(x) - 1) * far = theta / (exp(theta) - 1) * near, so that both
+    curves have one slope where they meet; its logarithm is concave in x, so that Newton's steps
+    come from above. A limit beyond equilibrium has no curve of its own, nor anything to meet.
+    """
+    theta = _off_zero(theta).expand_as(base)
+    near, far = (traders.worth - base).abs(), (traders.best - base).abs()
+    meets = (near > _SMALL) & (far > _SMALL)
+    ratio = torch.where(meets, near, 1.0) / torch.where(meets, far, 1.0)
+    slope = (theta / torch.expm1(theta) * ratio).log()
+    x = theta
+    for _ in range(_NEWTON_STEPS):
+        error = (x / torch.expm1(x)).log() - slope
+        x = _off_zero((x - error / (1 / x + 1 / torch.expm1(-x))).clamp(max=_STEEPEST))
+    return theta, torch.where(meets, x, theta)
+
+
 def _target(traders: Traders, state: _State, equilibrium: Tensor) -> Tensor:
     """Return the price [B, N] meant by the aggressiveness: 1 the limit, −1 the market's end."""
-    base, theta, r = _base(traders, equilibrium), _curvature(state.theta), state.aggressiveness
+    base, r = _base(traders, equilibrium), state.aggressiveness
+    near, far = _curvatures(traders, base, state.theta)
     end = torch.where(r > 0, traders.worth, traders.best)
+    theta = torch.where(r > 0, near, far)
     return base + (end - base) * torch.expm1(r.abs() * theta) / torch.expm1(theta)
 
 
@@ -193,9 +215,11 @@ def _aggressiveness_of(
     traders: Traders, state: _State, equilibrium: Tensor, price: Tensor
 ) -> Tensor:
     """Return the aggressiveness [B, N] that would have meant this price."""
-    base, theta = _base(traders, equilibrium), _curvature(state.theta)
+    base = _base(traders, equilibrium)
+    near, far = _curvatures(traders, base, state.theta)
     keen = torch.where(traders.sells, price < base, price > base)
     reach = torch.where(keen, traders.worth, traders.best) - base
+    theta = torch.where(keen, near, far)
     known = reach.abs() > _SMALL
     share = torch.where(known, (price - base) / torch.where(known, reach, 1.0), 0.0).clamp(0, 1)
     size = torch.log1p(share * torch.expm1(theta)) / theta
