@@ -18,13 +18,14 @@ from ledger_sim.base import (
     check_deadline,
     check_seed,
 )
-from ledger_sim.block_times import Blocks
+from ledger_sim.block_times import EDGE, Blocks
 from ledger_sim.consensus import ChainConfig, Consensus
 from ledger_sim.energy import posted_energy_kwh, slot_energy_kwh
 from ledger_sim.fees.base import Usage
 from ledger_sim.fees.base import make as make_fees
+from ledger_sim.gas import transaction_gas_cap
 from ledger_sim.mempool import Mempool
-from ledger_sim.queueing import assign_blocks, assign_by_gas, tie_order
+from ledger_sim.queueing import assign_blocks, assign_by_gas, places_of, tie_order
 from ledger_sim.ranking import rising
 from ledger_sim.schedule import schedule_of
 from ledger_sim.timeline import Timeline
@@ -54,10 +55,13 @@ class Blockchain:
                 f"{consensus.minimum_validators}"
             )
         self.config, self.consensus = config, consensus
+        self._evm = config.gas == "evm"
         self._schedule = schedule_of(config.gas)
         self._fees = make_fees(config.fees)
         self._timeline = Timeline(consensus)
-        self._room = self._room_gas()
+        self._room = config.block_gas - config.background_gas_per_s * consensus.interval_s
+        self._adds_up = bool(config.background_gas_per_s) and self._room < math.inf
+        self._most_gas = self._most()
         self._seed: Tensor | None = None
         self._mempool = Mempool.empty(0, torch.device("cpu"))
         self._slot = self._seats = 0
@@ -161,25 +165,37 @@ class Blockchain:
             raise LedgerError(
                 f"{seats} accounts, but {self._seats} since reset; the number stays for the day"
             )
-        if transactions.gas is not None and float(transactions.gas.max()) > self.config.block_gas:
+        taken = transactions.gas
+        if taken is not None and taken.numel() and float(taken.max()) > self._most_gas:
             raise LedgerError(
-                f"a transaction takes {float(transactions.gas.max()):g} gas; a block of "
-                f"{self.config.name} holds {self.config.block_gas:g}"
+                f"a transaction takes {float(taken.max()):,.0f} gas; {self.config.name} takes one "
+                f"of at most {self._most_gas:,.0f}: others leave {self._room:,.1f} of a block's "
+                f"{self.config.block_gas:,.0f}"
+                + (f", and EIP-7825 allows {transaction_gas_cap():,.0f}" if self._evm else "")
             )
         self._seats = seats
         return self._seed
 
-    def _room_gas(self) -> float:
-        """Return the gas per block that the background leaves, at least an order's."""
-        config, interval_s = self.config, self.consensus.interval_s
-        room = config.block_gas - config.background_gas_per_s * interval_s
-        if self._schedule.order > config.block_gas or room <= 0:
+    def _most(self) -> float:
+        """Return the most gas that a transaction may take, so that some block has room for it."""
+        config, order, interval_s = self.config, self._schedule.order, self.consensus.interval_s
+        most = self._room
+        if self._adds_up:
+            blocks = max(1, int(self.slot_s / interval_s))
+            most = order * math.ceil(math.floor(blocks * self._room / order + EDGE) / blocks)
+        if most < order:
             raise LedgerError(
                 f"ledger.block_gas is {config.block_gas:g}: background_gas_per_s "
                 f"{config.background_gas_per_s:g} x {interval_s:g} s between blocks leaves "
-                f"{room:g}, and an order takes {self._schedule.order:g}"
+                f"{self._room:g}, and an order takes {order:g}"
             )
-        return room
+        return min(most, transaction_gas_cap()) if self._evm else most
+
+    def _room_of(self, block: int) -> float:
+        """Return a block's gas; what is left for an order adds up from block to block."""
+        if not self._adds_up:
+            return self._room
+        return self._schedule.order * places_of(block, self._room / self._schedule.order)
 
     def _delays(self, seed: Tensor) -> Tensor | float:
         """Return s from submission to what a block may take, float64 [B, N] or one for all."""
@@ -199,9 +215,9 @@ class Blockchain:
         """Return the block [B, W + N] of each transaction; any that is not there means none."""
         tip = pool.tip if self.config.queue == "tip" else None
         if pool.gas is not None:
-            return assign_by_gas(pool.arrival_s, tip, pool.gas, order, self._room, blocks)
+            return assign_by_gas(pool.arrival_s, tip, pool.gas, order, self._room_of, blocks)
         places = self._room / self._schedule.order
-        if not self.config.background_gas_per_s and places < torch.inf:
+        if not self._adds_up and places < math.inf:
             places = float(int(places))
         return assign_blocks(pool.arrival_s, tip, order, places, blocks)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -22,6 +23,11 @@ def tie_order(waiting: int, seats: int, turn: int) -> Tensor:
     """
     new = torch.arange(waiting, waiting + seats).roll(-turn)
     return torch.cat([torch.arange(waiting), new])
+
+
+def places_of(block: int, capacity: float) -> int:
+    """Return the places of a slot's block; a finite capacity adds up from block to block."""
+    return math.floor((block + 1) * capacity + EDGE) - math.floor(block * capacity + EDGE)
 
 
 def assign_blocks(
@@ -119,16 +125,20 @@ def _highest_tip(
     never = count + 1
     waiting = start.int().masked_fill_(~queued, never)
     for block in busy.nonzero().squeeze(1).tolist():
-        places = math.floor((block + 1) * capacity + EDGE) - math.floor(block * capacity + EDGE)
         present = waiting <= block
-        taken = present & (present.cumsum(dim=1, dtype=torch.int32) <= places)
+        taken = present & (present.cumsum(dim=1, dtype=torch.int32) <= places_of(block, capacity))
         served.masked_fill_(taken, block)
         waiting.masked_fill_(taken, never)
     return torch.empty_like(served).scatter_(1, ranked, served)
 
 
 def assign_by_gas(
-    arrival_s: Tensor, tip: Tensor | None, gas: Tensor, order: Tensor, room: float, blocks: Blocks
+    arrival_s: Tensor,
+    tip: Tensor | None,
+    gas: Tensor,
+    order: Tensor,
+    room: Callable[[int], float],
+    blocks: Blocks,
 ) -> Tensor:
     """Serve each environment's queue where transactions take different room.
 
@@ -137,8 +147,8 @@ def assign_by_gas(
 
     Args:
         arrival_s, tip, order, blocks: as for `assign_blocks`.
-        gas: [B, M], at most `room` each.
-        room: gas per block. May be inf.
+        gas: [B, M]; whatever takes more than any block has is never served, nor who follows it.
+        room: gas of each of the slot's blocks, by its number; the first has the least. May be inf.
 
     Returns:
         float64 [B, M] as `assign_blocks`.
@@ -148,13 +158,13 @@ def assign_by_gas(
         column = column.gather(1, by_tip(tip.gather(1, column)))
     earliest = blocks.earliest(arrival_s.gather(1, column))
     gas = gas.gather(1, column).double()
-    if bool(((gas * (earliest < blocks.count)).sum(dim=1) <= room).all()):
+    if bool(((gas * (earliest < blocks.count)).sum(dim=1) <= room(0)).all()):
         return torch.empty_like(earliest).scatter_(1, column, earliest)
     served = torch.full_like(earliest, torch.inf)
     waiting = earliest < blocks.count
     for block in range(blocks.count):
         present = waiting & (earliest <= block)
-        taken = present & ((gas * present).cumsum(dim=1) <= room * (1 + EDGE))
+        taken = present & ((gas * present).cumsum(dim=1) <= room(block) * (1 + EDGE))
         served.masked_fill_(taken, block)
         waiting &= ~taken
     return torch.empty_like(served).scatter_(1, column, served)
