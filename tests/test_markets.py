@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import pytest
 import torch
@@ -66,7 +66,7 @@ def feeder() -> tuple[Network, list[int], PowerFlow, Limits]:
     return network, buses, PowerFlow(network, buses, dtype=F64), limits
 
 
-def placed_book(seed: int, B: int = 16, N: int = 11) -> tuple[Orders, Context]:
+def placed_book(seed: int, B: int = 16, N: int = 11, ties: bool = False) -> tuple[Orders, Context]:
     """Seats at random buses, some at one and green, with orders that load the feeder."""
     network, buses, solver, limits = feeder()
     g = torch.Generator().manual_seed(seed)
@@ -81,7 +81,7 @@ def placed_book(seed: int, B: int = 16, N: int = 11) -> tuple[Orders, Context]:
         background_kw=background_kw,
         reactive_kvar=background_kw / 5,
     )
-    orders = random_book(seed, B, N)
+    orders = random_book(seed, B, N, ties)
     orders = replace(orders, quantity_kw=orders.quantity_kw * LOAD)
     return orders, replace(context(B), place=place)
 
@@ -99,11 +99,12 @@ def welfare(cleared: Tensor, orders: Orders) -> Tensor:
     return -(cleared * orders.limit_price).sum(-1)
 
 
-def same(a: Clearing, b: Clearing, tolerance: float = 1e-9) -> None:
+close = partial(torch.testing.assert_close, rtol=0, atol=1e-9, equal_nan=True)
+
+
+def same(a: Clearing, b: Clearing) -> None:
     for field in ("cleared_kw", "price", "payment_eur", "reference_price"):
-        torch.testing.assert_close(
-            getattr(a, field), getattr(b, field), rtol=0, atol=tolerance, equal_nan=True
-        )
+        close(getattr(a, field), getattr(b, field))
 
 
 @every_market
@@ -208,6 +209,22 @@ def test_seats_have_no_names(name):
 
 
 @every_market
+@pytest.mark.parametrize("ties", [False, True])
+def test_no_trade_is_a_rounding_and_idle_seats_change_nothing(name, ties):
+    orders = random_book(7, B=48, ties=ties)
+    out = clear(name, orders)
+    dust = 1e-9 * orders.quantity_kw.abs().amax(-1, keepdim=True)
+    assert not ((out.cleared_kw != 0) & (out.cleared_kw.abs() <= dust)).any()
+    more = [torch.nn.functional.pad(x, (0, 5)) for x in (orders.quantity_kw, orders.limit_price)]
+    wider = clear(name, Orders(*more, torch.nn.functional.pad(orders.arrival_s, (0, 5))))
+    for field in ("cleared_kw", "price", "payment_eur"):
+        close(getattr(wider, field)[:, :-5], getattr(out, field))
+        assert getattr(wider, field)[:, -5:].abs().sum() == 0
+    close(wider.reference_price, out.reference_price)
+    assert torch.equal(wider.cleared_kw[:, :-5] != 0, out.cleared_kw != 0)
+
+
+@every_market
 def test_equal_orders_are_treated_alike(name):
     quantity = [[4.0, 4.0, 4.0, -3.0, -3.0, -3.0]]
     at_once = torch.zeros(1, 6, dtype=F64)
@@ -229,14 +246,33 @@ def test_seats_that_do_not_trade_change_nothing(name):
     same(clear(name, orders), clear(name, shifted))
 
 
+# EUR/kWh, so that they scale with prices.
+PRICES = ("distance_price", "grey_price", "usage_price")
+
+
 @every_market
-def test_money_and_power_have_no_unit(name):
-    orders, B = random_book(9), 64
-    base = clear(name, orders)
-    scaled_orders = Orders(orders.quantity_kw * 4, orders.limit_price * 2, orders.arrival_s)
-    scaled = market(name).clear(scaled_orders, context(B, 0.16, 0.68))
-    torch.testing.assert_close(scaled.cleared_kw, base.cleared_kw * 4, rtol=0, atol=1e-8)
-    torch.testing.assert_close(scaled.payment_eur, base.payment_eur * 8, rtol=0, atol=1e-8)
+@pytest.mark.parametrize("placed", [False, True], ids=["alone", "placed"])
+@pytest.mark.parametrize("ties", [False, True], ids=["untied", "tied"])
+@pytest.mark.parametrize(("size", "worth"), [(4, 2), (7.3, 1 / 7.3), (1e3, 1e-3), (1e-3, 1e3)])
+def test_money_and_power_have_no_unit(name, ties, placed, size, worth):
+    orders, at = placed_book(9, ties=ties)
+    if not placed:
+        orders, at = random_book(9, B=32, ties=ties), context(32)
+    elif "without_place" in option("market", name):
+        size = 1  # the feeder has one
+    base = market(name).clear(orders, at)
+    scaled_orders = Orders(orders.quantity_kw * size, orders.limit_price * worth, orders.arrival_s)
+    scaled_at = replace(
+        at, buyer_ceiling=at.buyer_ceiling * worth, seller_floor=at.seller_floor * worth
+    )
+    defaults = option("market", name)
+    prices = {field: defaults[field] * worth for field in PRICES if field in defaults}
+    scaled = market(name, **prices).clear(scaled_orders, scaled_at)
+    # Ties leave it many optima, and its last step may differ.
+    accuracy = 1e-4 if ties and name == "bilateral_dispatch" else 1e-8
+    near = partial(torch.testing.assert_close, rtol=accuracy, atol=accuracy)
+    near(scaled.cleared_kw / size, base.cleared_kw)
+    near(scaled.payment_eur / (size * worth), base.payment_eur)
 
 
 @every_market

@@ -8,6 +8,23 @@ import torch
 from torch import Tensor
 
 
+# A trade of less than this share of the market's largest order is what rounding left of none; in
+# float32 rounding leaves more.
+_DUST = 1e-9
+_ROUNDINGS = 16
+
+
+def rounding(value: Tensor) -> Tensor:
+    """Return by how much two ways to compute a value may miss each other."""
+    return value.abs() * (_ROUNDINGS * torch.finfo(value.dtype).eps)
+
+
+def dust_kw(quantity_kw: Tensor) -> Tensor:
+    """Return the power that is too little to be a trade, [B, 1] kW, for orders [B, N]."""
+    largest_kw = quantity_kw.abs().amax(-1, keepdim=True)
+    return torch.maximum(largest_kw * _DUST, rounding(largest_kw))
+
+
 @dataclass(frozen=True)
 class Crossing:
     """The largest volume at which every seller's limit is at or below every buyer's.
@@ -24,7 +41,9 @@ class Crossing:
 
 
 def cross(quantity_kw: Tensor, limit_price: Tensor) -> Crossing:
-    """Find the crossing of supply and demand, exactly and in one sort.
+    """Find the crossing of supply and demand, in one sort.
+
+    Sums that differ by a rounding are equal, so that no order is marginal by one.
 
     Args:
         quantity_kw: [B, N], positive asks, negative bids.
@@ -39,8 +58,10 @@ def cross(quantity_kw: Tensor, limit_price: Tensor) -> Crossing:
     volume = torch.minimum(supply, demand).amax(-1, keepdim=True)
 
     last = quantity.shape[-1] - 1
-    ask_at = (supply < volume).sum(-1, keepdim=True).clamp(max=last)
-    bid_at = (demand >= volume).sum(-1, keepdim=True) - 1
+    reached = volume - rounding(volume)
+    ask_at = (supply < reached).sum(-1, keepdim=True).clamp(max=last)
+    bid_at = (demand >= reached).sum(-1, keepdim=True) - 1
+    volume = torch.minimum(supply.gather(-1, ask_at), demand.gather(-1, bid_at)).minimum(volume)
     marginal = order.gather(-1, torch.cat([ask_at, bid_at], -1))
     ask_price, bid_price = limit_price.gather(-1, marginal).split(1, -1)
     return Crossing(volume, ask_price, bid_price)

@@ -10,6 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.book import rounding
+from envs.markets.posted_price import accepting_kw, sides
 
 
 class IterativeConfig(MarketConfig):
@@ -110,7 +112,7 @@ class Iterative:
             if bool(done.all()):
                 break
             middle = _ask(orders, (low.price + high.price) / 2)
-            wanted = middle.demand_kw > middle.supply_kw
+            wanted = middle.demand_kw > middle.supply_kw + rounding(middle.supply_kw)
             low = _pick(wanted & ~done, middle, low)
             high = _pick(~wanted & ~done, middle, high)
             rounds = rounds + (~done).long()
@@ -129,15 +131,14 @@ class Iterative:
 def _ask(orders: Orders, price: Tensor) -> _Answer:
     """Collect the seats' answers to a price [B, 1]."""
     gain = (price - orders.limit_price) * orders.quantity_kw
-    willing_kw = torch.where(gain >= 0, orders.quantity_kw, 0.0)
-    supply = willing_kw.clamp(min=0).sum(-1, keepdim=True)
-    demand = (-willing_kw).clamp(min=0).sum(-1, keepdim=True)
-    return _Answer(price, supply, demand, gain.clamp(min=0).sum(-1, keepdim=True))
+    return _Answer(
+        price, *sides(accepting_kw(orders, price)), gain.clamp(min=0).sum(-1, keepdim=True)
+    )
 
 
 def _at_low(low: _Answer, high: _Answer) -> Tensor:
     """Return where more is traded at the lower price, [B, 1]."""
-    return low.volume_kw >= high.volume_kw
+    return low.volume_kw >= high.volume_kw - rounding(high.volume_kw)
 
 
 def _pick(where: Tensor, one: _Answer, other: _Answer) -> _Answer:
@@ -155,13 +156,12 @@ def _serve(orders: Orders, price: Tensor, low: Tensor, high: Tensor, volume_kw: 
 
     Those that accept either price come first, each rank shares pro rata.
     """
-    quantity, limit = orders.quantity_kw, orders.limit_price
-    sells = quantity > 0
-    accepts = torch.where(sells, limit <= price, limit >= price)
-    first = torch.where(sells, limit <= low, limit >= high)
-    cleared = torch.zeros_like(quantity)
+    willing_kw = accepting_kw(orders, price)
+    at_both = torch.where(orders.quantity_kw > 0, low, high)
+    first = accepting_kw(orders, at_both) != 0
+    cleared = torch.zeros_like(willing_kw)
     for side in (1, -1):
-        offered = (quantity * side).clamp(min=0) * accepts
+        offered = (willing_kw * side).clamp(min=0)
         left = volume_kw
         for rank in (first, ~first):
             ranked = offered * rank

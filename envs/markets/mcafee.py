@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
-from envs.markets.book import Crossing, cross
+from envs.markets.book import Crossing, cross, rounding
+from envs.markets.posted_price import share_pro_rata
 from envs.markets.trade_price import mean_price
 
 
@@ -51,13 +52,14 @@ class McAfee:
         # Negative inside the crossing, 0 at the margin.
         behind = torch.where(sells, limit - crossing.ask_price, crossing.bid_price - limit)
         average = _average_price(orders, behind, context)
+        slack = rounding(average)
         at_average = (
             _used_up(quantity * (behind <= 0))
-            & (crossing.ask_price <= average)
-            & (average <= crossing.bid_price)
+            & (crossing.ask_price <= average + slack)
+            & (average - slack <= crossing.bid_price)
         )
         trades = traded & torch.where(at_average, behind <= 0, behind < 0)
-        cleared_kw = _balance(quantity * trades)
+        cleared_kw = share_pro_rata(quantity * trades)
         price = torch.where(at_average, average, _own_side(crossing, sells)) * (cleared_kw != 0)
         return Clearing(
             cleared_kw=cleared_kw,
@@ -84,15 +86,6 @@ def _used_up(accepted_kw: Tensor) -> Tensor:
     rest = accepted_kw.sum(-1, keepdim=True).abs()
     rounding = accepted_kw.shape[-1] * torch.finfo(accepted_kw.dtype).eps
     return rest <= rounding * accepted_kw.abs().sum(-1, keepdim=True)
-
-
-def _balance(willing_kw: Tensor) -> Tensor:
-    """Cut the longer side pro rata; [B, N] kW."""
-    supply = willing_kw.clamp(min=0).sum(-1, keepdim=True)
-    demand = (-willing_kw).clamp(min=0).sum(-1, keepdim=True)
-    volume = torch.minimum(supply, demand)
-    side = torch.where(willing_kw > 0, supply, demand)
-    return willing_kw * torch.where(side > 0, volume / side, 0.0)
 
 
 def _own_side(crossing: Crossing, sells: Tensor) -> Tensor:

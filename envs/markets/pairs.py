@@ -9,6 +9,7 @@ from torch import Tensor
 
 from envs.config import NonNegative
 from envs.markets.base import Clearing, Context, MarketConfig, Orders
+from envs.markets.book import dust_kw
 
 
 class PreferenceConfig(MarketConfig):
@@ -141,7 +142,8 @@ def bill_pairs(
         converged: [B] bool; where false nothing is traded.
         iterations, messages: as in Clearing.
     """
-    stands = book.open & converged[:, None, None]
+    least_kw = dust_kw(orders.quantity_kw.double()).unsqueeze(-1)
+    stands = book.open & converged[:, None, None] & (pair_kw > least_kw)
     pair_kw = book.within(pair_kw * stands)
     price = torch.minimum(
         torch.maximum(pair_price, book.ask.unsqueeze(-1)), book.bid.unsqueeze(-2)

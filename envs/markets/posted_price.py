@@ -6,13 +6,17 @@ import torch
 from torch import Tensor
 
 from envs.markets.base import Clearing, Orders
+from envs.markets.book import rounding
 
 
 def accepting_kw(orders: Orders, price: Tensor) -> Tensor:
-    """Return the orders whose limit `price` ([B, 1] EUR/kWh) meets, [B, N] kW; others are 0."""
-    quantity_kw = orders.quantity_kw
+    """Return the orders whose limit `price` ([B, 1] or [B, N] EUR/kWh) meets, [B, N] kW; others are 0.
+
+    A limit that the price misses by a rounding is met.
+    """
+    quantity_kw, limit, slack = orders.quantity_kw, orders.limit_price, rounding(price)
     sells = quantity_kw > 0
-    accepts = (sells & (orders.limit_price <= price)) | (~sells & (orders.limit_price >= price))
+    accepts = (sells & (limit <= price + slack)) | (~sells & (limit >= price - slack))
     return quantity_kw * accepts
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from envs.markets.base import Orders
+from envs.markets.book import dust_kw, rounding
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def trade_on_arrival(orders: Orders) -> Fills:
     waiting = torch.zeros_like(quantity)
     taken, cost = torch.zeros_like(quantity), torch.zeros_like(quantity)
     side, size = quantity.sign(), quantity.abs()
+    least = dust_kw(orders.quantity_kw)
     reachable, reach = queue.reach >= 0, queue.reach.clamp(min=0)
     for t in range(longest):
         one = slice(t, t + 1)
@@ -72,8 +74,9 @@ def trade_on_arrival(orders: Orders) -> Fills:
         offered = (waiting * -own).clamp(min=0)
         end = offered.cumsum(-1)
         filled = torch.minimum(size[:, one], end.gather(-1, reach[:, one]) * reachable[:, one])
-        take = torch.minimum((filled - end + offered).clamp(min=0), offered)
-        taken[:, one] = filled
+        take = torch.minimum(filled - end + offered, offered)
+        take = take.where(take > least, 0.0)
+        taken[:, one] = filled = take.sum(-1, keepdim=True)
         cost[:, one] = (take * queue.book_price).sum(-1, keepdim=True)
         waiting = waiting + take * own
         waiting.scatter_(-1, queue.place[:, one], (size[:, one] - filled) * own)
@@ -115,6 +118,6 @@ def _queue(orders: Orders) -> _Queue:
     share = torch.where(of_head != 0, quantity / of_head, 0.0)
 
     sorted_rank, by_rank = rank.sort(dim=-1, stable=True)
-    reach = torch.searchsorted(sorted_rank, -rank, right=True) - 1
+    reach = torch.searchsorted(sorted_rank, rounding(rank) - rank, right=True) - 1
     price = limit.gather(-1, seat).gather(-1, by_rank)
     return _Queue(seat, head, merged, share, by_rank.argsort(-1), reach, price)
