@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from ledger_sim.base import LedgerConfig, Part
-from ledger_sim.faults import FaultEvent
+from ledger_sim.faults import FaultEvent, check_faults
 
 
 class NetworkConfig(Part):
@@ -66,7 +66,9 @@ class ChainConfig(LedgerConfig):
         description="published figure; null: n x power / throughput at the simulated load",
         json_schema_extra={"unit": "kWh"},
     )
-    faults: list[FaultEvent] = Field(description="outages, lies and partitions in the day")
+    faults: list[FaultEvent] = Field(
+        description="outages, lies and partitions in the day, one after the other"
+    )
 
     @model_validator(mode="after")
     def _has_room(self) -> ChainConfig:
@@ -75,12 +77,7 @@ class ChainConfig(LedgerConfig):
                 f"background_gas_per_s {self.background_gas_per_s} x interval_s {self.interval_s} "
                 f"fills block_gas {self.block_gas}; it must leave room in the blocks"
             )
-        for event in self.faults:
-            for kind in ("crashed", "lying", "cut_off"):
-                if getattr(event, kind) > self.validators:
-                    raise ValueError(
-                        f"faults: {kind} {getattr(event, kind)} of {self.validators} validators"
-                    )
+        check_faults(self.faults, self.validators)
         return self
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from pydantic import Field, model_validator
 
 from ledger_sim.base import Part
@@ -25,3 +27,19 @@ class FaultEvent(Part):
         if not (self.crashed or self.lying or self.cut_off):
             raise ValueError("give crashed, lying or cut_off: an event without faults says nothing")
         return self
+
+
+def check_faults(events: list[FaultEvent], validators: int) -> None:
+    """Raise `ValueError` where more fail than there are, or the faults of two events may add up."""
+    for event in events:
+        kinds = {"crashed": event.crashed, "lying": event.lying, "cut_off": event.cut_off}
+        if sum(kinds.values()) > validators:
+            failing = " + ".join(f"{kind} {count}" for kind, count in kinds.items() if count)
+            raise ValueError(f"faults: {failing} of {validators} validators")
+    for one, other in pairwise(sorted(events, key=lambda event: event.from_s)):
+        if other.from_s < one.to_s:
+            raise ValueError(
+                f"faults: the event from {one.from_s:g} to {one.to_s:g} s and that from "
+                f"{other.from_s:g} to {other.to_s:g} s overlap; give one event for each stretch "
+                "of the day, with all that fail in it"
+            )

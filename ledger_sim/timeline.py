@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ledger_sim import randomness
 from ledger_sim.block_times import EDGE, Blocks, drawn_blocks, regular_blocks
-from ledger_sim.consensus import ChainConfig, Consensus, Health
+from ledger_sim.consensus import ChainConfig, Consensus
 
 _MISSED, _REVERSED = 2, 1
 # Finality is looked for so many slots ahead; beyond, blocks are taken to come at their mean.
@@ -164,12 +164,3 @@ class Timeline:
                     during = during & (draw >= health.block_share)
                 times = times.masked_fill(during, torch.inf)
         return times
-
-    def health(self, at_s: float) -> Health:
-        """Return what faults leave at a time of the day; the worst where several meet."""
-        now = [health for event, health in self._events if event.from_s <= at_s < event.to_s]
-        return Health(
-            block_share=min([1.0, *(h.block_share for h in now)]),
-            final=all(h.final for h in now),
-            safe=all(h.safe for h in now),
-        )

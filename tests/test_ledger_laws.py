@@ -209,11 +209,17 @@ def test_validators_below_the_minimum_are_refused(name):
 
 @every_chain
 def test_bad_parameters_say_what_is_allowed(name):
+    validators = read_config(CONFIGS / f"{name}.yaml").validators
     for changes, says in (
         ({"block_gas": 0}, "block_gas"),
         ({"interval_s": -1}, "interval_s"),
         ({"fees": {"rule": "fixed", "price": -1, "burned_share": 0}}, "price"),
         ({"faults": [{"from_s": 5, "to_s": 1, "crashed": 1}]}, "to_s"),
+        ({"faults": [{"from_s": 0, "to_s": 9, "crashed": 1}, {"from_s": 20, "to_s": 30, "lying": 1},
+                     {"from_s": 8, "to_s": 20, "crashed": 1}]},
+         "from 0 to 9 s and that from 8 to 20 s overlap; give one event for each stretch"),
+        ({"faults": [{"from_s": 0, "to_s": 9, "crashed": 1, "cut_off": validators}]},
+         rf"crashed 1 \+ cut_off {validators} of {validators} validators"),
         ({"interval_s": {"value": 5, "unit": "min", "source": "a book", "status": "published"}},
          "it is in 's'"),
         ({"interval_s": {"value": 5, "unit": "s", "source": "a book", "status": "sure"}},
