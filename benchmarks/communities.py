@@ -21,8 +21,9 @@ from typing import Any
 import pandas as pd
 import torch
 from communities_plot import draw
-from communities_report import tables, with_shares, write
-from members import Place, settle
+from communities_report import tables, with_shares
+from members import Place, build_place
+from pages import write
 from tqdm import tqdm
 
 import configs
@@ -138,7 +139,7 @@ def rows(
     total = sum(len(markets) if task == grown else 1 for task, _, _ in places) * len(ledgers)
     with tqdm(total=total, unit="ledger", dynamic_ncols=True) as bar:
         for task, share, draw in places:
-            place = settle(task, share, draw)
+            place = build_place(task, share, draw)
             bar.set_description(f"{task}, {place.seats} seats")
             days = Days(place, most_days, carbon_kg_per_kwh)
             for market in markets if task == grown else markets[:1]:

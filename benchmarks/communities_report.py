@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -232,16 +230,3 @@ def _tasks(means: pd.DataFrame) -> str:
 def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     ruler = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ruler, *lines))
-
-
-def write(page: Path, texts: dict[str, str]) -> None:
-    """Put each table between its marks in a page, whole or not at all."""
-    text = page.read_text(encoding="utf-8")
-    for name, table in texts.items():
-        start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        if start not in text or end not in text:
-            raise SystemExit(f"{page} needs the marks {start} and {end}")
-        text = f"{text.split(start)[0]}{start}\n{table}\n{end}{text.split(end)[1]}"
-    partial = page.with_name(f".{page.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, page)

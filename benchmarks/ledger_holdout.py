@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pages import write
 
 import ledger_sim
 from configs import option
@@ -26,7 +26,6 @@ from ledger_sim.blockchain import Blockchain
 from ledger_sim.consensus import ChainConfig, Consensus
 from ledger_sim.sourced import plain
 
-MARKS = {name: (f"<!-- {name} -->", f"<!-- end of {name} -->") for name in ("predictions", "hangs")}
 METER_TX_PER_S = 10.0  # Quartierstrom's, as a load; what fits is searched for
 METER_S, QA_KBIT_S = 0.0025, 1e6  # assumed
 QA_TX_PER_S, FABRIC_TX_PER_S = 400.0, 2947.0
@@ -204,20 +203,6 @@ def table(found: list[Prediction]) -> str:
         cells = one.system, one.figure, measured, f"{one.predicted:.3g}", miss
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def write(path: Path, texts: dict[str, str]) -> None:
-    """Put each table between its marks in a page."""
-    page = path.read_text(encoding="utf-8")
-    for name, text in texts.items():
-        start, end = MARKS[name]
-        if start not in page or end not in page:
-            raise SystemExit(f"{path} needs the marks {start} and {end}")
-        before, after = page.split(start)[0], page.split(end)[1]
-        page = f"{before}{start}\n{text}\n{end}{after}"
-    unfinished = path.with_name(f".{path.name}.partial")
-    unfinished.write_text(page, encoding="utf-8")
-    os.replace(unfinished, path)
 
 
 def main() -> None:

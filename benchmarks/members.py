@@ -7,16 +7,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
 
 import envs
-from envs.build import build_community
+from envs.build import settle
 from envs.community import Community
 from envs.data.series import Series
 from envs.data.sessions import Sessions
-from envs.data.tariffs import parse_tariff
 from envs.delivery import Delivery
-from envs.feeder import Limits, Network, PowerFlow
 from envs.grid import load_grid_and_series
 
 
@@ -46,23 +43,14 @@ def _loaded(task: str) -> tuple[envs.WorldConfig, Any, Series]:
     return world, *load_grid_and_series(world.task)
 
 
-def settle(task: str, share: float, draw: int) -> Place:
+def build_place(task: str, share: float, draw: int) -> Place:
     """Build a task's community with a share of its members.
 
     PV, home and community batteries follow by the task's own penetration and sizing, so that a part
     is equipped as the whole; `draw` chooses who is in it.
     """
     world, net, series = _loaded(task)
-    rules = world.task
-    series = part(series, share, draw)
-    prices = parse_tariff(rules.tariff).prices(series.start, series.num_days, series.slot_minutes)
-    community, buses = build_community(rules, series, prices, int(net.trafo.lv_bus.iloc[0]))
-    network = Network.from_pandapower(net)
-    limits = Limits.of(
-        network, rules.feeder.voltage_band, rules.feeder.loading_percent, dtype=torch.float32
-    )
-    feeder = PowerFlow(network, buses, dtype=torch.float32)
-    delivery = Delivery(community, feeder, buses, limits, rules.rules.limits)
+    community, delivery = settle(world.task, net, part(series, share, draw))
     return Place(task, world, community, delivery)
 
 

@@ -43,15 +43,7 @@ def build(
     """Build `num_envs` parallel markets of one world, that draw their days from `split`."""
     task = world.task
     net, series = load_grid_and_series(task)
-    prices = parse_tariff(task.tariff).prices(series.start, series.num_days, series.slot_minutes)
-    network = Network.from_pandapower(net)
-    community, buses = build_community(task, series, prices, _busbar(net))
-    community = community.to(device, dtype)
-    feeder = PowerFlow(network, buses, device, dtype)
-    limits = Limits.of(
-        network, task.feeder.voltage_band, task.feeder.loading_percent, device, dtype
-    )
-    delivery = Delivery(community, feeder, buses, limits, task.rules.limits)
+    community, delivery = settle(task, net, series, device, dtype)
     kind = MARKETS[world.market["name"]]
     market = kind(validate(kind.Config, world.market, "market"))
     ledger = make_ledger(world.ledger)
@@ -63,6 +55,25 @@ def build(
             "and the second lie within it"
         )
     return Simulation(community, delivery, market, ledger, task.rules, num_envs, split, seed)
+
+
+def settle(
+    task: TaskConfig,
+    net: Any,
+    series: Series,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> tuple[Community, Delivery]:
+    """Return the community that lives in a pandapower net, and the feeder that serves it."""
+    prices = parse_tariff(task.tariff).prices(series.start, series.num_days, series.slot_minutes)
+    community, buses = build_community(task, series, prices, _busbar(net))
+    community = community.to(device, dtype)
+    network = Network.from_pandapower(net)
+    feeder = PowerFlow(network, buses, device, dtype)
+    limits = Limits.of(
+        network, task.feeder.voltage_band, task.feeder.loading_percent, device, dtype
+    )
+    return community, Delivery(community, feeder, buses, limits, task.rules.limits)
 
 
 def _busbar(net: Any) -> int:
