@@ -56,23 +56,16 @@ def worth_by_lp(quantity, limit):
     return -solved.fun
 
 
-def respond(orders, b, buying, selling):
-    """What the followers offer and ask for at two prices, kW each."""
-    quantity, limit = orders.quantity_kw[b], orders.limit_price[b]
-    offered = quantity[(quantity > 0) & (limit <= buying)].sum()
-    asked = -quantity[(quantity < 0) & (limit >= selling)].sum()
-    return offered, asked
-
-
 def test_no_pair_of_prices_earns_the_leader_more():
     orders = book(0)
-    out = clear("stackelberg", orders)
-    profit = out.operator_surplus_eur / 0.25
+    profit = clear("stackelberg", orders).operator_surplus_eur / 0.25
     prices = torch.linspace(FLOOR, CEILING, 105, dtype=F64)
-    for b in range(20):
-        for buying, selling in itertools.combinations(prices, 2):
-            traded = min(respond(orders, b, buying, selling))
-            assert traded * (selling - buying) <= profit[b] + 1e-9
+    quantity, limit = orders.quantity_kw.unsqueeze(-1), orders.limit_price.unsqueeze(-1)
+    offered = (quantity.clamp(min=0) * (limit <= prices)).sum(-2)
+    asked = ((-quantity).clamp(min=0) * (limit >= prices)).sum(-2)
+    traded = torch.minimum(offered.unsqueeze(-1), asked.unsqueeze(-2))
+    earned = traded * (prices - prices.unsqueeze(-1))
+    assert (earned <= profit[:, None, None] + 1e-9).all()
 
 
 def test_followers_respond_best_to_the_prices_that_are_set():
@@ -313,11 +306,11 @@ def test_equal_sellers_compete_as_nearly_equal_ones_do(apart):
 
 
 def test_no_buyer_of_the_price_game_pays_beyond_its_limit():
-    orders = book(15, B=2000, N=40)
+    orders = book(15, B=500, N=40)
     out = clear("price_game", orders)
     bought = out.cleared_kw < 0
     assert (out.price <= orders.limit_price)[bought].all()
-    torch.testing.assert_close(out.cleared_kw.sum(-1), torch.zeros(2000, dtype=F64))
+    torch.testing.assert_close(out.cleared_kw.sum(-1), torch.zeros(500, dtype=F64))
 
 
 def test_market_power_raises_the_price_and_costs_welfare():
@@ -490,7 +483,7 @@ def nucleolus_by_lp(worth):
 
 @pytest.mark.parametrize("ties", [False, True])
 def test_the_nucleolus_is_that_of_a_sequence_of_linear_programmes(ties):
-    orders = book(14, B=100, N=9)
+    orders = book(14, B=60, N=9)
     quantity, price = orders.quantity_kw, orders.limit_price
     if ties:
         quantity, price = quantity.round(), (price * 20).round() / 20
@@ -507,7 +500,7 @@ def test_the_nucleolus_is_that_of_a_sequence_of_linear_programmes(ties):
             off = np.abs(share.numpy() - expected).max(1) / table[:, -1].numpy()
             assert off.max() < 1e-6
             compared += len(markets)
-    assert compared > 80
+    assert compared > 50
 
 
 def test_the_nucleolus_halves_the_gain_of_two_and_pays_within_the_core():
@@ -517,6 +510,18 @@ def test_the_nucleolus_halves_the_gain_of_two_and_pays_within_the_core():
         torch.zeros(1, 2, dtype=F64),
     )
     assert clear("nucleolus", two).price[0].tolist() == pytest.approx([0.2, 0.2])
+
+
+def test_the_nucleolus_trades_the_most_where_it_is_solved_and_few_large_markets_are():
+    solved = []
+    for seats in (8, 13, 20, 41):
+        orders = book(0, B=200, N=seats)
+        out, most = clear("nucleolus", orders), clear("uniform_auction", orders)
+        torch.testing.assert_close(out.cleared_kw[out.converged], most.cleared_kw[out.converged])
+        solved.append(out.converged.double().mean().item())
+    assert solved[0] == 1
+    assert solved == sorted(solved, reverse=True)
+    assert solved[-1] == 0
 
 
 def test_a_market_beyond_the_cap_goes_to_the_grid_or_is_refused():

@@ -36,7 +36,8 @@ class Nucleolus:
     Among all ways to share out v(N), the nucleolus makes the smallest excess x(S) - v(S) over the
     coalitions largest, then the second smallest, and so on. It lies in the core, where no coalition
     gains by leaving; so it pays nothing to seats that could not trade. A sequence of linear
-    programmes over all coalitions finds it, for all markets with as many players at once.
+    programmes over all coalitions finds it, for all markets with as many players at once. A market
+    with more than `max_players` trades nothing, so that efficiency is not claimed.
 
     Source: Schmeidler (1969), "The nucleolus of a characteristic function game", SIAM J. Applied
     Mathematics 17(6); the sequence of programmes is Maschler, Peleg and Shapley's (1979).
@@ -44,7 +45,7 @@ class Nucleolus:
 
     Config = NucleolusConfig
     claims: ClassVar[frozenset[Claim]] = frozenset(
-        {"budget_balanced", "no_deficit", "individually_rational", "efficient"}
+        {"budget_balanced", "no_deficit", "individually_rational"}
     )
     time_priority = False
 
