@@ -218,11 +218,14 @@ class QuorumConsensus(Consensus[C]):
         return Tolerance(f, f, "no quorum: the ledger halts; more liars may commit two blocks")
 
     def health(self, crashed: int, lying: int, cut_off: int) -> Health:
-        """Halt without a quorum; unsafe where the liars outnumber f."""
+        """Halt without a quorum; unsafe where more than f lie in one, who then go on as they like.
+
+        Liars that are too few to reach a quorum with those that are there cannot write anything.
+        """
         reachable = self.config.validators - crashed - cut_off
-        live = reachable >= self.quorum and reachable - lying >= self.quorum
-        safe = lying <= self.tolerance.lying
-        return Health(block_share=1.0 if live or not safe else 0.0, final=live, safe=safe)
+        live = reachable - lying >= self.quorum
+        safe = lying <= self.tolerance.lying or reachable < self.quorum
+        return Health(block_share=float(live or not safe), final=live, safe=safe)
 
 
 class LongestChain(Consensus[C]):

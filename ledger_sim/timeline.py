@@ -29,7 +29,7 @@ class Timeline:
         self._slot_s = config.slot_s
         self._events = [
             (event, consensus.health(event.crashed, event.lying, event.cut_off))
-            for event in config.faults
+            for event in sorted(config.faults, key=lambda event: event.from_s)
         ]
         self._tables: dict[int, Tensor] = {}
         self._counts: dict[int, Tensor] = {}  # blocks in each row of a table, [B, 1] or [1, 1]

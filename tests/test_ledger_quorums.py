@@ -181,6 +181,25 @@ def test_too_many_liars_revert_what_was_final(name):
     assert [bool(one.reverted.any()) for one in got] == [False, True, True, False]
 
 
+@pytest.mark.parametrize("name", [*BYZANTINE, "ripple"])
+def test_liars_write_only_where_they_find_a_quorum(name):
+    chain = consensus(name)
+    n, quorum, lying = chain.config.validators, chain.quorum, chain.tolerance.lying + 1
+    for crashed, cut_off in ((n - quorum, 0), (0, n - quorum), (n - quorum - 1, 1)):
+        with_them = chain.health(crashed, lying, cut_off)
+        assert (with_them.block_share, with_them.final, with_them.safe) == (1, False, False)
+    for crashed, cut_off in ((n - quorum + 1, 0), (n - quorum, 1), (n - lying, 0)):
+        halted = chain.health(crashed, lying, cut_off)
+        assert (halted.block_share, halted.final, halted.safe) == (0, False, True)
+    days, kinds = day(), {"crashed": n - quorum + 1, "lying": lying}
+    got = run(raw(name, **fault(name, **kinds)), days)
+    assert not any(one.reverted.any() for one in got)
+    for slot in (1, 2):
+        assert not got[slot].included.any()
+        assert (got[slot].backlog > 0).all()
+    assert not got[3].backlog.any()
+
+
 @pytest.mark.parametrize(
     ("n", "crashed", "lying"),
     [(4, 1, 1), (6, 1, 1), (7, 2, 2), (10, 3, 3), (22, 7, 7), (40, 13, 13)],
