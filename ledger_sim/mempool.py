@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ledger_sim.ranking import by_arrival
+
 
 @dataclass(frozen=True, slots=True)
 class Mempool:
-    """What waits, with the longest queue of the batch as width W, oldest slot first.
+    """What waits, with the longest queue of the batch as width W, in order of arrival.
 
     Attributes:
         arrival_s: float64 [B, W], seconds since the current slot's start (negative: before it);
@@ -62,19 +64,21 @@ class Mempool:
         )
 
     def carried(self, waiting: Tensor, order: Tensor, slot_s: float) -> Mempool:
-        """Return what still waits, seen from the next slot and packed to the left.
+        """Return what still waits, seen from the next slot and packed to the left by arrival.
+
+        However long it waits, it keeps its rank among those before it.
 
         Args:
             waiting: bool [B, W].
-            order: int64 [W], the order in which the columns stay: equal claims keep their ranks.
+            order: int64 [W], the columns in the order in which equal arrivals are served.
             slot_s: seconds by which the next slot starts later.
         """
         if not waiting.any():
             return Mempool.empty(waiting.shape[0], waiting.device)
-        order = order.to(waiting.device)
-        waiting = waiting[:, order]
-        row, ranked = waiting.nonzero(as_tuple=True)
-        place, column = waiting.cumsum(dim=1)[row, ranked] - 1, order[ranked]
+        by_rank = by_arrival(self.arrival_s, order.to(waiting.device))
+        waiting = waiting.gather(1, by_rank)
+        row, rank = waiting.nonzero(as_tuple=True)
+        place, column = waiting.cumsum(dim=1)[row, rank] - 1, by_rank[row, rank]
         shape = waiting.shape[0], int(place.max()) + 1
 
         def packed(value: Tensor, filler: float) -> Tensor:

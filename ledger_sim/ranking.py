@@ -24,7 +24,8 @@ def by_arrival(arrival_s: Tensor, order: Tensor) -> Tensor:
     """Return int64 [B, M], the columns by arrival, equal arrivals as `order` has them.
 
     Args:
-        arrival_s: float64 [B, M]; inf comes last.
+        arrival_s: float64 [B, M]; inf comes last. Whatever is more than 19 hours ago counts as
+            equal, and so does what is as far ahead.
         order: int64 [M], a permutation of the columns.
 
     Raises:

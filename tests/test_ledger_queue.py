@@ -1,5 +1,6 @@
 """Inclusion per transaction against a slow event loop, one environment and one block at a time."""
 
+import dataclasses
 import functools
 import math
 from fractions import Fraction
@@ -177,3 +178,22 @@ def test_nobodys_gas_is_no_error():
 def test_room_that_no_order_ever_fits_is_refused():
     with pytest.raises(LedgerError, match=r"leaves 0\.03, and an order takes 1"):
         ledger_of("block", background_gas_per_s=299.97 / 30)
+
+
+@pytest.mark.parametrize("gas", [None, 1.0])
+def test_who_came_first_is_served_first_after_days_of_waiting(gas):
+    """A place every five hours: the last of twelve waits for 60, and nobody passes."""
+    network = plain(yaml.safe_load((CONFIGS / "block.yaml").read_text()))["network"]
+    ledger = ledger_of(
+        "block", interval_s=18000.0, block_gas=1, network=network | {"submission_delay_s": 0.0}
+    )
+    ledger.reset(torch.arange(2))
+    first = orders_of(gas, seats=12, batch=2)
+    first = dataclasses.replace(first, submitted_s=800.0 - torch.arange(12).double().expand(2, 12))
+    nobody = dataclasses.replace(first, sent=first.sent & False)
+    served = []
+    for slot in range(245):
+        got = ledger.step(first if slot == 0 else nobody, 870.0)
+        if got.earlier is not None:
+            served += got.earlier.seat[got.earlier.environment == 1].tolist()
+    assert served == list(range(11, -1, -1))
