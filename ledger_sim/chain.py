@@ -22,7 +22,14 @@ from ledger_sim import merkle
 from ledger_sim.base import LedgerError
 
 ORDER, PAYMENT, COMMIT, REVEAL, VOLUME, FEE = 1, 2, 3, 4, 5, 6
-KINDS = (ORDER, PAYMENT, COMMIT, REVEAL, VOLUME, FEE)
+KINDS = {
+    ORDER: "order",
+    PAYMENT: "payment",
+    COMMIT: "commitment",
+    REVEAL: "reveal",
+    VOLUME: "published volume",
+    FEE: "fee",
+}
 
 # Big-endian and without gaps, so that an array's bytes are what is hashed and signed.
 RECORD = np.dtype(
@@ -115,15 +122,6 @@ class Block:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Something that `verify` found: in which block, in which transaction (None: the block)."""
-
-    block: int
-    transaction: int | None
-    what: str
-
-
 @dataclass
 class Chain:
     """The blocks of one environment's ledger, and the accounts that may write to it.
@@ -132,7 +130,7 @@ class Chain:
         seed: the environment's seed.
         keys: ed25519 public keys, 32 bytes each; an account is its index. The last belongs to the
             validators, whose key seals the blocks and whose account receives all fees, burned
-            parts included.
+            parts included; the one before it is the market's, and all others are seats'.
         blocks: the blocks so far.
     """
 
@@ -150,6 +148,11 @@ class Chain:
     def id(self) -> bytes:
         """The 32-byte hash of the genesis, that is of seed and keys."""
         return sha256(self._genesis()).digest()
+
+    @property
+    def market(self) -> int:
+        """The account that pays and is paid by seats."""
+        return len(self.keys) - 2
 
     @property
     def tip(self) -> bytes:
@@ -217,15 +220,22 @@ class Chain:
 
         Returns:
             int64 [accounts], millionths of the currency since the chain's start; they sum to 0.
+
+        Raises:
+            LedgerError: for a balance beyond int64.
         """
         all_records = self.records()
         sender, receiver = all_records["sender"].astype(int), all_records["receiver"].astype(int)
-        fee, amount = all_records["fee"].astype(np.int64), all_records["amount"].astype(np.int64)
-        balance = np.zeros(len(self.keys), np.int64)
+        # Python's integers, which do not wrap: two huge fees must not add up to an income.
+        fee, amount = all_records["fee"].astype(object), all_records["amount"].astype(object)
+        balance = np.zeros(len(self.keys), object)
         np.add.at(balance, sender, -fee - amount)
         np.add.at(balance, receiver, amount)
         balance[-1] += fee.sum()
-        return balance
+        try:
+            return balance.astype(np.int64)
+        except OverflowError as error:
+            raise LedgerError("a balance is beyond int64: fees or amounts are not real") from error
 
     def to_bytes(self) -> bytes:
         """Return genesis and blocks as one string, every bit of which `verify` covers."""

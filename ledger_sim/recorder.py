@@ -104,7 +104,8 @@ class Recorder:
             at = earlier.environment, earlier.seat
             own_fee = own_fee.index_put(at, -earlier.fee, accumulate=True)
             written.append((earlier.environment, earlier.block_s, self._come_in(receipts)))
-        orders["fee"] = fixed_point("fee", own_fee, MICRO)
+        # A difference of sums, which rounding may put below 0.
+        orders["fee"] = fixed_point("fee", own_fee.clamp(min=0), MICRO)
         in_block = receipts.latency_s.isfinite().cpu()
         waits = sent.cpu() & ~in_block
         for b, seat in waits.nonzero().tolist():

@@ -12,7 +12,7 @@ import yaml
 
 import ledger_sim
 from ledger_sim import LedgerError, Transactions, merkle
-from ledger_sim.chain import RECORD, Chain, private_key
+from ledger_sim.chain import FEE, ORDER, PAYMENT, RECORD, VOLUME, Chain, private_key
 from ledger_sim.recorder import Recorder
 from ledger_sim.verification import verify
 
@@ -164,6 +164,16 @@ def test_a_replayed_transaction_is_named_though_the_validator_colludes(chain):
     assert all("replayed" in fault.what for fault in verify(chain))
 
 
+def seal(chain, **fields):
+    """Let the true validator seal one transaction, signed by its sender: seat 0 if not told."""
+    record = np.zeros(1, RECORD)
+    for name, value in fields.items():
+        record[name] = value
+    sender = private_key(chain.seed, int(record["sender"][0]))
+    signature = sender.sign(chain.message(record.tobytes()))
+    chain.append(record, [signature], 10**9, private_key(chain.seed, N + 1))
+
+
 def test_a_transaction_from_another_chain_is_named(chain, chains):
     foreign = chains[1].blocks[-1]
     empty = Chain.start(chain.seed, N + 2)
@@ -181,6 +191,38 @@ def test_a_forged_transaction_is_named_though_the_validator_colludes(chain):
     last = len(chain.blocks) - 1
     assert where(chain) == {(last, 0)}
     assert where(chain, share=0.0) == set()
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"kind": PAYMENT, "receiver": 1, "amount": -5}, "payment: not for account 0 to send"),
+        ({"kind": VOLUME, "quantity": 7}, "published volume: not for account 0 to send"),
+        ({"kind": ORDER, "sender": N}, f"order: not for account {N} to send"),
+        ({"kind": FEE, "sender": N + 1, "fee": 1}, f"fee: not for account {N + 1} to send"),
+        ({"kind": FEE, "fee": -3}, "fee of -3 is negative"),
+        ({"kind": PAYMENT, "sender": N, "fee": -3}, "fee of -3 is negative"),
+        ({"kind": ORDER, "receiver": 1, "amount": -5}, "order: only a payment moves -5"),
+        ({"kind": FEE, "receiver": 1, "amount": 5}, "fee: only a payment moves 5"),
+        ({"kind": ORDER, "slot": 0, "price": 9}, "second order of account 0 in slot 0"),
+        ({"kind": 7}, "unknown kind 7"),
+    ],
+)
+def test_what_is_against_the_rules_is_named_though_sender_and_validator_collude(fields, says):
+    chain = Chain.start(5, N + 2)
+    seal(chain, kind=ORDER, slot=0, nonce=0)
+    seal(chain, **{"slot": SLOTS, "nonce": 1} | fields)
+    (fault,) = verify(Chain.from_bytes(chain.to_bytes()))
+    assert (fault.block, fault.transaction) == (1, 0)
+    assert says in fault.what
+
+
+def test_huge_fees_do_not_add_up_to_an_income():
+    chain = Chain.start(5, N + 2)
+    for nonce in range(2):
+        seal(chain, kind=FEE, fee=2**63 - 1, nonce=nonce)
+    with pytest.raises(LedgerError, match="beyond int64"):
+        chain.balances()
 
 
 def test_cut_off_blocks_are_found_by_the_kept_tip(chain):

@@ -11,7 +11,7 @@ import yaml
 
 import ledger_sim
 from ledger_sim import LedgerError, Posting, Transactions, gas
-from ledger_sim.chain import COMMIT, ORDER, PAYMENT, RECORD, REVEAL, VOLUME, Chain
+from ledger_sim.chain import COMMIT, ORDER, PAYMENT, RECORD, REVEAL, VOLUME, Chain, private_key
 from ledger_sim.privacy import (
     OPEN,
     Bulletin,
@@ -176,15 +176,20 @@ def test_committing_costs_two_transactions_and_the_reveals_wait(open_day):
     assert hidden.delay_s - open_day.delay_s == pytest.approx(30.0)
 
 
-def test_a_late_reveal_or_commitment_is_an_order_lost():
+def test_an_order_is_late_with_its_commitment_or_its_reveal():
     config = BLOCK | {"layers": ["commit_reveal"]}
     like = torch.zeros(1, 3, dtype=torch.float64)
     still = config["network"] | {"submission_delay_s": 0.0}
-    for submitted_s, interval_s, comes in ((800.0, 30.0, True), (869.0, 40.0, False)):
+    for submitted_s, interval_s, comes in (
+        (800.0, 30.0, True),
+        (869.0, 40.0, False),
+        (880.0, 40.0, False),  # after gate closure
+    ):
         ledger = ledger_sim.make(config | {"network": still, "interval_s": interval_s})
         ledger.reset(torch.tensor([1]))
         got = ledger.step(Transactions(like == 0, like + submitted_s, like), DEADLINE_S)
         assert (got.included == comes).all()
+        assert got.latency_s.isfinite().all()
         assert (got.fee > 0).all()
     slow = config | {"network": still, "interval_s": 100.0}
     ledger = ledger_sim.make(slow)
@@ -207,6 +212,31 @@ def test_a_changed_reveal_is_found():
             chain.blocks[height] = forged
             break
     assert "opens no commitment" in " ".join(fault.what for fault in verify(chain))
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "says"),
+    [
+        (REVEAL, {}, "second reveal of account 0 in slot 0"),
+        (REVEAL, {"slot": SLOTS}, "opens no commitment"),
+        (COMMIT, {"secret": np.void(bytes(range(32)))}, "second commitment of account 0 in slot 0"),
+        (ORDER, {"price": 1}, "second order of account 0 in slot 0"),
+    ],
+)
+def test_a_commitment_is_opened_once_though_the_validator_colludes(kind, changes, says):
+    chain = Chain.from_bytes(day_of("commit_reveal").chains[0].to_bytes())
+    again = chain.records()
+    was = again["kind"] == (COMMIT if kind == COMMIT else REVEAL)
+    again = again[was & (again["sender"] == 0) & (again["slot"] == 0)].copy()
+    again["kind"], again["nonce"] = kind, 10**6
+    for name, value in changes.items():
+        again[name] = value
+    signature = private_key(chain.seed, 0).sign(chain.message(again.tobytes()))
+    validator = private_key(chain.seed, N + 1)
+    chain.append(again, [signature], chain.blocks[-1].header.timestamp_ms, validator)
+    (fault,) = verify(Chain.from_bytes(chain.to_bytes()))
+    assert (fault.block, fault.transaction) == (len(chain.blocks) - 1, 0)
+    assert says in fault.what
 
 
 def test_volumes_of_a_seat_are_read_unless_they_are_summed(open_day):
