@@ -1,6 +1,7 @@
 """Layers on any ledger: what each saves or costs, and the laws that all of them keep."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,8 @@ def test_what_is_paid_is_burned_or_earned(name, changes):
 
 @pytest.mark.parametrize("changes", [{}, BUSY])
 def test_each_order_is_in_one_state_and_none_is_lost(name, changes):
-    days = day(slots=12)
+    nobody = replace(everyone(4), sent=torch.zeros(4, N, dtype=torch.bool))
+    days = [*day(slots=12), nobody, nobody]
     still_open = set()
     for slot, (sent, (got, _)) in enumerate(
         zip(days, run(block([name], **changes), days), strict=True)
@@ -119,10 +121,12 @@ def test_each_order_is_in_one_state_and_none_is_lost(name, changes):
             assert len(set(listed)) == len(listed)
             assert (e.block_s >= 0).all()
             assert (e.block_s <= SLOT_S + 1e-6).all()
-            if name != "commit_reveal":  # a commitment that came too late is not revealed
-                assert set(listed) <= still_open
+            assert set(listed) <= still_open
             still_open -= set(listed)
+        waiting = torch.tensor([b for b, _, _ in still_open], dtype=torch.int64)
+        assert (waiting.bincount(minlength=4) <= got.backlog).all()
         assert (got.finality_s >= 0).all()
+    assert not still_open
 
 
 @pytest.mark.parametrize("changes", [{}, BUSY, EVM])

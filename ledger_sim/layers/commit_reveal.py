@@ -28,13 +28,13 @@ class CommitRevealConfig(LayerConfig):
 class CommitReveal(Layer):
     """Orders are committed to before gate closure and revealed after it, in two transactions
 
-    At gate closure everyone who committed reveals, whatever became of the commitment; both
-    transactions are paid, each with the order's tip. An order stands in the book if its commitment
-    is in a block by gate closure and its content `reveal_s` later; else it is lost. The book is
-    cleared then, and so is final by `reveal_s` later.
+    At gate closure everyone who committed reveals, whatever became of the commitment, and who
+    commits later does so at once; both transactions are paid, each with the order's tip. An order
+    stands in the book if its commitment is in a block by gate closure and its content `reveal_s`
+    later. The book is cleared then, and so is final by `reveal_s` later.
 
-    Latency runs to the block in which the order is open to all; `Receipts.included` is told by both
-    blocks. An earlier slot's order is reported when its reveal comes into a block.
+    What becomes of an order is what becomes of its reveal: latency runs to the block in which it is
+    open to all; late, it is late. `Receipts.included` asks for the commitment in time as well.
 
     Attributes:
         committed_s: float64 [B, N], the last slot's commitments' blocks, s since its window
@@ -57,12 +57,11 @@ class CommitReveal(Layer):
                 f"{self.slot_s:g}: close the gate earlier or reveal faster"
             )
         submitted_s = transactions.submitted_s
-        in_time = transactions.sent & (submitted_s <= deadline_s)
+        revealed_s = submitted_s.clamp(min=deadline_s)
         commits = replace(transactions, gas=self._takes(transactions, gas.commit_gas()))
         reveals = replace(
             transactions,
-            sent=in_time,
-            submitted_s=torch.full_like(submitted_s, deadline_s),
+            submitted_s=revealed_s,
             gas=self._takes(transactions, float(gas.reveal_gas())),
         )
         both = side_by_side((commits, reveals), self.schedule.order)
@@ -71,11 +70,10 @@ class CommitReveal(Layer):
         committed_s = submitted_s.double() + commit.latency_s.double()
         late = committed_s > deadline_s
         self.committed_s = committed_s.masked_fill(late, torch.inf)
-        block_s = torch.maximum(committed_s, deadline_s + reveal.latency_s.double())
         return replace(
             reveal,
             included=reveal.included & ~late,
-            latency_s=(block_s - submitted_s).to(submitted_s),
+            latency_s=reveal.latency_s + (revealed_s - submitted_s),
             finality_s=got.finality_s + self.config.reveal_s,
             base_fee=got.base_fee * self._base_share(),
         )
