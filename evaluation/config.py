@@ -61,6 +61,11 @@ class EvaluationConfig(BaseModel):
             ledger=compose("world", (f"ledger={ledger}", *words))["ledger"],
         )
 
+    def ledger_label(self, ledger: str) -> str:
+        """Return how tables call a ledger: its name, and what is built on top, the lowest first."""
+        chosen = self.world(self.market[0], ledger).ledger["layers"]
+        return " + ".join([ledger, *(layers.config_of(layer).name for layer in chosen)])
+
 
 def configure(words: Sequence[str]) -> EvaluationConfig:
     """Return the configuration that command-line words mean.

@@ -33,7 +33,7 @@ Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
 @dataclass(frozen=True)
 class Combination:
-    """Who bids, under which market and ledger; `bidder` is the label."""
+    """Who bids, under which market and ledger; bidder and ledger are the labels."""
 
     bidder: str
     market: str
@@ -136,6 +136,7 @@ class _Stage:
     def __init__(self, config: EvaluationConfig, make: Maker):
         self._config = config
         self._worlds: dict[tuple[str, str], Simulation] = {}
+        self._ledgers = {name: config.ledger_label(name) for name in (IDEAL, *config.ledger)}
         probe = self._build(GRID_ONLY, IDEAL, 1)
         slot_h = probe.community.slot_h
         self._bidders = {
@@ -195,7 +196,7 @@ class _Stage:
         simulation.market = mechanism
         seat_cost = record.seat_cost
         return Outcome(
-            combination=Combination(label(bidder), market, ledger),
+            combination=Combination(label(bidder), market, self._ledgers[ledger]),
             figures=kpis.compute(record) | self._comparison(seat_cost),
             seat_cost=seat_cost,
             example=record.select(self.example),

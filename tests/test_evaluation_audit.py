@@ -6,11 +6,15 @@ import torch
 from conftest import play
 
 import ledger_sim
+from agents.bidders import make
 from configs import ConfigError, option
 from envs.observation import read
 from envs.simulation import Simulation
 from evaluation.audit import Audit
 from evaluation.config import configure
+from evaluation.plots import title_of
+from evaluation.summary import rows
+from evaluation.tournament import run
 from ledger_sim.chain import FEE, ORDER, PAYMENT, REVEAL, VOLUME, Chain, private_key
 from ledger_sim.layers import base as layers
 from ledger_sim.privacy import names_of
@@ -157,6 +161,16 @@ def test_words_change_every_ledger_but_the_ideal_one():
     for name in config.ledger:
         world = config.world("uniform_auction", name)
         assert world.ledger["layers"] == ([] if name == "ideal" else ["noise"])
+        assert config.ledger_label(name) == (name if name == "ideal" else f"{name} + noise")
+
+
+def test_results_name_the_layers_of_a_ledger():
+    layered = "ledger.layers=[{name: multisig, required: 1}, pseudonyms]"
+    words = ["name=a", "bidder=own_use", "ledger=block", layered, "days=1", "signatures=false"]
+    config = configure(words)
+    alone, own_use, best = map(title_of, rows(config, run(config, make)))
+    assert own_use == "own use · uniform auction · block + multisig + pseudonyms"
+    assert "+" not in alone + best
 
 
 @pytest.mark.parametrize(
