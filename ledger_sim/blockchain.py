@@ -59,7 +59,7 @@ class Blockchain:
         self._schedule = schedule_of(config.gas)
         self._fees = make_fees(config.fees)
         self._timeline = Timeline(consensus)
-        self._room = config.block_gas - config.background_gas_per_s * consensus.interval_s
+        self._room = consensus.block_gas - config.background_gas_per_s * consensus.interval_s
         self._adds_up = bool(config.background_gas_per_s) and self._room < math.inf
         self._most_gas = self._most()
         self._seed: Tensor | None = None
@@ -170,7 +170,7 @@ class Blockchain:
             raise LedgerError(
                 f"a transaction takes {float(taken.max()):,.0f} gas; {self.config.name} takes one "
                 f"of at most {self._most_gas:,.0f}: others leave {self._room:,.1f} of a block's "
-                f"{self.config.block_gas:,.0f}"
+                f"{self.consensus.block_gas:,.0f}"
                 + (f", and EIP-7825 allows {transaction_gas_cap():,.0f}" if self._evm else "")
             )
         self._seats = seats
@@ -260,7 +260,7 @@ class Blockchain:
             exists=blocks.time_s(number) < torch.inf,
             waiting=(waiting.double() * gas).sum(1),
             background=config.background_gas_per_s * self.consensus.interval_s,
-            limit=config.block_gas,
+            limit=self.consensus.block_gas,
         )
 
     def _made(self, block: Tensor, on_chain: Tensor, blocks: Blocks) -> Tensor | float:

@@ -63,6 +63,7 @@ class ChainConfig(LedgerConfig):
         ge=0, description="of one validator", json_schema_extra={"unit": "W"}
     )
     transaction_energy_kwh: float | None = Field(
+        ge=0,
         description="published figure; null: n x power / throughput at the simulated load",
         json_schema_extra={"unit": "kWh"},
     )
@@ -146,6 +147,11 @@ class Consensus(ABC, Generic[C]):
     def interval_s(self) -> float:
         """Mean seconds between blocks: the aim, or what the network allows where that is longer."""
         return max(self.config.interval_s, self.commit_s)
+
+    @property
+    def block_gas(self) -> float:
+        """Gas that a block, `interval_s` after the last, has room for; may be inf."""
+        return self.config.block_gas
 
     @property
     def commit_s(self) -> float:

@@ -115,7 +115,7 @@ def capacity_per_s(config: LedgerConfig, background: bool = True) -> float:
     consensus = consensus_of(config)
     chain, interval_s = consensus.config, consensus.interval_s
     others = chain.background_gas_per_s * interval_s if background else 0.0
-    places = (chain.block_gas - others) / schedule_of(chain.gas).order
+    places = (consensus.block_gas - others) / schedule_of(chain.gas).order
     if not others and places < math.inf:
         places = math.floor(places)
     return places / interval_s

@@ -208,11 +208,20 @@ def test_validators_below_the_minimum_are_refused(name):
 
 
 @every_chain
+def test_what_a_ledger_was_built_from_rebuilds_it(name):
+    built = consensus_of(read_config(CONFIGS / f"{name}.yaml"))
+    again = consensus_of(built.config)
+    assert again.config == built.config
+    assert (again.interval_s, again.commit_s) == (built.interval_s, built.commit_s)
+
+
+@every_chain
 def test_bad_parameters_say_what_is_allowed(name):
     validators = read_config(CONFIGS / f"{name}.yaml").validators
     for changes, says in (
         ({"block_gas": 0}, "block_gas"),
         ({"interval_s": -1}, "interval_s"),
+        ({"transaction_energy_kwh": -1e-3}, "transaction_energy_kwh"),
         ({"fees": {"rule": "fixed", "price": -1, "burned_share": 0}}, "price"),
         ({"faults": [{"from_s": 5, "to_s": 1, "crashed": 1}]}, "to_s"),
         ({"faults": [{"from_s": 0, "to_s": 9, "crashed": 1}, {"from_s": 20, "to_s": 30, "lying": 1},

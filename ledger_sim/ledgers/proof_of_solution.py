@@ -44,7 +44,8 @@ class ProofOfSolution(Voting[ProofOfSolutionConfig]):
         # The energy account knows one power per validator; the proposer's solving is spread out.
         spread = config.solve_s / self.interval_s / config.validators
         power_w = config.node_power_w + config.solver_power_w * spread
-        self.config = config.model_copy(update={"node_power_w": power_w})
+        # No solving once more where a consensus is made of this configuration again.
+        self.config = config.model_copy(update={"node_power_w": power_w, "solver_power_w": 0.0})
 
     @property
     def commit_s(self) -> float:

@@ -73,13 +73,18 @@ class Raft(Voting[RaftConfig]):
     empty_blocks = False
 
     def __init__(self, config: RaftConfig) -> None:
-        self._interval_s, self._commit_s = config.cut_s, self._replicated_s(config)
-        super().__init__(config.model_copy(update={"block_gas": config.interval_gas}))
+        super().__init__(config)
+        self._commit_s = self._replicated_s(config)
 
     @property
     def interval_s(self) -> float:
         """Between cuts; the next block is sent while the last is on its way."""
-        return self._interval_s
+        return self.config.cut_s
+
+    @property
+    def block_gas(self) -> float:
+        """Of all blocks between two cuts."""
+        return self.config.interval_gas
 
     @property
     def commit_s(self) -> float:
