@@ -487,6 +487,20 @@ def in_pymarket(kind: str, orders: Orders, b: int, **options) -> tuple[Array, Ar
     return cleared * np.sign(quantity), mean, extra
 
 
+def test_mcafee_is_not_truthful_in_quantity():
+    quantity = torch.tensor([[-3.68, 0.98, 3.72, -4.47, 0.0, 0.31]], dtype=F64)
+    price = torch.tensor([[0.17, 0.276, 0.082, 0.282, 0.28, 0.1]], dtype=F64)
+
+    def gain(share: float) -> float:
+        said = quantity.clone()
+        said[0, 3] *= share
+        out = clear("mcafee", Orders(said, price, torch.zeros_like(price)))
+        return ((price - out.price) * -out.payment_eur / out.price)[0, 3].nan_to_num().item()
+
+    assert gain(1.0) == 0
+    assert gain(0.5) == pytest.approx(0.0626, abs=1e-4)
+
+
 def test_mcafee_agrees_with_pymarkets_huang_up_to_the_rationing():
     orders = book(18, 100, 10)
     out = clear("mcafee", orders)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-
 # A trade of less than this share of the market's largest order is what rounding left of none; in
 # float32 rounding leaves more.
 _DUST = 1e-9

@@ -31,8 +31,9 @@ class McAfee:
     Sycara (2002), "Design of a multi-unit double auction e-market", Computational Intelligence
     18(4), with the long side rationed pro rata where they cut equal amounts. A marginal order that
     fills in part would gain from a better rank, hence the average price needs a crossing without
-    remainder. Truthful in price; a seat that overstates its quantity raises its share of a rationed
-    side.
+    remainder. Truthful in price alone: a seat may gain by a wrong quantity, overstated to raise its
+    share of a rationed side, or understated so that an order less favourable than its own becomes
+    the marginal one that is left out.
     """
 
     Config = MarketConfig

@@ -10,9 +10,9 @@ from envs.markets.book import rounding
 
 
 def accepting_kw(orders: Orders, price: Tensor) -> Tensor:
-    """Return the orders whose limit `price` ([B, 1] or [B, N] EUR/kWh) meets, [B, N] kW; others are 0.
+    """Return the orders whose limit `price` meets, [B, N] kW; others are 0.
 
-    A limit that the price misses by a rounding is met.
+    `price` is in EUR/kWh, [B, 1] or [B, N]. A limit that it misses by a rounding is met.
     """
     quantity_kw, limit, slack = orders.quantity_kw, orders.limit_price, rounding(price)
     sells = quantity_kw > 0
