@@ -11,6 +11,7 @@ from torch import Tensor
 from envs.feeder.curtailment import curtail
 from envs.feeder.limits import Limits
 from envs.markets.base import MARKETS, Claim, Clearing, Context, Orders, Place
+from envs.markets.posted_price import share_pro_rata
 from envs.markets.trade_limits import (
     FeederMarketConfig,
     at,
@@ -75,7 +76,7 @@ class CurtailedAuction:
             return free
         agreed_kw, price = free.cleared_kw[rows], free.reference_price[rows].unsqueeze(1)
         cut_kw, found = self._cut(at(place, rows), limits, agreed_kw)
-        left_kw = _rebalanced(agreed_kw - cut_kw) * found.unsqueeze(1)
+        left_kw = share_pro_rata(agreed_kw - cut_kw) * found.unsqueeze(1)
         lost_kw = (agreed_kw - cut_kw - left_kw).abs()
         floor, ceiling = context.seller_floor[rows], context.buyer_ceiling[rows]
         worth = torch.where(agreed_kw > 0, price - floor, ceiling - price)
@@ -128,11 +129,3 @@ class CurtailedAuction:
         causing = cut_kw / cut_kw.sum(1, keepdim=True).clamp(min=tiny)
         owed = torch.minimum(self.config.liability * total * causing, gain.clamp(min=0))
         return owed.sum(1, keepdim=True) * suffered / total.clamp(min=tiny) - owed
-
-
-def _rebalanced(trade_kw: Tensor) -> Tensor:
-    """Scale the longer side [R, N] down to the shorter."""
-    sold, bought = trade_kw.clamp(min=0), (-trade_kw).clamp(min=0)
-    supply, demand = sold.sum(1, keepdim=True), bought.sum(1, keepdim=True)
-    volume, tiny = torch.minimum(supply, demand), torch.finfo(sold.dtype).tiny
-    return sold * (volume / supply.clamp(min=tiny)) - bought * (volume / demand.clamp(min=tiny))

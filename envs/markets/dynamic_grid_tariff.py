@@ -10,9 +10,8 @@ from torch import Tensor
 
 from envs.config import NonNegative
 from envs.markets.base import MARKETS, Claim, Clearing, Context, Orders, Place
-from envs.markets.stable_matching import match
+from envs.markets.stable_matching import split, trade
 from envs.markets.trade_limits import FeederMarketConfig, flow, place_of
-from envs.markets.trade_price import mean_price, seat_price
 
 # Partners closer to each other than this share of the longest distance are equally near.
 _SAME = 1e-6
@@ -65,40 +64,12 @@ class DynamicGridTariff:
 
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match until no pair that can pay its charge has energy left."""
-        quantity_kw, limit = orders.quantity_kw, orders.limit_price
-        N = quantity_kw.shape[-1]
-        place = place_of(context, self.config, *quantity_kw.shape)
-        counts = torch.stack([quantity_kw > 0, quantity_kw < 0]).sum(-1).amax(-1).tolist()
-        by_quantity = quantity_kw.argsort(-1, descending=True)
-        seller, buyer = by_quantity[:, : counts[0]], by_quantity[:, N - counts[1] :]
-        share = _share_of_longest(place, quantity_kw)
+        place = place_of(context, self.config, *orders.quantity_kw.shape)
+        seller, buyer = split(orders.quantity_kw)
+        share = _share_of_longest(place, orders.quantity_kw)
         pair_share = share[seller.unsqueeze(-1), buyer.unsqueeze(-2)]
-        charge = self.charge(pair_share, place)
-        ask, bid = limit.gather(-1, seller), limit.gather(-1, buyer)
-        net_bid = bid.unsqueeze(-2) - charge
-        trades, converged, rounds = match(
-            quantity_kw.gather(-1, seller).clamp(min=0),
-            quantity_kw.gather(-1, buyer).clamp(max=0).neg(),
-            torch.where(ask.unsqueeze(-1) <= net_bid, (pair_share / _SAME).round(), torch.inf),
-        )
-        market, kw = trades.market, trades.kw * converged[trades.market]
-        pair = (market, trades.seller, trades.buyer)
-        earned_price = torch.lerp(ask[market, trades.seller], net_bid[pair], self.config.k)
-        seller_at = market * N + seller[market, trades.seller]
-        buyer_at = market * N + buyer[market, trades.buyer]
-        none = torch.zeros_like(quantity_kw).reshape(-1)
-        cleared_kw = none.index_add(0, seller_at, kw).index_add_(0, buyer_at, -kw).view_as(limit)
-        earned = none.index_add(0, seller_at, kw * earned_price)
-        money = earned.index_add_(0, buyer_at, -kw * (earned_price + charge[pair]))
-        price = seat_price(money.view_as(limit), cleared_kw, limit) * (cleared_kw != 0)
-        return Clearing(
-            cleared_kw=cleared_kw,
-            price=price,
-            payment_eur=cleared_kw * price * context.slot_h,
-            reference_price=mean_price(cleared_kw, price),
-            converged=converged,
-            iterations=rounds,
-        )
+        score, charge = (pair_share / _SAME).round(), self.charge(pair_share, place)
+        return trade(orders, context, seller, buyer, score, charge, self.config.k)
 
     def charge(self, share: Tensor, place: Place | None) -> Tensor:
         """Return what a pair [B, S, K] at that share of the longest distance pays, EUR/kWh."""

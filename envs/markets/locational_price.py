@@ -13,7 +13,7 @@ from envs.feeder.limits import Limits
 from envs.feeder.power_flow import Solution
 from envs.markets.base import MARKETS, Claim, Clearing, Context, Orders, Place
 from envs.markets.limit_rows import LimitRows
-from envs.markets.network_dispatch import Dispatch, dispatch
+from envs.markets.network_dispatch import Dispatch, dispatch, times
 from envs.markets.trade_limits import (
     FeederMarketConfig,
     at,
@@ -141,7 +141,7 @@ class LocationalPrice:
             index, used = at_hand.listed()
             effect = mine.slopes(here, solution, x, index) * used.unsqueeze(-1)
             aim = (mine.ceiling - at_hand.stricter - state).gather(1, index)
-            room = aim + _times(effect, x)
+            room = aim + times(effect, x)
             out = self._solve(orders, at_hand, effect, room)
             promised = -(orders.limit_price[left] * out.cleared_kw).sum(1)
             there = holds & out.found & (promised <= surplus * (1 + self.config.gap))
@@ -279,7 +279,3 @@ class _Best:
             self.surplus.index_copy(0, rows, surplus[better]),
             self.found.index_fill(0, rows, True),
         )
-
-
-def _times(rows: Tensor, x: Tensor) -> Tensor:
-    return (rows @ x.unsqueeze(-1)).squeeze(-1)

@@ -16,6 +16,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from envs.markets.posted_price import share_pro_rata
+
 _TO_THE_WALL = 0.995  # part of the way to the nearest bound that a step takes
 _NOTHING = 1e-7  # of an order: what an interior point leaves of zero and of all
 
@@ -119,15 +121,7 @@ def dispatch(
     fill = torch.where(fill > (1 - _NOTHING) * size, size, fill) * largest
     rent = (point.mu.unsqueeze(-2) @ per_norm).squeeze(-2)
     price = (-point.balance - rent) * spread + middle
-    return Dispatch(_balanced(fill, side), price, found, steps)
-
-
-def _balanced(fill: Tensor, side: Tensor) -> Tensor:
-    """Return signed trades; the side that is ahead by a rounding is scaled down to the other."""
-    sold, bought = fill * (side > 0), fill * (side < 0)
-    supply, demand = sold.sum(-1, keepdim=True), bought.sum(-1, keepdim=True)
-    volume, tiny = torch.minimum(supply, demand), torch.finfo(fill.dtype).tiny
-    return sold * (volume / supply.clamp(min=tiny)) - bought * (volume / demand.clamp(min=tiny))
+    return Dispatch(share_pro_rata(fill * side), price, found, steps)
 
 
 def _solve(problem: _Problem, tolerance: float, max_steps: int) -> tuple[_Point, Tensor, int]:
@@ -138,7 +132,7 @@ def _solve(problem: _Problem, tolerance: float, max_steps: int) -> tuple[_Point,
     share = torch.where(p.side > 0, volume / totals[0], volume / totals[1])
     y = p.size * torch.where(p.side == 0, 0.5, 0.5 * share.nan_to_num(posinf=0.0))
     one, row = torch.ones_like(y), torch.ones_like(p.room)
-    w = (p.room - _times(p.rows, y)).clamp(min=0.1).where(p.real, 1.0)
+    w = (p.room - times(p.rows, y)).clamp(min=0.1).where(p.real, 1.0)
     point = _Point(y, one, p.size - y, one, w, row, torch.zeros_like(volume))
     steps = 0
     while True:
@@ -152,7 +146,8 @@ def _solve(problem: _Problem, tolerance: float, max_steps: int) -> tuple[_Point,
         steps += 1
 
 
-def _times(rows: Tensor, y: Tensor) -> Tensor:
+def times(rows: Tensor, y: Tensor) -> Tensor:
+    """Return rows [B, K, N] times y [B, N]."""
     return (rows @ y.unsqueeze(-1)).squeeze(-1)
 
 
@@ -168,9 +163,9 @@ def _products(p: _Problem, at: _Point) -> list[Tensor]:
 
 def _residuals(p: _Problem, at: _Point) -> tuple[Tensor, Tensor]:
     """Return what is missing of stationarity [B, N] and of the rows [B, K]."""
-    pressed = _times(p.rows.transpose(-1, -2), at.mu)
+    pressed = times(p.rows.transpose(-1, -2), at.mu)
     dual = p.curve * at.y - p.gain - at.z + at.beta + pressed + at.balance * p.side
-    return dual, p.room - _times(p.rows, at.y) - at.w
+    return dual, p.room - times(p.rows, at.y) - at.w
 
 
 def _mehrotra(p: _Problem, at: _Point, dual: Tensor, primal: Tensor, open_: Tensor) -> _Point:
@@ -187,7 +182,7 @@ def _mehrotra(p: _Problem, at: _Point, dual: Tensor, primal: Tensor, open_: Tens
         """Solve for the step that brings the products to c more than they are."""
         right = cy / at.y - cv / at.v - dual
         right_rows = torch.cat([primal - cw / at.mu, torch.zeros_like(at.balance)], -1)
-        aim = _times(scaled, right) - right_rows
+        aim = times(scaled, right) - right_rows
         solved = torch.cholesky_solve(aim.unsqueeze(-1), factor)
         dy = inverse * (right - (all_rows.transpose(-1, -2) @ solved).squeeze(-1))
         dmu, dbalance = solved.squeeze(-1)[:, :-1], solved.squeeze(-1)[:, -1:]

@@ -73,35 +73,11 @@ class StableMatching:
 
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match until no acceptable pair has energy left."""
-        quantity_kw, limit = orders.quantity_kw, orders.limit_price
-        N = quantity_kw.shape[-1]
-        counts = torch.stack([quantity_kw > 0, quantity_kw < 0]).sum(-1).amax(-1).tolist()
-        by_quantity = quantity_kw.argsort(-1, descending=True)
-        seller, buyer = by_quantity[:, : counts[0]], by_quantity[:, N - counts[1] :]
-        score = self.score(context.place, quantity_kw)[seller.unsqueeze(-1), buyer.unsqueeze(-2)]
-        ask, bid = limit.gather(-1, seller), limit.gather(-1, buyer)
-        trades, converged, rounds = match(
-            quantity_kw.gather(-1, seller).clamp(min=0),
-            quantity_kw.gather(-1, buyer).clamp(max=0).neg(),
-            torch.where(ask.unsqueeze(-1) <= bid.unsqueeze(-2), score, torch.inf),
-        )
-        market, kw = trades.market, trades.kw * converged[trades.market]
-        pair_price = torch.lerp(ask[market, trades.seller], bid[market, trades.buyer], self.k)
-        seller_at = market * N + seller[market, trades.seller]
-        buyer_at = market * N + buyer[market, trades.buyer]
-        none = torch.zeros_like(quantity_kw).view(-1)
-        cleared_kw = none.index_add(0, seller_at, kw).index_add_(0, buyer_at, -kw).view_as(limit)
-        money = kw * pair_price
-        earned = none.index_add(0, seller_at, money).index_add_(0, buyer_at, -money).view_as(limit)
-        price = seat_price(earned, cleared_kw, limit)
-        return Clearing(
-            cleared_kw=cleared_kw,
-            price=price,
-            payment_eur=cleared_kw * price * context.slot_h,
-            reference_price=mean_price(cleared_kw, price),
-            converged=converged,
-            iterations=rounds,
-        )
+        seller, buyer = split(orders.quantity_kw)
+        score = self.score(context.place, orders.quantity_kw)
+        pair_score = score[seller.unsqueeze(-1), buyer.unsqueeze(-2)]
+        no_charge = torch.zeros_like(pair_score)
+        return trade(orders, context, seller, buyer, pair_score, no_charge, self.k)
 
     def score(self, place: Place | None, like: Tensor) -> Tensor:
         """Return how much a pair dislikes each other, [N, N]: seller in rows, buyer in columns."""
@@ -112,6 +88,58 @@ class StableMatching:
         far = distance.amax().clamp(min=torch.finfo(like.dtype).tiny)
         bonus = self.green_weight * place.green.to(like).unsqueeze(-1)
         return ((distance / far - bonus) / _SAME).round()
+
+
+def split(quantity_kw: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the seats of sellers [B, S] and of buyers [B, D], padded with other seats."""
+    counts = torch.stack([quantity_kw > 0, quantity_kw < 0]).sum(-1).amax(-1).tolist()
+    by_quantity = quantity_kw.argsort(-1, descending=True)
+    return by_quantity[:, : counts[0]], by_quantity[:, quantity_kw.shape[-1] - counts[1] :]
+
+
+def trade(
+    orders: Orders,
+    context: Context,
+    seller: Tensor,
+    buyer: Tensor,
+    score: Tensor,
+    charge: Tensor,
+    k: float,
+) -> Clearing:
+    """Match the acceptable pairs, those with ask + charge <= bid, and bill them.
+
+    Args:
+        orders, context: as given to the market.
+        seller, buyer: as `split` returns them.
+        score: [B, S, D] as in `match`.
+        charge: [B, S, D] EUR/kWh, what the buyer pays beside to the market operator.
+        k: where the seller's price lies between its ask, 0, and the bid less the charge, 1.
+    """
+    quantity_kw, limit = orders.quantity_kw, orders.limit_price
+    ask, net_bid = limit.gather(-1, seller), limit.gather(-1, buyer).unsqueeze(-2) - charge
+    trades, converged, rounds = match(
+        quantity_kw.gather(-1, seller).clamp(min=0),
+        quantity_kw.gather(-1, buyer).clamp(max=0).neg(),
+        torch.where(ask.unsqueeze(-1) <= net_bid, score, torch.inf),
+    )
+    market, kw = trades.market, trades.kw * converged[trades.market]
+    pair = (market, trades.seller, trades.buyer)
+    earned_price = torch.lerp(ask[pair[:2]], net_bid[pair], k)
+    first = market * quantity_kw.shape[-1]
+    seller_at, buyer_at = first + seller[pair[:2]], first + buyer[market, trades.buyer]
+    none = torch.zeros_like(quantity_kw).reshape(-1)
+    cleared_kw = none.index_add(0, seller_at, kw).index_add_(0, buyer_at, -kw).view_as(limit)
+    earned = none.index_add(0, seller_at, kw * earned_price)
+    money = earned.index_add_(0, buyer_at, -kw * (earned_price + charge[pair]))
+    price = seat_price(money.view_as(limit), cleared_kw, limit)
+    return Clearing(
+        cleared_kw=cleared_kw,
+        price=price,
+        payment_eur=cleared_kw * price * context.slot_h,
+        reference_price=mean_price(cleared_kw, price),
+        converged=converged,
+        iterations=rounds,
+    )
 
 
 def match(supply_kw: Tensor, demand_kw: Tensor, score: Tensor) -> tuple[Trades, Tensor, Tensor]:
