@@ -12,13 +12,21 @@ from torch import Tensor
 
 from ledger_sim.base import LedgerConfig, Part
 from ledger_sim.faults import FaultEvent, check_faults
+from ledger_sim.propagation import propagation_s
 
 
 class NetworkConfig(Part):
     """How validators and senders reach each other."""
 
     latency_s: float = Field(
-        ge=0, description="mean one-way delay between two nodes", json_schema_extra={"unit": "s"}
+        ge=0,
+        description="mean one-way delay between two nodes, but for the way through the fibre",
+        json_schema_extra={"unit": "s"},
+    )
+    distance_km: float = Field(
+        ge=0,
+        description="mean length of fibre between two nodes; 0 where latency_s holds its time too",
+        json_schema_extra={"unit": "km"},
     )
     bandwidth_kbit_s: float = Field(
         gt=0, allow_inf_nan=True, description="of one node", json_schema_extra={"unit": "kbit/s"}
@@ -34,6 +42,11 @@ class NetworkConfig(Part):
         description="mean of the exponential delay from sender to mempool",
         json_schema_extra={"unit": "s"},
     )
+
+    def delay_s(self, size_bytes: float = 0.0) -> float:
+        """Return the mean one-way delay of so many bytes from one node to another."""
+        fibre_s = propagation_s(size_bytes, self.bandwidth_kbit_s, self.distance_km, hops=1)
+        return self.latency_s + fibre_s
 
 
 class ChainConfig(LedgerConfig):

@@ -1,7 +1,6 @@
 """How long data take through a network of nodes, and what blocks lose by it.
 
-`propagation_s` and `fork_probability` are closed forms for comparison: the ledgers, whose links
-have a given latency instead of a length, use the others.
+`fork_probability` is a closed form for comparison: the ledgers use the others.
 """
 
 from __future__ import annotations

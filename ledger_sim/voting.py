@@ -76,7 +76,7 @@ class Voting(QuorumConsensus[V]):
         config, network = self.config, self.config.network
         n = config.validators
         phases_s = round_s(
-            network.latency_s, n, config.block_bytes, network.message_bytes,
+            network.delay_s(), n, config.block_bytes, network.message_bytes,
             network.bandwidth_kbit_s,
         )  # fmt: skip
         return phases_s + config.checks_s(2.0 * (n - 1))

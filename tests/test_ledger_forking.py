@@ -114,7 +114,7 @@ def test_stale_blocks_agree_with_simblock():
             background_gas_per_s=0,
             validators=2,
             block_bytes=0,
-            network={"latency_s": 1.11},
+            network={"latency_s": 1.11, "distance_km": 0},
         )
         assert chain.stale_share == pytest.approx(measured, rel=0.15)
 

@@ -10,6 +10,8 @@ import yaml
 import ledger_sim
 from ledger_sim import LedgerError, Posting, Transactions
 from ledger_sim.consensus import ChainConfig
+from ledger_sim.ledgers.proof_of_work import ProofOfWork
+from ledger_sim.propagation import FIBRE_KM_PER_S
 from ledger_sim.registry import consensus_of, read_config
 from ledger_sim.sourced import plain, sources
 
@@ -213,6 +215,28 @@ def test_what_a_ledger_was_built_from_rebuilds_it(name):
     again = consensus_of(built.config)
     assert again.config == built.config
     assert (again.interval_s, again.commit_s) == (built.interval_s, built.commit_s)
+
+
+@pytest.mark.parametrize("name", [one for one in CHAINS if one != "block"])
+def test_farther_validators_take_longer(name):
+    """As far apart as the Earth and the Moon, they agree later, and the same orders come later."""
+    configs = [
+        config_of(name, background_gas_per_s=0.0, network=config_of(name)["network"] | far)
+        for far in ({"distance_km": 0}, {"distance_km": 384_400})
+    ]
+    near, far = (ledger_sim.make(config).consensus for config in configs)
+    one_way_s = 384_400 / FIBRE_KM_PER_S
+    assert far.commit_s - near.commit_s >= one_way_s * 0.99
+    assert far.interval_s >= near.interval_s
+    if isinstance(near, ProofOfWork):
+        assert far.stale_share > near.stale_share or name == "proof_of_capacity"
+    days = day(batch=40, slots=4)
+    waits = [
+        sum(float(got.latency_s.clamp(max=SLOT_S)[orders.sent].sum()) for orders, got in
+            zip(days, run(config, days, range(40)), strict=True))
+        for config in configs
+    ]  # fmt: skip
+    assert waits[1] > waits[0]
 
 
 @every_chain

@@ -114,7 +114,8 @@ def test_the_interval_has_a_knee():
 
 def test_an_idle_network_is_as_fast_as_its_quorums():
     """d (H_n - H_(n-k)) for each of three phases; n = 4: 3.25 delays."""
-    idle = raw("pbft")["network"] | {"latency_s": 1.0, "bandwidth_kbit_s": float("inf")}
+    boundless = {"latency_s": 1.0, "distance_km": 0, "bandwidth_kbit_s": float("inf")}
+    idle = raw("pbft")["network"] | boundless
     assert consensus("pbft", validators=4, network=idle, signature_s=0.0).commit_s == pytest.approx(
         3 * 13 / 12
     )
@@ -125,7 +126,10 @@ def test_without_network_and_limits_it_is_the_ideal_ledger(name):
     changes = {
         "interval_s": 0.001, "block_gas": float("inf"), "fees": {"rule": "free"}, "gas": "unit",
         "background_gas_per_s": 0.0, "signature_s": 0.0,
-        "network": {"latency_s": 0.0, "bandwidth_kbit_s": float("inf"), "submission_delay_s": 0.0},
+        "network": {
+            "latency_s": 0.0, "distance_km": 0, "bandwidth_kbit_s": float("inf"),
+            "submission_delay_s": 0.0,
+        },
     }  # fmt: skip
     if name == "proof_of_solution":
         changes |= {"solve_s": 0.0, "verify_s": 0.0}
@@ -319,7 +323,9 @@ def test_raft_cuts_blocks_early():
     idle, half, full = (consensus("raft", background_gas_per_s=r) for r in (0.0, 250.0, 1000.0))
     assert idle.interval_s == half.interval_s == 2.0
     assert full.interval_s == pytest.approx(0.5)
-    pace_s = full.commit_s - consensus("raft", network={"latency_s": 0.0}).commit_s
+    pace_s = (
+        full.commit_s - consensus("raft", network={"latency_s": 0.0, "distance_km": 0}).commit_s
+    )
     assert pace_s > 0
     waits = [
         float(

@@ -42,7 +42,7 @@ class DelegatedProofOfStake(Consensus[DelegatedProofOfStakeConfig]):
     @property
     def commit_s(self) -> float:
         """Return the delay until the others have a block."""
-        return self.config.network.latency_s
+        return self.config.network.delay_s()
 
     def draw_times(self, seed: Tensor, slot: int) -> Tensor | None:
         """Leave out the turns of those who are away."""

@@ -39,7 +39,7 @@ class ProofOfAuthority(Consensus[ProofOfAuthorityConfig]):
     @property
     def commit_s(self) -> float:
         """Return the delay until the others have a block."""
-        return self.config.network.latency_s
+        return self.config.network.delay_s()
 
     @property
     def majority(self) -> int:

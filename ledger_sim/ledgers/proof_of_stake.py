@@ -49,7 +49,7 @@ class ProofOfStake(Consensus[ProofOfStakeConfig]):
     @property
     def commit_s(self) -> float:
         """Return the delay until the others have a block."""
-        return self.config.network.latency_s
+        return self.config.network.delay_s()
 
     def wait_s(self, late_share: float) -> float:
         """Return so many slots that at most `late_share` of them are all empty."""

@@ -12,7 +12,7 @@ from ledger_sim import randomness
 from ledger_sim.base import LedgerError
 from ledger_sim.consensus import ChainConfig, LongestChain, exponential_times
 from ledger_sim.finality import Form, catch_up_probability
-from ledger_sim.propagation import gossip_hops, stale_share, transfer_s
+from ledger_sim.propagation import gossip_hops, stale_share
 from ledger_sim.registry import consensus
 
 _BLOCKS = 16
@@ -65,9 +65,9 @@ class ProofOfWork(LongestChain[ProofOfWorkConfig]):
     @property
     def commit_s(self) -> float:
         """Return the delay D until all have a block, hop by hop."""
-        network = self.config.network
-        hop_s = network.latency_s + transfer_s(self.config.block_bytes, network.bandwidth_kbit_s)
-        return gossip_hops(self.config.validators, self.config.peers) * hop_s
+        config = self.config
+        hop_s = config.network.delay_s(config.block_bytes)
+        return gossip_hops(config.validators, config.peers) * hop_s
 
     @property
     def stale_share(self) -> float:

@@ -95,7 +95,7 @@ class Raft(Voting[RaftConfig]):
     def _replicated_s(config: RaftConfig) -> float:
         """Return the seconds of sending a full block until a majority, the leader too, has it."""
         n = config.validators
-        return config.leader_s + config.network.latency_s * round_trips(n - 1, n // 2)
+        return config.leader_s + config.network.delay_s() * round_trips(n - 1, n // 2)
 
     @property
     def quorum(self) -> int:

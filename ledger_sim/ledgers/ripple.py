@@ -51,7 +51,7 @@ class Ripple(Voting[RippleConfig]):
         config, network = self.config, self.config.network
         n, rounds = config.validators, config.proposal_rounds + 1
         sent_bytes = (n - 1) * (config.block_bytes + rounds * network.message_bytes)
-        waits_s = rounds * votes_s(network.latency_s, n, self.quorum)
+        waits_s = rounds * votes_s(network.delay_s(), n, self.quorum)
         return (
             waits_s
             + transfer_s(sent_bytes, network.bandwidth_kbit_s)

@@ -7,7 +7,6 @@ from pydantic import Field
 from ledger_sim import tangle
 from ledger_sim.base import LedgerError
 from ledger_sim.consensus import ChainConfig, Consensus, Health, Tolerance
-from ledger_sim.propagation import transfer_s
 from ledger_sim.registry import consensus
 
 
@@ -51,8 +50,7 @@ class Tangle(Consensus[TangleConfig]):
     def hidden_s(self) -> float:
         """Return h, from choosing what to approve until others see it."""
         network = self.config.network
-        transfer = transfer_s(network.transaction_bytes, network.bandwidth_kbit_s)
-        return self.config.work_s + network.latency_s + transfer
+        return self.config.work_s + network.delay_s(network.transaction_bytes)
 
     @property
     def commit_s(self) -> float:
