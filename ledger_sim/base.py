@@ -278,6 +278,13 @@ class Ledger(Protocol):
         """Write the clearing and the settlement of the slot that `step` carried last."""
 
 
+def check_started(seed: Tensor | None) -> Tensor:
+    """Return the day's seeds, int64 [B]; raise `LedgerError` where `reset` was given none yet."""
+    if seed is None:
+        raise LedgerError("step() before reset(); call reset(seed) at the start of a day")
+    return seed
+
+
 def check_seed(seed: Tensor) -> None:
     """Raise `LedgerError` unless `seed` is an int64 tensor [B]."""
     if seed.dtype is not torch.int64 or seed.dim() != 1:

@@ -17,6 +17,7 @@ from ledger_sim.base import (
     Transactions,
     check_deadline,
     check_seed,
+    check_started,
 )
 from ledger_sim.block_times import EDGE, Blocks
 from ledger_sim.consensus import ChainConfig, Consensus
@@ -28,9 +29,9 @@ from ledger_sim.mempool import Mempool
 from ledger_sim.queueing import assign_blocks, assign_by_gas, places_of, tie_order
 from ledger_sim.ranking import rising
 from ledger_sim.schedule import schedule_of
+from ledger_sim.streams import OfSlot
 from ledger_sim.timeline import Timeline
 
-_DELAY = 0
 _LATE_SHARE = 0.01
 # Several slots at once: fewer operations for one environment, still in the cache for a thousand.
 _SLOTS_PER_DRAW = 4
@@ -156,10 +157,9 @@ class Blockchain:
         )
 
     def _check(self, transactions: Transactions, deadline_s: float) -> Tensor:
-        if self._seed is None:
-            raise LedgerError("step() before reset(); call reset(seed) at the start of a day")
+        seed = check_started(self._seed)
         check_deadline(deadline_s, self.slot_s)
-        transactions.check(self._seed.shape[0], self.slot_s)
+        transactions.check(seed.shape[0], self.slot_s)
         seats = transactions.sent.shape[1]
         if self._slot and seats != self._seats:
             raise LedgerError(
@@ -174,7 +174,7 @@ class Blockchain:
                 + (f", and EIP-7825 allows {transaction_gas_cap():,.0f}" if self._evm else "")
             )
         self._seats = seats
-        return self._seed
+        return seed
 
     def _most(self) -> float:
         """Return the most gas that a transaction may take, so that some block has room for it."""
@@ -206,7 +206,7 @@ class Blockchain:
         if place == 0:
             shape = (_SLOTS_PER_DRAW, self._seats)
             draw = randomness.uniform(
-                randomness.fold(seed, self._slot), _DELAY, shape, torch.float64
+                randomness.fold(seed, self._slot), OfSlot.SUBMISSION, shape, torch.float64
             )
             self._delay_s = draw.log_().mul_(-network.submission_delay_s).add_(commit_s)
         return self._delay_s[:, place]

@@ -16,11 +16,11 @@ from ledger_sim.consensus import ChainConfig, exponential_times
 from ledger_sim.distribution import Distribution
 from ledger_sim.registry import consensus_of, make
 from ledger_sim.schedule import schedule_of
+from ledger_sim.streams import OfSlot
 from ledger_sim.tally import Tally
 
 Watch = Callable[[Iterable[int]], Iterable[int]]
 
-_ARRIVALS = 32
 _PER_SLOT = 24_000  # transactions of all seeds: wide enough for tensors, still in the cache
 _MOST = 1_000_000_000
 # Deadlines at multiples of the golden ratio find every phase of a block clock alike.
@@ -202,7 +202,9 @@ def _arrivals(seed: Tensor, slot: int, load_per_s: float, slot_s: float) -> Tran
     mean = load_per_s * slot_s
     # Eight standard deviations and some: no slot has more.
     accounts = math.ceil(mean + 8 * math.sqrt(mean) + 12)
-    draws = randomness.uniform(randomness.fold(seed, slot), _ARRIVALS, [accounts], torch.float64)
+    draws = randomness.uniform(
+        randomness.fold(seed, slot), OfSlot.ARRIVALS, [accounts], torch.float64
+    )
     at_s = exponential_times(draws, 1 / load_per_s, slot_s)
     sent = at_s.isfinite()
     return Transactions(sent, at_s.masked_fill(~sent, 0.0), torch.zeros_like(at_s))

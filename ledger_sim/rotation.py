@@ -8,9 +8,7 @@ from torch import Tensor
 from ledger_sim import randomness
 from ledger_sim.block_times import regular_blocks
 from ledger_sim.faults import FaultEvent
-
-# Streams of the day's seed: one for each event of the day.
-_WHO_FAILS = 1 << 20
+from ledger_sim.streams import OfDay
 
 
 def clock(slot: int, slot_s: float, interval_s: float, device: torch.device) -> Tensor:
@@ -42,7 +40,7 @@ def missed(
         during = (due_s >= event.from_s) & (due_s < event.to_s)
         silent = event.crashed + event.cut_off
         if silent and during.any():
-            draw = randomness.uniform(seed, _WHO_FAILS + number, [validators], torch.float64)
+            draw = randomness.uniform(seed, OfDay.WHO_FAILS + number, [validators], torch.float64)
             hit = draw.argsort(dim=1).argsort(dim=1) < silent
             gone |= hit[:, turn] & during
     return gone

@@ -10,8 +10,8 @@ from torch import Tensor
 from ledger_sim import randomness
 from ledger_sim.block_times import EDGE, Blocks, drawn_blocks, regular_blocks
 from ledger_sim.consensus import ChainConfig, Consensus
+from ledger_sim.streams import OfSlot
 
-_MISSED, _REVERSED = 2, 1
 # Finality is looked for so many slots ahead; beyond, blocks are taken to come at their mean.
 _HORIZON = 500
 
@@ -95,7 +95,7 @@ class Timeline:
         """
         probability = self.consensus.reversal_probability
         seed = randomness.fold(self._seed, slot)
-        lost = randomness.uniform(seed, _REVERSED, [], torch.float64) < probability
+        lost = randomness.uniform(seed, OfSlot.REVERSED, [], torch.float64) < probability
         start_s = slot * self._slot_s
         for event, health in self._events:
             if not health.safe and start_s + deadline_s < event.to_s:
@@ -159,8 +159,10 @@ class Timeline:
             during = (at_s >= event.from_s) & (at_s < event.to_s)
             if health.block_share < 1 and during.any():
                 if health.block_share > 0:
-                    seed = randomness.fold(randomness.fold(self._seed, slot), _MISSED + number)
-                    draw = randomness.uniform(seed, _MISSED, times.shape[1:], torch.float64)
+                    seed = randomness.fold(
+                        randomness.fold(self._seed, slot), OfSlot.MISSED + number
+                    )
+                    draw = randomness.uniform(seed, OfSlot.MISSED, times.shape[1:], torch.float64)
                     during = during & (draw >= health.block_share)
                 times = times.masked_fill(during, torch.inf)
         return times

@@ -24,6 +24,7 @@ from ledger_sim.base import (
     Transactions,
     check_deadline,
     check_seed,
+    check_started,
     describe_errors,
 )
 from ledger_sim.consensus import ChainConfig
@@ -79,9 +80,7 @@ class Layer:
     @property
     def seed(self) -> Tensor:
         """The day's seeds, int64 [B]; raises `LedgerError` before `reset`."""
-        if self._seed is None:
-            raise LedgerError("step() before reset(); call reset(seed) at the start of a day")
-        return self._seed
+        return check_started(self._seed)
 
     def lead_s(self, deadline_s: float) -> float:
         """Return how long before a deadline to send; see `ledger_sim.base.Ledger.lead_s`."""

@@ -14,8 +14,8 @@ from ledger_sim.base import Inclusions, Ledger, Postage, Posting, Receipts, Tran
 from ledger_sim.layers.base import Layer, LayerConfig, layer
 from ledger_sim.layers.columns import of_kind, same_for_all, side_by_side
 from ledger_sim.layers.held import Held
+from ledger_sim.streams import OfSlot
 
-_DISPUTE = 11
 _DISPUTE_TRANSACTIONS = 3.0  # a state is posted, answered, and paid out
 
 
@@ -103,7 +103,7 @@ class Channels(Layer):
             takes = self.gas(gas.channel_open_gas())
         elif closing:
             seed = randomness.fold(self.seed, self.slot)
-            draw = randomness.uniform(seed, _DISPUTE, (self._seats,), torch.float64)
+            draw = randomness.uniform(seed, OfSlot.DISPUTE, (self._seats,), torch.float64)
             disputed = draw < self.config.dispute_probability
             closed = self.gas(gas.channel_close_gas())
             takes = disputed.to(like.tip) * self.dispute_gas + closed

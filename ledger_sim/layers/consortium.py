@@ -15,8 +15,7 @@ from ledger_sim.layers.base import Layer, LayerConfig, is_evm, layer
 from ledger_sim.layers.other_ledger import idle_step, ledger_called
 from ledger_sim.layers.period import Period
 from ledger_sim.layers.two_chains import added
-
-_PUBLIC = 16
+from ledger_sim.streams import OfDay
 
 
 class ConsortiumConfig(LayerConfig):
@@ -51,7 +50,7 @@ class Consortium(Layer):
     def reset(self, seed: Tensor) -> None:
         """Start a day on both; `seed` int64 [B]."""
         super().reset(seed)
-        self.public.reset(randomness.fold(seed, _PUBLIC))
+        self.public.reset(randomness.fold(seed, OfDay.PUBLIC_CHAIN))
         self._anchors.reset()
 
     def _carry(self, transactions: Transactions, deadline_s: float) -> Receipts:

@@ -11,8 +11,7 @@ from torch import Tensor
 from ledger_sim import randomness
 from ledger_sim.base import Ledger, Postage, Posting, Receipts, Transactions
 from ledger_sim.layers.base import Layer, LayerConfig, layer
-
-_THERE, _DELAY = 17, 18
+from ledger_sim.streams import OfSlot
 
 
 class MultisigConfig(LayerConfig):
@@ -64,8 +63,8 @@ class Multisig(Layer):
     def _signing_s(self, slot: int) -> Tensor:
         """Return when each signer has signed, float64 [B, n] s; inf where it is not there."""
         config, seed = self.config, randomness.fold(self.seed, slot)
-        there = randomness.uniform(seed, _THERE, (config.signers,), torch.float64)
-        draw = randomness.uniform(seed, _DELAY, (config.signers,), torch.float64)
+        there = randomness.uniform(seed, OfSlot.SIGNER_THERE, (config.signers,), torch.float64)
+        draw = randomness.uniform(seed, OfSlot.SIGNER_DELAY, (config.signers,), torch.float64)
         delay_s = draw.log().mul_(-config.signing_delay_s)
         return delay_s.masked_fill_(there >= config.availability, torch.inf)
 

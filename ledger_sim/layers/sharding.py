@@ -10,8 +10,7 @@ from ledger_sim import randomness
 from ledger_sim.base import Inclusions, Ledger, Postage, Posting, Receipts, Transactions, check_seed
 from ledger_sim.layers.base import Layer, LayerConfig, layer
 from ledger_sim.layers.held import Held
-
-_HOME, _CROSS, _SHARD = 12, 13, 14
+from ledger_sim.streams import OfDay, OfSlot
 
 
 class ShardingConfig(LayerConfig):
@@ -44,7 +43,7 @@ class Sharding(Layer):
         each = seed.repeat_interleave(shards)
         super().reset(seed)
         self.inner.reset(
-            torch.where(number == 0, each, randomness.fold(each, number + (_SHARD << 32)))
+            torch.where(number == 0, each, randomness.fold(each, number + (OfDay.SHARD << 32)))
         )
         self._submitted_s: list[Tensor] = []
         self._held = Held.nothing(seed.device)
@@ -67,7 +66,7 @@ class Sharding(Layer):
         own = randomness.fold(
             self.seed[environment].reshape(-1), (slot * self._seats + seat).reshape(-1)
         )
-        draw = randomness.uniform(own, _CROSS, [], torch.float64)
+        draw = randomness.uniform(own, OfSlot.CROSS, [], torch.float64)
         return draw.view(environment.shape) >= 1 / self.config.shards
 
     def _carry(self, transactions: Transactions, deadline_s: float) -> Receipts:
@@ -76,7 +75,9 @@ class Sharding(Layer):
         row = torch.arange(batch, device=device).unsqueeze(1).expand(batch, seats)
         seat = torch.arange(seats, device=device).expand(batch, seats)
         cross = self.crosses(row, seat, self.slot) if shards > 1 else transactions.sent & False
-        home = randomness.uniform(self.seed, _HOME, (seats,), torch.float64).mul_(shards).long()
+        home = (
+            randomness.uniform(self.seed, OfDay.HOME, (seats,), torch.float64).mul_(shards).long()
+        )
         at_home = home.unsqueeze(1) == torch.arange(shards, device=device).view(1, -1, 1)
         got = self.inner.step(self._spread(transactions, cross, at_home), deadline_s)
 

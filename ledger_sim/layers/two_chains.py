@@ -13,8 +13,7 @@ from ledger_sim import gas, randomness
 from ledger_sim.base import Ledger, Postage, Posting, Receipts, Transactions
 from ledger_sim.layers.base import Layer, LayerConfig, is_evm, layer
 from ledger_sim.layers.other_ledger import idle_step, ledger_called
-
-_SECOND = 15
+from ledger_sim.streams import OfDay
 
 
 class TwoChainsConfig(LayerConfig):
@@ -41,7 +40,7 @@ class TwoChains(Layer):
     def reset(self, seed: Tensor) -> None:
         """Start a day on both; `seed` int64 [B]."""
         super().reset(seed)
-        self.other.reset(randomness.fold(seed, _SECOND))
+        self.other.reset(randomness.fold(seed, OfDay.SECOND_CHAIN))
 
     def _carry(self, transactions: Transactions, deadline_s: float) -> Receipts:
         got = self.inner.step(transactions, deadline_s)

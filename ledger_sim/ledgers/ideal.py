@@ -7,13 +7,13 @@ from torch import Tensor
 
 from ledger_sim.base import (
     LedgerConfig,
-    LedgerError,
     Postage,
     Posting,
     Receipts,
     Transactions,
     check_deadline,
     check_seed,
+    check_started,
 )
 from ledger_sim.registry import register
 
@@ -28,7 +28,7 @@ class IdealLedger:
 
     def __init__(self, config: IdealConfig) -> None:
         self.config = config
-        self._batch: int | None = None
+        self._seed: Tensor | None = None
 
     @property
     def slot_s(self) -> float:
@@ -42,16 +42,15 @@ class IdealLedger:
     def reset(self, seed: Tensor) -> None:
         """Take the number of environments from `seed` int64 [B]; nothing here is random."""
         check_seed(seed)
-        self._batch = seed.shape[0]
+        self._seed = seed
 
     def step(self, transactions: Transactions, deadline_s: float) -> Receipts:
         """Include at once whatever is sent by the deadline; what comes later is late, and free."""
-        if self._batch is None:
-            raise LedgerError("step() before reset(); call reset(seed) at the start of a day")
+        batch = check_started(self._seed).shape[0]
         check_deadline(deadline_s, self.slot_s)
-        transactions.check(self._batch, self.slot_s)
+        transactions.check(batch, self.slot_s)
         sent, submitted = transactions.sent, transactions.submitted_s
-        per_environment = submitted.new_zeros(self._batch)
+        per_environment = submitted.new_zeros(batch)
         return Receipts(
             included=sent & (submitted <= deadline_s),
             latency_s=torch.zeros_like(submitted).masked_fill_(~sent, torch.inf),

@@ -10,8 +10,7 @@ from ledger_sim import randomness
 from ledger_sim.consensus import ChainConfig, Consensus, Health, Tolerance
 from ledger_sim.registry import consensus
 from ledger_sim.rotation import clock, missed
-
-_OUT_OF_TURN = 16
+from ledger_sim.streams import OfSlot
 
 
 class ProofOfAuthorityConfig(ChainConfig):
@@ -63,7 +62,7 @@ class ProofOfAuthority(Consensus[ProofOfAuthorityConfig]):
         due_s = (number + 1).double() * self.interval_s
         gone = missed(seed, config.faults, n, due_s, number % n)
         draw = randomness.uniform(
-            randomness.fold(seed, slot), _OUT_OF_TURN, number.shape, torch.float64
+            randomness.fold(seed, slot), OfSlot.CONSENSUS, number.shape, torch.float64
         )
         # The first of m uniform times; m signers are there and have not signed lately.
         may_sign = torch.full_like(due_s, float(n))

@@ -13,8 +13,8 @@ from ledger_sim.block_times import EDGE
 from ledger_sim.consensus import ChainConfig, Consensus, Health, Tolerance
 from ledger_sim.registry import consensus
 from ledger_sim.rotation import clock
+from ledger_sim.streams import OfSlot
 
-_PROPOSALS = 16
 # The checkpoint after an epoch is justified at the end of the next, and final at that of the third.
 _EPOCHS_TO_FINALITY = 3
 
@@ -65,7 +65,7 @@ class ProofOfStake(Consensus[ProofOfStakeConfig]):
         number = clock(slot, config.slot_s, self.interval_s, seed.device)
         due_s = (number + 1) * self.interval_s - slot * config.slot_s
         draw = randomness.uniform(
-            randomness.fold(seed, slot), _PROPOSALS, number.shape, torch.float64
+            randomness.fold(seed, slot), OfSlot.CONSENSUS, number.shape, torch.float64
         )
         return due_s.double().masked_fill(draw < config.missed_share, torch.inf)
 

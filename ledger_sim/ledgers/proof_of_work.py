@@ -14,8 +14,7 @@ from ledger_sim.consensus import ChainConfig, LongestChain, exponential_times
 from ledger_sim.finality import Form, catch_up_probability
 from ledger_sim.propagation import gossip_hops, stale_share
 from ledger_sim.registry import consensus
-
-_BLOCKS = 16
+from ledger_sim.streams import OfSlot
 
 
 class ProofOfWorkConfig(ChainConfig):
@@ -83,7 +82,9 @@ class ProofOfWork(LongestChain[ProofOfWorkConfig]):
         mean = self.config.slot_s / self.interval_s
         # Eight standard deviations and some: no slot has more blocks.
         most = math.ceil(mean + 8 * math.sqrt(mean) + 12)
-        draws = randomness.uniform(randomness.fold(seed, slot), _BLOCKS, [most], torch.float64)
+        draws = randomness.uniform(
+            randomness.fold(seed, slot), OfSlot.CONSENSUS, [most], torch.float64
+        )
         times = exponential_times(draws, self.interval_s, self.config.slot_s)
         return times[:, : int(times.isfinite().sum(dim=1).max())]
 

@@ -1,0 +1,36 @@
+"""What random numbers are drawn for: each number here is another sequence of the same seed.
+
+Two of the same table would draw the same numbers; Python refuses a table that holds one twice.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, unique
+
+
+@unique
+class OfDay(IntEnum):
+    """Streams and children of a day's seed; its children 0, 1, 2, ... are the slots' seeds."""
+
+    HOME = 12  # the shard of each account
+    SHARD = 14
+    SECOND_CHAIN = 15
+    PUBLIC_CHAIN = 16
+    WHO_FAILS = 1 << 20  # and one more for each event of the day
+
+
+@unique
+class OfSlot(IntEnum):
+    """Streams of a slot's seed, or of one derived from it."""
+
+    SUBMISSION = 0
+    REVERSED = 1
+    MISSED = 2
+    DISPUTE = 11
+    CROSS = 13  # whether an order trades across shards
+    CONSENSUS = 16
+    SIGNER_THERE = 17
+    SIGNER_DELAY = 18
+    NOISE = 19
+    NAME = 20
+    ARRIVALS = 32
