@@ -183,11 +183,20 @@ def block_ledger(queue):
     )
 
 
-def simulated_wait(rate, poisson, queue, batch, slots, start):
-    """Mean wait in intervals of all that is sent from slot number `start` on.
+def gaps_and_arrivals(rate, poisson, shape, generator):
+    """Times between blocks, all 1 or random, and how many transactions come in each."""
+    gap = torch.ones(shape, dtype=torch.float64)
+    if poisson:
+        gap.exponential_(generator=generator)
+    return gap, torch.poisson(rate * gap, generator=generator)
+
+
+def total_waits(rate, poisson, queue, batch=16, slots=6):
+    """Wait in intervals of all that is sent: the ledger's sum, and Lindley's on the same draws.
 
     The ledger's clock counts blocks. Where they are to come at random, it is read as a time that
-    passes at a random pace: `time` [batch, blocks + 1] holds when each block comes.
+    passes at a random pace: `time` [batch, blocks + 1] holds when each block comes. Lindley's sum
+    counts what each block leaves behind, Q' = max(Q + A - B, 0), which waits for the next.
     """
     generator = torch.Generator().manual_seed(1)
     ledger = block_ledger(queue)
@@ -196,47 +205,58 @@ def simulated_wait(rate, poisson, queue, batch, slots, start):
     seats = int(rate * PER_SLOT + 8 * math.sqrt(spread * PER_SLOT))
     column = torch.arange(seats, dtype=torch.float64).expand(batch, seats).contiguous()
     time = torch.zeros(batch, 1, dtype=torch.float64)
-    waited, count = 0.0, 0
+    waited, lindley, left = 0.0, 0.0, torch.zeros(batch, dtype=torch.float64)
     for slot in range(slots + 6):  # the last ones only empty the queue
-        gap = torch.ones(batch, PER_SLOT, dtype=torch.float64)
-        if poisson:
-            gap.exponential_(generator=generator)
+        load = rate * (slot < slots)
+        gap, arrived = gaps_and_arrivals(load, poisson, (batch, PER_SLOT), generator)
         time = torch.cat([time, time[:, -1:] + gap.cumsum(1)], dim=1)
-        ends = torch.poisson(rate * gap * (slot < slots), generator=generator).cumsum(1)
+        ends = arrived.cumsum(1)
         assert ends.max() <= seats
         sent = column < ends[:, -1:]
         block = torch.searchsorted(ends, column, right=True).clamp(max=PER_SLOT - 1)
         part, tip = torch.rand(2, batch, seats, dtype=torch.float64, generator=generator)
         got = ledger.step(Transactions(sent, block + part, tip), float(PER_SLOT))
-        if slot < start:
-            continue
         sent_at = time.gather(1, slot * PER_SLOT + block) + part * gap.gather(1, block)
         on_chain = got.latency_s.isfinite()
         row = on_chain.nonzero()[:, 0]
         reached = (block + part + got.latency_s)[on_chain].round().long() + slot * PER_SLOT
         waited += float(time[row, reached].sum() - sent_at[sent].sum())
-        count += int(sent.sum())
         if got.earlier is not None:
-            late = got.earlier.slot >= start
-            reached = got.earlier.block_s[late].round().long() + slot * PER_SLOT
-            waited += float(time[got.earlier.environment[late], reached].sum())
+            reached = got.earlier.block_s.round().long() + slot * PER_SLOT
+            waited += float(time[got.earlier.environment, reached].sum())
+        lindley += float(((1 - part) * gap.gather(1, block))[sent].sum())
+        for number in range(PER_SLOT):
+            lindley += float((left * gap[:, number]).sum())
+            left = (left + arrived[:, number] - PLACES).clamp(min=0)
     assert not got.backlog.any()
-    return waited / count
+    return waited, lindley
 
 
+@pytest.mark.parametrize("queue", ["fifo", "tip"])
+@pytest.mark.parametrize("poisson", [False, True])
 @pytest.mark.parametrize("rate", [5.0, 8.0, 9.0])
-def test_the_ledgers_queue_waits_as_the_forms_say(rate):
-    for queue in ("fifo", "tip"):
-        got = simulated_wait(rate, poisson=False, queue=queue, batch=96, slots=24, start=6)
-        assert got == pytest.approx(wait_for_regular_blocks(rate, PLACES), rel=0.02)
-    batch = {5.0: 96, 8.0: 192, 9.0: 448}[rate]
-    got = simulated_wait(rate, poisson=True, queue="fifo", batch=batch, slots=54, start=18)
-    assert got == pytest.approx(wait_for_poisson_blocks(rate, PLACES), rel=0.02)
+def test_the_ledgers_queue_is_lindleys(rate, poisson, queue):
+    """Draw by draw, so that the ledger's mean wait is the one that the next test looks at."""
+    ledger, lindley = total_waits(rate, poisson, queue)
+    assert ledger == pytest.approx(lindley, rel=1e-9)
 
 
-def test_tips_change_who_waits_but_not_the_mean():
-    fifo, tip = (simulated_wait(9.0, True, queue, 32, 6, 0) for queue in ("fifo", "tip"))
-    assert fifo == pytest.approx(tip, rel=1e-12)
+@pytest.mark.parametrize("poisson", [False, True])
+@pytest.mark.parametrize("rate", [5.0, 8.0, 9.0])
+def test_lindleys_queue_waits_as_the_forms_say(rate, poisson):
+    """Over so many queues that five standard errors are less than the 2 % allowed.
+
+    Until its own block, a transaction waits half an interval, or a whole one where they are random.
+    """
+    queues, start, blocks = (12_000, 1200, 2000) if poisson and rate > 8 else (8000, 400, 900)
+    generator, left, behind = torch.Generator().manual_seed(1), torch.zeros(()), []
+    for _ in range(blocks):
+        _, arrived = gaps_and_arrivals(rate, poisson, (queues,), generator)
+        left = (left + arrived - PLACES).clamp(min=0)
+        behind.append(float(left.mean()))
+    wait = (1.0 if poisson else 0.5) + np.mean(behind[start:]) / rate
+    form = wait_for_poisson_blocks if poisson else wait_for_regular_blocks
+    assert wait == pytest.approx(form(rate, PLACES), rel=0.02)
 
 
 def test_stale_blocks_are_those_of_simblock():
