@@ -22,8 +22,7 @@ from ledger_sim.layers.commit_reveal import CommitReveal
 from ledger_sim.layers.noise import Noise
 from ledger_sim.layers.period import slots_left
 from ledger_sim.layers.pseudonyms import Pseudonyms
-
-_NOISE, _NAME = 19, 20
+from ledger_sim.streams import OfSlot
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ def noisy(value: Tensor, sensitivity: float, epsilon: float, seed: Tensor, slot:
     if not 0 <= sensitivity < math.inf:
         raise LedgerError(f"sensitivity is {sensitivity}; it must be finite and 0 or more")
     own = randomness.fold(seed, slot)
-    centred = randomness.uniform(own, _NOISE, value.shape[1:], torch.float64) - 0.5
+    centred = randomness.uniform(own, OfSlot.NOISE, value.shape[1:], torch.float64) - 0.5
     laplace = -centred.sign() * torch.log1p(-2 * centred.abs())
     return value + (laplace * (sensitivity / epsilon)).to(value)
 
@@ -194,7 +193,7 @@ class Bulletin:
 
 def names_of(seed: Tensor, slot: int, seats: int) -> Tensor:
     """Return each seat's place among a slot's pseudonyms, int64 [B, N]: a drawn permutation."""
-    draw = randomness.uniform(randomness.fold(seed, slot), _NAME, (seats,), torch.float64)
+    draw = randomness.uniform(randomness.fold(seed, slot), OfSlot.NAME, (seats,), torch.float64)
     return draw.argsort(1).argsort(1)
 
 
