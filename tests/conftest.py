@@ -14,9 +14,12 @@ import torch
 from torch import Tensor
 
 import envs
-from envs.config import WorldConfig
+from envs.build import settle
+from envs.community import Community
+from envs.config import TaskConfig, WorldConfig
 from envs.data.series import Series
 from envs.data.sessions import Sessions
+from envs.delivery import Delivery
 from envs.interval import Interval
 from envs.simulation import Simulation
 
@@ -58,16 +61,30 @@ class Town:
         self.net, year = self._module.load_grid_and_series(envs.world().task)
         self.series = _month(year)
         self._built: dict[tuple[Any, ...], Simulation] = {}
+        self._settled: dict[tuple[Any, ...], tuple[Community, Delivery]] = {}
 
     def build(self, world: WorldConfig, series: Series | None = None, **options: Any) -> Simulation:
         """Return a fresh simulation, by the project's own `build`, on these data."""
         chosen = self.series if series is None else series
         settings: dict[str, Any] = {"num_envs": 2, "split": "train", "seed": 0, **options}
-        given = mock.patch.object(
-            self._module, "load_grid_and_series", return_value=(self.net, chosen)
-        )
-        with given:
+        with (
+            mock.patch.object(
+                self._module, "load_grid_and_series", return_value=(self.net, chosen)
+            ),
+            mock.patch.object(self._module, "settle", self._settle),
+        ):
             return envs.build(world, **settings)
+
+    def _settle(
+        self, task: TaskConfig, net: Any, series: Series, device: Any, dtype: torch.dtype
+    ) -> tuple[Community, Delivery]:
+        """Build a community once: it does not change, and markets and ledgers share it."""
+        if series is not self.series:
+            return settle(task, net, series, device, dtype)
+        key = (task.model_dump_json(), device, dtype)
+        if key not in self._settled:
+            self._settled[key] = settle(task, net, series, device, dtype)
+        return self._settled[key]
 
     def simulation(
         self,
