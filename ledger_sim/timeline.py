@@ -94,8 +94,10 @@ class Timeline:
         Faults that end before the deadline, or begin once the settlement is final, leave it.
         """
         probability = self.consensus.reversal_probability
-        seed = randomness.fold(self._seed, slot)
-        lost = randomness.uniform(seed, OfSlot.REVERSED, [], torch.float64) < probability
+        lost = torch.zeros_like(self._seed, dtype=torch.bool)
+        if probability > 0:
+            seed = randomness.fold(self._seed, slot)
+            lost = randomness.uniform(seed, OfSlot.REVERSED, [], torch.float64) < probability
         start_s = slot * self._slot_s
         for event, health in self._events:
             if not health.safe and start_s + deadline_s < event.to_s:
