@@ -37,7 +37,9 @@ def seconds(work: Callable[[], Any], repeats: int) -> float:
 
 def print_rows(rows: Iterable[Row]) -> None:
     """Print the table."""
-    print(f"{'what':44} {'measured':>12} {'target':>10}  met")
+    rows = list(rows)
+    width = max(len(row.what) for row in rows)
+    print(f"{'what':{width}} {'measured':>12} {'target':>10}  met")
     for row in rows:
         met = "yes" if row.met else "NO"
-        print(f"{row.what:44} {row.measured:12,.1f} {row.target:10,.0f}  {met:4} {row.unit}")
+        print(f"{row.what:{width}} {row.measured:12,.1f} {row.target:10,.0f}  {met:4} {row.unit}")
