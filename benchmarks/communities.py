@@ -29,6 +29,7 @@ from tqdm import tqdm
 import configs
 import ledger_sim
 from agents.bidders import make
+from agents.learning.errors import explains_itself
 from envs import kpis
 from envs.markets import MARKETS
 from envs.record import Facts
@@ -180,7 +181,18 @@ def main() -> None:
     else:
         start = time.monotonic()
         places = choose_places(options.tasks, options.grown, options.draws)
-        frame = pd.DataFrame(rows(places, options.markets, options.ledgers, options.days, carbon))
+        try:
+            for words in options.ledgers:
+                ledger_of(words)
+            for name in options.markets:
+                configs.option("market", name)
+            frame = pd.DataFrame(
+                rows(places, options.markets, options.ledgers, options.days, carbon)
+            )
+        except (ValueError, KeyError) as error:
+            if not explains_itself(error):
+                raise
+            parser.error(error.args[0])
         save(frame, options.csv)
         print(f"{options.csv}: {len(frame)} rows in {(time.monotonic() - start) / 60:.0f} min")
     means = with_shares(frame, carbon)
