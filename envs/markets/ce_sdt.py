@@ -13,7 +13,7 @@ from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, O
 from envs.markets.book import cross
 from envs.markets.merit_order import pair_money
 from envs.markets.posted_price import sides
-from envs.markets.trade_price import mean_price, seat_price
+from envs.markets.trade_price import at_mean_prices
 
 
 class CeSdtConfig(MarketConfig):
@@ -71,16 +71,8 @@ class CeSdt:
         cleared_kw = sold_kw - bought_kw
         proposed = torch.where(sells, offer, request)
         money = pair_money(cleared_kw, proposed, 1 - config.seller_share)
-        price = seat_price(money, cleared_kw, limit)
-        published = mean_price(cleared_kw, price)
-        return Clearing(
-            cleared_kw=cleared_kw,
-            price=price,
-            payment_eur=cleared_kw * price * context.slot_h,
-            reference_price=published,
-            converged=torch.ones_like(published, dtype=torch.bool),
-            messages=torch.ones((), dtype=torch.int64),  # the contract broadcasts its suggestion
-        )
+        broadcast = torch.ones((), dtype=torch.int64)  # of the contract's suggestion
+        return at_mean_prices(orders, context, cleared_kw, money, messages=broadcast)
 
 
 def accept(orders_kw: Tensor, rank: Tensor, volume_kw: Tensor) -> Tensor:

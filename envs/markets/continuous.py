@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
-
 from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.price_time import trade_on_arrival
-from envs.markets.trade_price import mean_price, seat_price
+from envs.markets.trade_price import at_mean_prices
 
 
 @MARKETS.register("continuous")
@@ -36,12 +34,7 @@ class Continuous:
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match orders one by one as they arrived."""
         fills = trade_on_arrival(orders)
-        price = seat_price(fills.money_per_h, fills.cleared_kw, orders.limit_price)
-        return Clearing(
-            cleared_kw=fills.cleared_kw,
-            price=price,
-            payment_eur=fills.cleared_kw * price * context.slot_h,
-            reference_price=mean_price(fills.cleared_kw, price),
-            converged=torch.ones_like(price[:, 0], dtype=torch.bool),
-            iterations=fills.arrivals.clamp(min=1),
+        rounds = fills.arrivals.clamp(min=1)
+        return at_mean_prices(
+            orders, context, fills.cleared_kw, fills.money_per_h, iterations=rounds
         )

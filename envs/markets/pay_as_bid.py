@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-import torch
 from pydantic import Field
 
 from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.book import cross, fill
 from envs.markets.merit_order import pair_money
-from envs.markets.trade_price import mean_price, seat_price
+from envs.markets.trade_price import at_mean_prices
 
 
 class PayAsBidConfig(MarketConfig):
@@ -45,13 +44,5 @@ class PayAsBid:
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match in merit order and price pair by pair."""
         limit = orders.limit_price
-        crossing = cross(orders.quantity_kw, limit)
-        cleared_kw = fill(orders.quantity_kw, limit, crossing)
-        price = seat_price(pair_money(cleared_kw, limit, self.k), cleared_kw, limit)
-        return Clearing(
-            cleared_kw=cleared_kw,
-            price=price,
-            payment_eur=cleared_kw * price * context.slot_h,
-            reference_price=mean_price(cleared_kw, price),
-            converged=torch.ones_like(crossing.volume_kw, dtype=torch.bool).squeeze(-1),
-        )
+        cleared_kw = fill(orders.quantity_kw, limit, cross(orders.quantity_kw, limit))
+        return at_mean_prices(orders, context, cleared_kw, pair_money(cleared_kw, limit, self.k))

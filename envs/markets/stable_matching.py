@@ -10,7 +10,7 @@ from torch import Tensor
 
 from envs.config import NonNegative
 from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders, Place
-from envs.markets.trade_price import mean_price, seat_price
+from envs.markets.trade_price import at_mean_prices
 
 # Preferences closer than this share of the longest distance count as equal, so that seats at the
 # same bus do not win by rounding.
@@ -131,15 +131,8 @@ def trade(
     cleared_kw = none.index_add(0, seller_at, kw).index_add_(0, buyer_at, -kw).view_as(limit)
     earned = none.index_add(0, seller_at, kw * earned_price)
     money = earned.index_add_(0, buyer_at, -kw * (earned_price + charge[pair]))
-    price = seat_price(money.view_as(limit), cleared_kw, limit)
-    return Clearing(
-        cleared_kw=cleared_kw,
-        price=price,
-        payment_eur=cleared_kw * price * context.slot_h,
-        reference_price=mean_price(cleared_kw, price),
-        converged=converged,
-        iterations=rounds,
-    )
+    money = money.view_as(limit)
+    return at_mean_prices(orders, context, cleared_kw, money, converged, iterations=rounds)
 
 
 def match(supply_kw: Tensor, demand_kw: Tensor, score: Tensor) -> tuple[Trades, Tensor, Tensor]:

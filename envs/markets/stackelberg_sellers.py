@@ -12,7 +12,7 @@ from torch import Tensor
 from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.chunks import at_once
 from envs.markets.pairs import PairBook, pair_up
-from envs.markets.trade_price import mean_price, seat_price
+from envs.markets.trade_price import at_mean_prices
 
 _GRID, _ZOOMS = 33, 4  # prices tried at once, and how often the best one's neighbourhood is
 _DAMPING = 0.5  # part of the way to its best response that a seller goes
@@ -180,14 +180,9 @@ def _bill(
     money = money.scatter_add(-1, book.buyers, -trade.bought_kw * trade.mean)
     size, dtype = orders.quantity_kw.abs(), orders.quantity_kw.dtype
     cleared_kw = torch.minimum(torch.maximum(cleared.to(dtype), -size), size)
-    price = seat_price(money.to(dtype), cleared_kw, orders.limit_price) * (cleared_kw != 0)
-    return Clearing(
-        cleared_kw=cleared_kw,
-        price=price,
-        payment_eur=cleared_kw * price * context.slot_h,
-        reference_price=mean_price(cleared_kw, price),
-        converged=converged,
-        iterations=rounds.clamp(min=1),
+    rounds = rounds.clamp(min=1)
+    return at_mean_prices(
+        orders, context, cleared_kw, money.to(dtype), converged, iterations=rounds
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from envs.markets.base import Clearing, Context, Orders
+
 
 def seat_price(money_per_h: Tensor, cleared_kw: Tensor, limit_price: Tensor) -> Tensor:
     """Return the mean price of each seat's trades, [B, N] EUR/kWh; 0 where it did not trade.
@@ -28,3 +30,27 @@ def mean_price(cleared_kw: Tensor, price: Tensor) -> Tensor:
     volume = cleared_kw.abs()
     total = volume.sum(-1)
     return torch.where(total > 0, (volume * price).sum(-1) / total, torch.nan)
+
+
+def at_mean_prices(
+    orders: Orders,
+    context: Context,
+    cleared_kw: Tensor,
+    money_per_h: Tensor,
+    converged: Tensor | None = None,
+    **counts: Tensor,
+) -> Clearing:
+    """Return the clearing in which each seat pays the mean price of its trades.
+
+    Args:
+        orders, context: as given to the market.
+        cleared_kw, money_per_h: [B, N], as for `seat_price`.
+        converged: [B] bool; all where None.
+        counts: `iterations` and `messages`, as in Clearing.
+    """
+    price = seat_price(money_per_h, cleared_kw, orders.limit_price)
+    published = mean_price(cleared_kw, price)
+    if converged is None:
+        converged = torch.ones_like(published, dtype=torch.bool)
+    payment_eur = cleared_kw * price * context.slot_h
+    return Clearing(cleared_kw, price, payment_eur, published, converged, **counts)

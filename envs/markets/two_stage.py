@@ -11,7 +11,7 @@ from torch import Tensor
 from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.book import cross, fill
 from envs.markets.price_time import trade_on_arrival
-from envs.markets.trade_price import mean_price, seat_price
+from envs.markets.trade_price import at_mean_prices
 
 
 class TwoStageConfig(MarketConfig):
@@ -62,15 +62,8 @@ class TwoStage:
         later = trade_on_arrival(Orders(quantity - called_kw, near, orders.arrival_s))
 
         cleared_kw = called_kw + later.cleared_kw
-        price = seat_price(called_kw * guide + later.money_per_h, cleared_kw, limit)
-        return Clearing(
-            cleared_kw=cleared_kw,
-            price=price,
-            payment_eur=cleared_kw * price * context.slot_h,
-            reference_price=mean_price(cleared_kw, price),
-            converged=torch.ones_like(price[:, 0], dtype=torch.bool),
-            iterations=1 + later.arrivals,
-        )
+        money = called_kw * guide + later.money_per_h
+        return at_mean_prices(orders, context, cleared_kw, money, iterations=1 + later.arrivals)
 
 
 def _arrived_first(orders: Orders, share: float) -> Tensor:

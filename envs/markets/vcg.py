@@ -9,7 +9,7 @@ from torch import Tensor
 
 from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.book import cross, fill
-from envs.markets.trade_price import mean_price, seat_price
+from envs.markets.trade_price import at_mean_prices
 
 
 @MARKETS.register("vcg")
@@ -48,14 +48,7 @@ class VickreyClarkeGroves:
         unserved = (-quantity).clamp(min=0) - bought
         received = replacement_cost(sold, unsold, bought, limit)
         paid = -replacement_cost(bought, unserved, sold, -limit)
-        price = seat_price(received - paid, cleared_kw, limit)
-        return Clearing(
-            cleared_kw=cleared_kw,
-            price=price,
-            payment_eur=cleared_kw * price * context.slot_h,
-            reference_price=mean_price(cleared_kw, price),
-            converged=torch.ones_like(quantity[:, 0], dtype=torch.bool),
-        )
+        return at_mean_prices(orders, context, cleared_kw, received - paid)
 
 
 def replacement_cost(used: Tensor, unused: Tensor, other_used: Tensor, price: Tensor) -> Tensor:
