@@ -37,7 +37,7 @@ from envs.simulation import Simulation
 from evaluation.config import configure
 from evaluation.rollout import play
 from evaluation.tournament import GRID_ONLY, IDEAL, choose_days
-from ledger_sim.consensus import ChainConfig
+from ledger_sim.layers.base import chain_config
 
 BASELINE, BIDDER = "stand_alone", "own_use"
 MARKETS_PLAYED = ("uniform_auction", "continuous", "iterative")
@@ -66,9 +66,9 @@ def ledger_of(words: str) -> ledger_sim.Ledger:
 
 def serves_alone(ledger: ledger_sim.Ledger) -> bool:
     """Tell whether the validators work for this market alone, so that its members may run them."""
-    config = getattr(getattr(ledger, "chain", ledger), "config", None)
+    config = chain_config(ledger)
     return (
-        isinstance(config, ChainConfig)
+        config is not None
         and not config.background_gas_per_s
         and config.transaction_energy_kwh is None
     )

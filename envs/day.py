@@ -12,6 +12,18 @@ from ledger_sim.randomness import normal, uniform
 _DAY, _ENERGY, _FORECAST = 101, 102, 103
 
 
+def check_days(days: Tensor, markets: int, slots_per_day: int, end: int) -> None:
+    """Raise ValueError unless `days` holds, for each market, a day's first slot before `end`."""
+    if days.shape != (markets,):
+        raise ValueError(f"days has shape {tuple(days.shape)}, expected ({markets},)")
+    wrong = (days < 0) | (days >= end) | (days % slots_per_day != 0)
+    if wrong.any():
+        raise ValueError(
+            f"day {days[wrong][0].item()} is not the first slot of a day; expected a multiple "
+            f"of {slots_per_day} from 0 to {end - slots_per_day}"
+        )
+
+
 def draw_days(seed: Tensor, days: Tensor) -> Tensor:
     """Return the first slot [B] of a day from `days` [D] for each seed [B]."""
     share = uniform(seed, _DAY, (), torch.float64)

@@ -8,8 +8,8 @@ from torch import Tensor
 from envs.action import ACTIONS, Decision, check_action, decide
 from envs.community import Community
 from envs.config import RulesConfig
-from envs.day import draw_days, draw_forecast_error, draw_storage
-from envs.delivery import Delivery
+from envs.day import check_days, draw_days, draw_forecast_error, draw_storage
+from envs.delivery import Delivered, Delivery
 from envs.devices.storage import advance, feasible_power
 from envs.devices.vehicle import arrive, depart
 from envs.interval import Interval
@@ -100,7 +100,7 @@ class Simulation:
         """
         c, B = self.community, self.num_envs
         if days is not None:
-            self._check_days(days)
+            check_days(days, B, self.slots, len(c.load_kw) - 1)
         if isinstance(seed, int):
             seed = torch.arange(B) + seed
         if seed is not None:
@@ -142,35 +142,17 @@ class Simulation:
         slot, context = self._slot, self._context()
 
         decision = decide(action, context, self._rated_kw, rules)
-        flexible_kw = feasible_power(
-            decision.requested_kw, self.energy_kwh, self.capacity_kwh, c.storage, h
-        )
-        planned_pv_kw, flexible_kw = self.delivery.plan(
-            slot.forecast_pv_kw, slot.forecast_load_kw, flexible_kw
-        )
-        quantity_kw = planned_pv_kw - slot.forecast_load_kw + flexible_kw
+        quantity_kw, flexible_kw = self._plan(decision)
         orders, receipts = self._submit(decision, quantity_kw)
         clearing = self.market.clear(orders, context)
         postage, postage_eur = post(self.ledger, self.market, orders, clearing)
         finality_s = receipts.finality_s + postage.delay_s
 
-        delivered = self.delivery(
-            slot.pv_kw,
-            slot.load_kw,
-            flexible_kw,
-            slot.background_kw,
-            slot.reactive_kvar,
-            self._memory.state,
-        )
         before_kwh = self.energy_kwh
-        energy_kwh = advance(delivered.flexible_kw, before_kwh, c.storage, h)
-        self.energy_kwh, self.capacity_kwh, unserved_kwh = depart(
-            energy_kwh, self.capacity_kwh, slot.departs
-        )
+        delivered, energy_kwh, unserved_kwh = self._deliver(flexible_kw)
         self.t += 1
 
-        net_kw = delivered.net_kw
-        fee_eur = receipts.fee + postage_eur
+        net_kw, fee_eur = delivered.net_kw, receipts.fee + postage_eur
         bill = settle(
             clearing, net_kw, fee_eur, slot.tariff, rules.penalty_price, receipts.reverted, h
         )
@@ -206,17 +188,41 @@ class Simulation:
             done=self.t == self.slots,
         )
 
-    def _check_days(self, days: Tensor) -> None:
-        """Raise ValueError unless `days` holds the first slot of a day of the data per market."""
-        if days.shape != (self.num_envs,):
-            raise ValueError(f"days has shape {tuple(days.shape)}, expected ({self.num_envs},)")
-        end = len(self.community.load_kw) - 1
-        wrong = (days < 0) | (days >= end) | (days % self.slots != 0)
-        if wrong.any():
-            raise ValueError(
-                f"day {days[wrong][0].item()} is not the first slot of a day; expected a multiple "
-                f"of {self.slots} from 0 to {end - self.slots}"
-            )
+    def _plan(self, decision: Decision) -> tuple[Tensor, Tensor]:
+        """Return what the seats order and what their devices are to do, [B, N] kW each."""
+        slot, storage = self._slot, self.community.storage
+        flexible_kw = feasible_power(
+            decision.requested_kw,
+            self.energy_kwh,
+            self.capacity_kwh,
+            storage,
+            self.community.slot_h,
+        )
+        planned_pv_kw, flexible_kw = self.delivery.plan(
+            slot.forecast_pv_kw, slot.forecast_load_kw, flexible_kw
+        )
+        return planned_pv_kw - slot.forecast_load_kw + flexible_kw, flexible_kw
+
+    def _deliver(self, flexible_kw: Tensor) -> tuple[Delivered, Tensor, Tensor]:
+        """Let power flow, stores fill and cars leave.
+
+        Returns:
+            what flowed, what was stored before cars left, and what they missed, [B, N] kWh each.
+        """
+        slot, c = self._slot, self.community
+        delivered = self.delivery(
+            slot.pv_kw,
+            slot.load_kw,
+            flexible_kw,
+            slot.background_kw,
+            slot.reactive_kvar,
+            self._memory.state,
+        )
+        energy_kwh = advance(delivered.flexible_kw, self.energy_kwh, c.storage, c.slot_h)
+        self.energy_kwh, self.capacity_kwh, unserved_kwh = depart(
+            energy_kwh, self.capacity_kwh, slot.departs
+        )
+        return delivered, energy_kwh, unserved_kwh
 
     def _submit(self, decision: Decision, quantity_kw: Tensor) -> tuple[Orders, Receipts]:
         """Send the orders to the ledger; return the book of those that came in time."""

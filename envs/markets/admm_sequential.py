@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 
 from envs.markets.admm import AdmmConfig, Rounds, Update, clear_by_rounds, partner, propose
-from envs.markets.base import MARKETS, Claim, Clearing, Context, Orders
+from envs.markets.base import Claim, Clearing, Context, Orders
+from envs.markets.registry import MARKETS
 
 
 @MARKETS.register("admm_sequential")

@@ -1,11 +1,9 @@
-"""What a market sees and answers: Orders and Context in, a Clearing out, and the registry."""
+"""What a market sees and answers: Orders and Context in, a Clearing out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -13,7 +11,6 @@ from torch import Tensor
 
 from envs.feeder.limits import Limits
 from envs.feeder.power_flow import FlowSolver
-from ledger_sim.variants import Registry
 
 # no_deficit: the operator never adds money; budget_balanced: nor does it keep any.
 # individually_rational: nobody does worse by trading than at its limit price.
@@ -32,7 +29,7 @@ Claim = Literal[
 ]
 
 # Beyond it the order book cannot sort, EUR/kWh.
-_PRICE_BOUND = 1e6
+PRICE_BOUND = 1e6
 
 _ONE, _NONE = torch.ones((), dtype=torch.int64), torch.zeros((), dtype=torch.int64)
 
@@ -90,8 +87,8 @@ class Orders:
                 )
             wrong, expected = ~torch.isfinite(values), "a finite number"
             if field == "limit_price":
-                wrong |= values.abs() > _PRICE_BOUND
-                expected += f" of at most {_PRICE_BOUND:g} EUR/kWh"
+                wrong |= values.abs() > PRICE_BOUND
+                expected += f" of at most {PRICE_BOUND:g} EUR/kWh"
             if field == "arrival_s":
                 wrong = (wrong | (values < 0)) & live
                 expected += " of seconds from 0, as there is an order"
@@ -275,58 +272,3 @@ class Market(Protocol):
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match the orders; keep no state."""
         ...
-
-
-class MarketRegistry(Registry[type[Any]]):
-    """Mechanisms by name; each refuses orders and prices that cannot stand."""
-
-    def register(self, name: str) -> Callable[[type[Any]], type[Any]]:
-        """Enter a class under a name; its `clear` checks what it is given before anything else."""
-        enter = super().register(name)
-
-        def decorate(kind: type[Any]) -> type[Any]:
-            kind.clear = _checked(kind.clear)
-            return enter(kind)
-
-        return decorate
-
-
-def _checked(clear: Callable[[Any, Orders, Context], Clearing]) -> Callable[..., Clearing]:
-    @wraps(clear)
-    def check_and_clear(market: Any, orders: Orders, context: Context) -> Clearing:
-        if context.price_margin is not None:
-            orders.check(context)
-        elif not _sound(orders, context):
-            orders.check()
-            context.check(*orders.quantity_kw.shape)
-        return clear(market, orders, context)
-
-    return check_and_clear
-
-
-def _sound(orders: Orders, context: Context) -> bool:
-    """Return whether nothing is wrong for certain, in a few reductions: the checks take longer."""
-    quantity, price, place = orders.quantity_kw, orders.limit_price, context.place
-    shape, dtype = quantity.shape, quantity.dtype
-    if not (
-        len(shape) == 2
-        and quantity.numel()
-        and price.shape == orders.arrival_s.shape == shape
-        and price.dtype == dtype
-        and dtype.is_floating_point
-        and context.buyer_ceiling.shape == context.seller_floor.shape == (shape[0], 1)
-    ):
-        return False
-    # A sum is a number only if every term is.
-    total = quantity.sum() + context.buyer_ceiling.sum() + context.seller_floor.sum()
-    if place is not None:
-        if place.distance.shape != (shape[1], shape[1]) or place.green.shape != shape[1:]:
-            return False
-        total = total + place.distance.sum()
-    lowest, highest = price.aminmax()
-    first, last = orders.arrival_s.where(quantity != 0, 0.0).aminmax()
-    inside = (lowest >= -_PRICE_BOUND) & (highest <= _PRICE_BOUND)
-    return bool(total.isfinite() & inside & (first >= 0) & last.isfinite())
-
-
-MARKETS = MarketRegistry("market")

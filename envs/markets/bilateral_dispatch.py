@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import Field
 
-from envs.markets.base import MARKETS, Claim, Clearing, Context, Orders
+from envs.markets.base import Claim, Clearing, Context, Orders
 from envs.markets.pairs import PreferenceConfig, bill_pairs, pair_up, preference
+from envs.markets.registry import MARKETS
 from envs.markets.transport import optimise
 
 

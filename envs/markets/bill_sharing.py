@@ -6,8 +6,9 @@ from typing import ClassVar
 
 import torch
 
-from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.base import Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.posted_price import accepting_kw, share_pro_rata
+from envs.markets.registry import MARKETS
 from envs.markets.trade_price import mean_price
 
 

@@ -9,10 +9,11 @@ from pydantic import Field
 from torch import Tensor
 
 from envs.config import NonNegative
-from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.base import Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.book import cross
 from envs.markets.merit_order import pair_money
 from envs.markets.posted_price import sides
+from envs.markets.registry import MARKETS
 from envs.markets.trade_price import at_mean_prices
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.base import Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.price_time import trade_on_arrival
+from envs.markets.registry import MARKETS
 from envs.markets.trade_price import at_mean_prices
 
 

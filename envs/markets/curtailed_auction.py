@@ -10,8 +10,9 @@ from torch import Tensor
 
 from envs.feeder.curtailment import curtail
 from envs.feeder.limits import Limits
-from envs.markets.base import MARKETS, Claim, Clearing, Context, Orders, Place
+from envs.markets.base import Claim, Clearing, Context, Orders, Place
 from envs.markets.posted_price import share_pro_rata
+from envs.markets.registry import MARKETS
 from envs.markets.trade_limits import (
     FeederMarketConfig,
     at,

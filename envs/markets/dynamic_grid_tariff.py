@@ -9,7 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from envs.config import NonNegative
-from envs.markets.base import MARKETS, Claim, Clearing, Context, Orders, Place
+from envs.markets.base import Claim, Clearing, Context, Orders, Place
+from envs.markets.registry import MARKETS
 from envs.markets.stable_matching import split, trade
 from envs.markets.trade_limits import FeederMarketConfig, flow, place_of
 

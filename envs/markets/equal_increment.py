@@ -8,8 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.base import Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.posted_price import accepting_kw, at_one_price, sides
+from envs.markets.registry import MARKETS
 
 
 class EqualIncrementConfig(MarketConfig):

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 import torch
 
-from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.base import Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.registry import MARKETS
 
 
 @MARKETS.register("grid_only")

@@ -9,9 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.base import Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.book import rounding
 from envs.markets.posted_price import accepting_kw, sides
+from envs.markets.registry import MARKETS
 
 
 class IterativeConfig(MarketConfig):

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from envs.feeder.limits import Limits
 from envs.feeder.power_flow import Solution
-from envs.markets.base import MARKETS, Claim, Clearing, Context, Orders, Place
+from envs.markets.base import Claim, Clearing, Context, Orders, Place
 from envs.markets.limit_rows import LimitRows
 from envs.markets.network_dispatch import Dispatch, dispatch, times
+from envs.markets.registry import MARKETS
 from envs.markets.trade_limits import (
     FeederMarketConfig,
     at,

@@ -7,9 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.base import Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.book import Crossing, cross, rounding
 from envs.markets.posted_price import share_pro_rata
+from envs.markets.registry import MARKETS
 from envs.markets.trade_price import mean_price
 
 

@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import Field
 
-from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.base import Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.posted_price import accepting_kw, at_one_price, share_pro_rata
+from envs.markets.registry import MARKETS
 
 
 class MidMarketRateConfig(MarketConfig):

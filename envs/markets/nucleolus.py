@@ -8,9 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.base import Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.coalitions import by_seat, players, share_out, traded, worths
 from envs.markets.least_excess import Coalitions, raise_least_excess
+from envs.markets.registry import MARKETS
 
 _CELLS = 2**20  # coalitions that are solved side by side; more leave the processor's cache
 _NOTHING = 1e-9  # of the largest, below which an eigenvalue is zero

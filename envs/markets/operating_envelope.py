@@ -10,7 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from envs.markets.base import MARKETS, Claim, Clearing, Context, Orders, Place
+from envs.markets.base import Claim, Clearing, Context, Orders, Place
+from envs.markets.registry import MARKETS
 from envs.markets.trade_limits import FeederMarketConfig, at, broken, broken_by, flow, place_of
 from envs.markets.uniform_auction import UniformAuction, UniformAuctionConfig
 

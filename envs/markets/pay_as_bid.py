@@ -6,9 +6,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.base import Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.book import cross, fill
 from envs.markets.merit_order import pair_money
+from envs.markets.registry import MARKETS
 from envs.markets.trade_price import at_mean_prices
 
 

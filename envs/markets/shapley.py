@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.base import Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.chunks import at_once
 from envs.markets.coalitions import (
     Players,
@@ -20,6 +20,7 @@ from envs.markets.coalitions import (
     traded,
     worths,
 )
+from envs.markets.registry import MARKETS
 
 
 class ShapleyConfig(MarketConfig):

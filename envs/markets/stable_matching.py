@@ -9,7 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from envs.config import NonNegative
-from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders, Place
+from envs.markets.base import Claim, Clearing, Context, MarketConfig, Orders, Place
+from envs.markets.registry import MARKETS
 from envs.markets.trade_price import at_mean_prices
 
 # Preferences closer than this share of the longest distance count as equal, so that seats at the

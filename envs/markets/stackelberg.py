@@ -8,9 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.base import Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.book import Crossing, fill
 from envs.markets.chunks import at_once
+from envs.markets.registry import MARKETS
 
 _ROUNDING = 1e-12  # relative, below which one profit is not larger than another
 

@@ -9,9 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.base import Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.chunks import at_once
 from envs.markets.pairs import PairBook, pair_up
+from envs.markets.registry import MARKETS
 from envs.markets.trade_price import at_mean_prices
 
 _GRID, _ZOOMS = 33, 4  # prices tried at once, and how often the best one's neighbourhood is

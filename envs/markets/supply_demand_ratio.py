@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.base import Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.posted_price import accepting_kw, at_one_price, share_pro_rata
 from envs.markets.ratio_price import consistent_price
+from envs.markets.registry import MARKETS
 
 
 @MARKETS.register("supply_demand_ratio")

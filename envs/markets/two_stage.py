@@ -8,9 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.base import Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.book import cross, fill
 from envs.markets.price_time import trade_on_arrival
+from envs.markets.registry import MARKETS
 from envs.markets.trade_price import at_mean_prices
 
 

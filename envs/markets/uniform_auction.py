@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import Field
 
-from envs.markets.base import MARKETS, Claim, Clearing, Context, MarketConfig, Orders
+from envs.markets.base import Claim, Clearing, Context, MarketConfig, Orders
 from envs.markets.book import cross, fill
+from envs.markets.registry import MARKETS
 
 
 class UniformAuctionConfig(MarketConfig):

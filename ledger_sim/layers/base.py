@@ -220,11 +220,17 @@ def _defaults(name: str) -> dict[str, Any]:
     return read_yaml(path)
 
 
-def is_evm(ledger: Ledger) -> bool:
-    """Tell whether a ledger, with layers or not, counts gas as measured on an Ethereum machine."""
+def chain_config(ledger: Ledger) -> ChainConfig | None:
+    """Return the chain's configuration below any layers; None where there is no chain."""
     chain = ledger.chain if isinstance(ledger, Layer) else ledger
     config = getattr(chain, "config", None)
-    return isinstance(config, ChainConfig) and config.gas == "evm"
+    return config if isinstance(config, ChainConfig) else None
+
+
+def is_evm(ledger: Ledger) -> bool:
+    """Tell whether a ledger, with layers or not, counts gas as measured on an Ethereum machine."""
+    config = chain_config(ledger)
+    return config is not None and config.gas == "evm"
 
 
 def layers_of(ledger: Ledger) -> Iterator[Layer]:
