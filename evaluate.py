@@ -14,8 +14,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from agents.learning.errors import explains_itself
-from evaluation.config import configure, listing
+from gridbazaar.errors import GridBazaarError
+from gridbazaar.evaluation.config import configure, listing
 
 
 def main(words: Sequence[str]) -> int:
@@ -28,13 +28,11 @@ def main(words: Sequence[str]) -> int:
             print(listing())
             return 0
         config = configure(words)
-        from evaluation.results import evaluate, table  # takes seconds to import
+        from gridbazaar.evaluation.results import evaluate, table
 
         folder = evaluate(config)
-    except (ValueError, KeyError) as error:
-        if not explains_itself(error):
-            raise
-        print(f"evaluate.py: {error.args[0]}", file=sys.stderr)
+    except GridBazaarError as error:
+        print(f"evaluate.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)

@@ -12,8 +12,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from agents.learning.errors import explains_itself
-from agents.learning.run_folder import configure
+from gridbazaar.agents.learning.run_folder import configure
+from gridbazaar.errors import GridBazaarError
 
 
 def main(words: Sequence[str]) -> int:
@@ -24,13 +24,11 @@ def main(words: Sequence[str]) -> int:
     try:
         config = configure(words)
         # RLlib takes seconds to import: not before the words are known to be right.
-        from agents.learning.trainer import train
+        from gridbazaar.agents.learning.trainer import train
 
         outcome = train(config)
-    except (ValueError, KeyError) as error:
-        if not explains_itself(error):
-            raise
-        print(f"train.py: {error.args[0]}", file=sys.stderr)
+    except GridBazaarError as error:
+        print(f"train.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; the last whole checkpoint is kept", file=sys.stderr)

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from envs.action import ACTIONS
-from envs.config import Frozen, NonNegative, Positive, Share, TaskConfig, WorldConfig
+from gridbazaar.envs.action import ACTIONS
+from gridbazaar.envs.config import Frozen, NonNegative, Positive, Share, TaskConfig, WorldConfig
 
 Count = Annotated[int, Field(ge=1)]
 LogStd = Annotated[float, Field(ge=-5, le=1)]

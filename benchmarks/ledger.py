@@ -26,10 +26,8 @@ import torch
 from rows import Row, print_rows, seconds
 from tqdm import tqdm
 
-import configs
-import envs
-import ledger_sim
-from ledger_sim.registry import read_config
+from gridbazaar import configs, envs, ledger_sim
+from gridbazaar.ledger_sim.registry import read_config
 
 BATCH, ACCOUNTS, SLOTS, DEADLINE_S = 1024, 100, 24, 870.0
 LEDGERS = Path(configs.FOLDER) / "ledger"

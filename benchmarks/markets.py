@@ -29,13 +29,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from configs import option, validate
-from envs.data.simbench import load_grid
-from envs.feeder import Limits, Network, PowerFlow
-from envs.feeder.distance import electrical_distance
-from envs.markets import MARKETS, Clearing, Context, Market, Orders, Place
-from evaluation.palette import GREY, style
-from evaluation.summary import strict
+from gridbazaar.configs import option, validate
+from gridbazaar.envs.data.simbench import load_grid
+from gridbazaar.envs.grid import Limits, Network, PowerFlow
+from gridbazaar.envs.grid.distance import electrical_distance
+from gridbazaar.envs.markets import MARKETS, Clearing, Context, Market, Orders, Place
+from gridbazaar.evaluation.palette import GREY, style
+from gridbazaar.evaluation.summary import strict
 
 GRID = "1-LV-semiurb4--2-sw"
 SIZES = (10, 100, 1000)

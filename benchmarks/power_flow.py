@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from envs.data.simbench import load_grid
-from envs.feeder import Network, PowerFlow
+from gridbazaar.envs.data.simbench import load_grid
+from gridbazaar.envs.grid import Network, PowerFlow
 
 GRID = "1-LV-semiurb4--2-sw"
 

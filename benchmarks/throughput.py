@@ -23,14 +23,14 @@ import torch
 import training
 from rows import Row, print_rows, seconds
 
-import envs
-from agents.learning.ppo import algorithm_config
-from agents.learning.ray_session import ray_session
-from envs.build import build_community
-from envs.data.simbench import load_grid
-from envs.data.tariffs import parse_tariff
-from envs.feeder import Network
-from envs.grid import load_grid_and_series
+from gridbazaar import envs
+from gridbazaar.agents.learning.ppo import algorithm_config
+from gridbazaar.agents.learning.ray_session import ray_session
+from gridbazaar.envs.build import build_community
+from gridbazaar.envs.data.simbench import load_grid
+from gridbazaar.envs.data.tariffs import parse_tariff
+from gridbazaar.envs.grid import Network
+from gridbazaar.envs.placement import load_grid_and_series
 
 BATCHES = (128, 256, 512, 1024, 2048)
 POWER_FLOW_BATCH = 1024

@@ -24,12 +24,12 @@ from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED
 from ray.tune.registry import register_env
 
-from agents.config import TrainConfig
-from agents.learning.ppo import algorithm_config, role_of
-from agents.learning.ray_session import ray_session
-from agents.learning.role_module import ACTION_SPACE, OBSERVATION_SPACE, role_specs
-from configs import compose, validate
-from envs.market_env import MarketEnv
+from gridbazaar.agents.config import TrainConfig
+from gridbazaar.agents.learning.ppo import algorithm_config, role_of
+from gridbazaar.agents.learning.ray_session import ray_session
+from gridbazaar.agents.learning.role_module import ACTION_SPACE, OBSERVATION_SPACE, role_specs
+from gridbazaar.configs import compose, validate
+from gridbazaar.envs.market_env import MarketEnv
 
 ROLES = ("prosumer", "storage", "ev", "consumer")
 

@@ -19,12 +19,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
+from gridbazaar.errors import ConfigError
+
 FOLDER = Path(__file__).parent
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used; the message says where, what was given, and the mend."""
 
 
 def groups() -> list[str]:

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from configs import compose, validate
-from envs.build import build
-from envs.config import WorldConfig
-from envs.interval import Interval
-from envs.market_env import MarketEnv
-from envs.simulation import Simulation
+from gridbazaar.configs import compose, validate
+from gridbazaar.envs.build import build
+from gridbazaar.envs.config import WorldConfig
+from gridbazaar.envs.interval import Interval
+from gridbazaar.envs.market_env import MarketEnv
+from gridbazaar.envs.simulation import Simulation
 
 __all__ = [
     "Interval",

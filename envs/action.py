@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from envs.config import RulesConfig
-from envs.markets import Context
+from gridbazaar.envs.config import RulesConfig
+from gridbazaar.envs.markets import Context
 
 ACTIONS = 3
 

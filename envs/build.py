@@ -9,25 +9,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from configs import ConfigError, validate
-from envs.community import Community
-from envs.config import TaskConfig, WorldConfig
-from envs.data import calendar
-from envs.data.ownership import Ownership, draw_ownership
-from envs.data.series import Series
-from envs.data.tariffs import Prices, parse_tariff
-from envs.delivery import Delivery
-from envs.devices.storage import StorageLimits
-from envs.features import lowest_of_next_day, own_features, public_features
-from envs.feeder.limits import Limits
-from envs.feeder.network import Network
-from envs.feeder.power_flow import PowerFlow
-from envs.grid import load_grid_and_series
-from envs.markets import MARKETS
-from envs.observation import ROLES
-from envs.seating import Seating, seen_sessions
-from envs.simulation import Simulation
-from ledger_sim import make as make_ledger
+from gridbazaar.configs import validate
+from gridbazaar.envs.community import Community
+from gridbazaar.envs.config import TaskConfig, WorldConfig
+from gridbazaar.envs.data import calendar
+from gridbazaar.envs.data.ownership import Ownership, draw_ownership
+from gridbazaar.envs.data.series import Series
+from gridbazaar.envs.data.tariffs import Prices, parse_tariff
+from gridbazaar.envs.delivery import Delivery
+from gridbazaar.envs.devices.storage import StorageLimits
+from gridbazaar.envs.features import lowest_of_next_day, own_features, public_features
+from gridbazaar.envs.grid.limits import Limits
+from gridbazaar.envs.grid.network import Network
+from gridbazaar.envs.grid.power_flow import PowerFlow
+from gridbazaar.envs.markets import MARKETS
+from gridbazaar.envs.observation import ROLES
+from gridbazaar.envs.placement import load_grid_and_series
+from gridbazaar.envs.seating import Seating, seen_sessions
+from gridbazaar.envs.simulation import Simulation
+from gridbazaar.errors import ConfigError
+from gridbazaar.ledger_sim import make as make_ledger
 
 Array = NDArray[np.float32]
 

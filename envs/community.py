@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from envs.devices.storage import StorageLimits
-from envs.observation import ROLES
+from gridbazaar.envs.devices.storage import StorageLimits
+from gridbazaar.envs.observation import ROLES
 
 
 @dataclass(frozen=True)

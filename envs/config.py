@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from envs.data.ownership import OwnershipConfig
-from envs.data.user_series import UserData
+from gridbazaar.envs.data.ownership import OwnershipConfig
+from gridbazaar.envs.data.user_series import UserData
 
 Share = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from envs.community import Community
-from envs.observation import ROLES
-from ledger_sim.randomness import normal, uniform
+from gridbazaar.envs.community import Community
+from gridbazaar.envs.observation import ROLES
+from gridbazaar.randomness import normal, uniform
 
 _DAY, _ENERGY, _FORECAST = 101, 102, 103
 

@@ -14,15 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.community import Community
-from envs.config import LimitsConfig
-from envs.feeder.curtailment import Sensitivities, curtail
-from envs.feeder.distance import electrical_distance
-from envs.feeder.envelope import operating_envelope
-from envs.feeder.limits import Limits, Violations, violations
-from envs.feeder.power_flow import PowerFlow, Solution
-from envs.markets import Place
-from envs.observation import SEAT
+from gridbazaar.envs.community import Community
+from gridbazaar.envs.config import LimitsConfig
+from gridbazaar.envs.grid.curtailment import Sensitivities, curtail
+from gridbazaar.envs.grid.distance import electrical_distance
+from gridbazaar.envs.grid.envelope import operating_envelope
+from gridbazaar.envs.grid.limits import Limits, Violations, violations
+from gridbazaar.envs.grid.power_flow import PowerFlow, Solution
+from gridbazaar.envs.markets import Place
+from gridbazaar.envs.observation import SEAT
 
 _PV_KWP = [feature.name for feature in SEAT].index("pv_kwp")
 _CURTAILMENT_ROUNDS = 4

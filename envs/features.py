@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from envs.observation import OUTLOOK_HOURS, OWN, PUBLIC
+from gridbazaar.envs.observation import OUTLOOK_HOURS, OWN, PUBLIC
 
 Array = NDArray[Any]
 

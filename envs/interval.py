@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from envs.action import Decision
-from envs.delivery import Delivered
-from envs.markets import Clearing, Orders
-from envs.reward import Reward
-from envs.settlement import Bill, Tariff
-from ledger_sim import Postage, Receipts
-from ledger_sim.privacy import Published
+from gridbazaar.envs.action import Decision
+from gridbazaar.envs.delivery import Delivered
+from gridbazaar.envs.markets import Clearing, Orders
+from gridbazaar.envs.reward import Reward
+from gridbazaar.envs.settlement import Bill, Tariff
+from gridbazaar.ledger_sim import Postage, Receipts
+from gridbazaar.ledger_sim.record.privacy import Published
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from envs.action import ACTIONS
-from envs.build import build
-from envs.config import WorldConfig
-from envs.interval import Interval
-from envs.observation import SIZE
+from gridbazaar.envs.action import ACTIONS
+from gridbazaar.envs.build import build
+from gridbazaar.envs.config import WorldConfig
+from gridbazaar.envs.interval import Interval
+from gridbazaar.envs.observation import SIZE
 
 Array = NDArray[np.float32]
 
@@ -43,8 +43,8 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
 
     ## Observation space
     `Box(-inf, inf, (SIZE,), float32)`: the same features for every role, in scaled units, listed
-    with their physical units in `envs.observation.FEATURES`; `envs.observation.read` returns one
-    in its physical unit. Nothing in it was metered in the slot being bid for.
+    with their physical units in `FEATURES` of `gridbazaar.envs.observation`, whose `read` returns
+    one in its physical unit. Nothing in it was metered in the slot being bid for.
 
     ## Starting state
     A day of the split and the stored energy are drawn from the seed; a car that plugged in the

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from envs.delivery import Delivered
-from envs.escrow import Escrow
-from envs.markets import Clearing, Orders
-from envs.observation import PublicState
-from envs.settlement import Bill
-from ledger_sim import Receipts
-from ledger_sim.privacy import Bulletin, Published
+from gridbazaar.envs.delivery import Delivered
+from gridbazaar.envs.escrow import Escrow
+from gridbazaar.envs.markets import Clearing, Orders
+from gridbazaar.envs.observation import PublicState
+from gridbazaar.envs.settlement import Bill
+from gridbazaar.ledger_sim import Receipts
+from gridbazaar.ledger_sim.record.privacy import Bulletin, Published
 
 _SMALL = 1e-6
 _HISTORY = 8
@@ -27,7 +27,7 @@ class Memory:
         bulletin: where the traded volume is published; None where the book is open to all.
 
     Attributes:
-        included, delay, filled, last_power, voltage, locked: [B, N], as envs.observation says.
+        included, delay, filled, last_power, voltage, locked: [B, N], as OWN_STATE says.
         public: [B] each, likewise.
         published: of the last interval, in kW; None where nothing was.
         history: [B, K] EUR/kWh, published prices, newest first, NaN before the first.

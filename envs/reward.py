@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from envs.settlement import Bill
+from gridbazaar.envs.settlement import Bill
 
 
 @dataclass(frozen=True)

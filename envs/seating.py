@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from envs.data.ownership import Ownership
-from envs.data.series import Series
-from envs.data.sessions import SessionSlots
-from envs.observation import ROLES
+from gridbazaar.envs.data.ownership import Ownership
+from gridbazaar.envs.data.series import Series
+from gridbazaar.envs.data.sessions import SessionSlots
+from gridbazaar.envs.observation import ROLES
 
 Array = NDArray[np.float32]
 

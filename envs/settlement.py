@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from envs.markets import Clearing
+from gridbazaar.envs.markets import Clearing
 
 
 @dataclass(frozen=True)

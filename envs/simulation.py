@@ -5,25 +5,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from envs.action import ACTIONS, Decision, check_action, decide
-from envs.community import Community
-from envs.config import RulesConfig
-from envs.day import check_days, draw_days, draw_forecast_error, draw_storage
-from envs.delivery import Delivered, Delivery
-from envs.devices.storage import advance, feasible_power
-from envs.devices.vehicle import arrive, depart
-from envs.interval import Interval
-from envs.markets import Context, Market, Orders
-from envs.memory import Memory
-from envs.observation import ROLES, Assembler, OwnState
-from envs.postage import post
-from envs.records import Records, Slot
-from envs.reward import reward
-from envs.settlement import settle
-from ledger_sim import Ledger, Receipts, Transactions
-from ledger_sim.privacy import Bulletin, disclosure_of
-from ledger_sim.randomness import fold, uniform
-from ledger_sim.variants import UnknownNameError
+from gridbazaar.envs.action import ACTIONS, Decision, check_action, decide
+from gridbazaar.envs.community import Community
+from gridbazaar.envs.config import RulesConfig
+from gridbazaar.envs.dataset import Records, Slot
+from gridbazaar.envs.day import check_days, draw_days, draw_forecast_error, draw_storage
+from gridbazaar.envs.delivery import Delivered, Delivery
+from gridbazaar.envs.devices.storage import advance, feasible_power
+from gridbazaar.envs.devices.vehicle import arrive, depart
+from gridbazaar.envs.interval import Interval
+from gridbazaar.envs.market_transactions import post
+from gridbazaar.envs.markets import Context, Market, Orders
+from gridbazaar.envs.memory import Memory
+from gridbazaar.envs.observation import ROLES, Assembler, OwnState
+from gridbazaar.envs.reward import reward
+from gridbazaar.envs.settlement import settle
+from gridbazaar.errors import UnknownNameError
+from gridbazaar.ledger_sim import Ledger, Receipts, Transactions
+from gridbazaar.ledger_sim.record.privacy import Bulletin, disclosure_of
+from gridbazaar.randomness import fold, uniform
 
 _SMALL = 1e-6
 _ORDER = 1000

@@ -8,13 +8,13 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from envs.interval import Interval
-from envs.simulation import Simulation
-from ledger_sim.base import Inclusions, Receipts
-from ledger_sim.chain import Chain
-from ledger_sim.privacy import committed_s
-from ledger_sim.recorder import Recorder
-from ledger_sim.verification import verify
+from gridbazaar.envs.interval import Interval
+from gridbazaar.envs.simulation import Simulation
+from gridbazaar.ledger_sim.protocol import Inclusions, Receipts
+from gridbazaar.ledger_sim.record.privacy import committed_s
+from gridbazaar.ledger_sim.record.recorder import Recorder
+from gridbazaar.ledger_sim.record.signed_chain import Chain
+from gridbazaar.ledger_sim.record.verify import verify
 
 
 @dataclass(frozen=True)

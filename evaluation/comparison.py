@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from envs.kpis import Better
+from gridbazaar.envs.kpis import Better
 
 # EUR per day: well above float32 rounding of a day's bill, below what anybody would notice.
 _NOTICEABLE = 1e-3

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-import ledger_sim
-from agents.bidders import BIDDERS
-from configs import ConfigError, compose, option, options, validate
-from envs.config import TaskConfig, WorldConfig
-from envs.markets import MARKETS
-from ledger_sim.layers import base as layers
-from ledger_sim.variants import UnknownNameError
+from gridbazaar import ledger_sim
+from gridbazaar.agents.bidders import BIDDERS
+from gridbazaar.configs import compose, option, options, validate
+from gridbazaar.envs.config import TaskConfig, WorldConfig
+from gridbazaar.envs.markets import MARKETS
+from gridbazaar.errors import ConfigError, UnknownNameError
+from gridbazaar.ledger_sim.layers import protocol as layers
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]

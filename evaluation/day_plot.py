@@ -9,9 +9,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from envs.observation import ROLES
-from envs.record import DayRecord
-from evaluation.palette import BLUE, FLOW, GREEN, GREY, INK, ORANGE, PINK, RED
+from gridbazaar.envs.day_record import DayRecord
+from gridbazaar.envs.observation import ROLES
+from gridbazaar.evaluation.palette import BLUE, FLOW, GREEN, GREY, INK, ORANGE, PINK, RED
 
 _EV = ROLES.index("ev")
 

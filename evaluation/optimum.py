@@ -19,15 +19,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from envs.community import Community
-from envs.observation import ROLES
-from envs.simulation import Simulation
+from gridbazaar.envs.community import Community
+from gridbazaar.envs.observation import ROLES
+from gridbazaar.envs.simulation import Simulation
+from gridbazaar.errors import OptimumError
 
 Array = NDArray[np.float64]
-
-
-class OptimumError(RuntimeError):
-    """The solver found no optimum; the message says for which day and why."""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from envs.observation import ROLES
-from evaluation.mechanisms import marks
-from evaluation.palette import GREY, INK, ROLE
-from evaluation.tournament import OPTIMUM, VOLTAGE_QUANTILES, Outcome
+from gridbazaar.envs.observation import ROLES
+from gridbazaar.evaluation.mechanisms import marks
+from gridbazaar.evaluation.palette import GREY, INK, ROLE
+from gridbazaar.evaluation.tournament import OPTIMUM, VOLTAGE_QUANTILES, Outcome
 
 Row = Mapping[str, Any]
 # Rows that a plot of all combinations has at most; beyond, its title says that it is of the

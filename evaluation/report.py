@@ -11,9 +11,9 @@ from typing import Any
 import jinja2
 import yaml
 
-from evaluation import mechanisms
-from evaluation.plots import title_of
-from evaluation.tournament import OPTIMUM
+from gridbazaar.evaluation import mechanisms
+from gridbazaar.evaluation.plots import title_of
+from gridbazaar.evaluation.tournament import OPTIMUM
 
 _COMPARISON = (
     "community_cost",

@@ -14,25 +14,22 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from agents.bidders import make
-from agents.learning.run_folder import versions
-from envs.record import DayRecord
-from evaluation import mechanism_plots, plots
-from evaluation.config import EvaluationConfig, is_learned, label
-from evaluation.day_plot import day as day_plot
-from evaluation.mechanisms import several
-from evaluation.palette import bidder_colours, style
-from evaluation.report import render
-from evaluation.summary import episodes, kpi_table, reference_of, rows, strict
-from evaluation.tables import markdown, terminal
-from evaluation.timing import timed, timing
-from evaluation.tournament import OPTIMUM, Maker, Tournament, run
+from gridbazaar.agents.bidders import make
+from gridbazaar.agents.learning.run_folder import versions
+from gridbazaar.envs.day_record import DayRecord
+from gridbazaar.errors import ResultsError
+from gridbazaar.evaluation import mechanism_plots, plots
+from gridbazaar.evaluation.config import EvaluationConfig, is_learned, label
+from gridbazaar.evaluation.day_plot import day as day_plot
+from gridbazaar.evaluation.mechanisms import several
+from gridbazaar.evaluation.palette import bidder_colours, style
+from gridbazaar.evaluation.report import render
+from gridbazaar.evaluation.summary import episodes, kpi_table, reference_of, rows, strict
+from gridbazaar.evaluation.tables import markdown, terminal
+from gridbazaar.evaluation.timing import timed, timing
+from gridbazaar.evaluation.tournament import OPTIMUM, Maker, Tournament, run
 
-_CURVE = "progress.csv"  # as agents.learning.curves writes it
-
-
-class ResultsError(ValueError):
-    """A results folder that must not be written."""
+_CURVE = "progress.csv"  # as gridbazaar.agents.learning.curves writes it
 
 
 def evaluate(config: EvaluationConfig, make: Maker = make, quiet: bool = False) -> Path:

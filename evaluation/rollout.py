@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from agents.bidders import Bidder
-from envs.feeder import Limits
-from envs.interval import Interval
-from envs.record import DayRecord, Facts
-from envs.simulation import Simulation
-from evaluation.audit import Audit
+from gridbazaar.agents.bidders import Bidder
+from gridbazaar.envs.day_record import DayRecord, Facts
+from gridbazaar.envs.grid import Limits
+from gridbazaar.envs.interval import Interval
+from gridbazaar.envs.simulation import Simulation
+from gridbazaar.evaluation.audit import Audit
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from envs.markets import Clearing, Context, Market, Orders
+from gridbazaar.envs.markets import Clearing, Context, Market, Orders
 
 
 class Stopwatch:

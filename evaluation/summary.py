@@ -12,12 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.kpis import KPIS, Better
-from evaluation.audit import AuditResult
-from evaluation.comparison import FIGURES, RATIOS
-from evaluation.config import EvaluationConfig, is_learned, label
-from evaluation.statistics import Bootstrap, Summary
-from evaluation.tournament import Combination, Outcome, Tournament
+from gridbazaar.envs.kpis import KPIS, Better
+from gridbazaar.evaluation.audit import AuditResult
+from gridbazaar.evaluation.comparison import FIGURES, RATIOS
+from gridbazaar.evaluation.config import EvaluationConfig, is_learned, label
+from gridbazaar.evaluation.statistics import Bootstrap, Summary
+from gridbazaar.evaluation.tournament import Combination, Outcome, Tournament
 
 Array = NDArray[np.float64]
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
-from evaluation import mechanisms
-from evaluation.mechanisms import Row, marks
-from evaluation.plots import title_of
-from evaluation.report import cell, heading, interval
+from gridbazaar.evaluation import mechanisms
+from gridbazaar.evaluation.mechanisms import Row, marks
+from gridbazaar.evaluation.plots import title_of
+from gridbazaar.evaluation.report import cell, heading, interval
 
 _BIDDERS = ("community_cost", "savings_percent", "optimum_share", "self_sufficiency",
             "seats_worse_off", "ledger_fees")  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evaluation.tournament import Tournament
+from gridbazaar.evaluation.tournament import Tournament
 
 # Name in timing.json, of a key figure: unit and meaning.
 CLEARING = {

@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.bidders import Bidder
-from envs import build, kpis
-from envs.config import RulesConfig
-from envs.record import DayRecord, Facts
-from envs.simulation import Simulation
-from evaluation.audit import Audit, AuditResult
-from evaluation.comparison import compare
-from evaluation.config import IDEAL, EvaluationConfig, label
-from evaluation.optimum import Optimum, days_of
-from evaluation.rollout import play
-from evaluation.stopwatch import Stopwatch
+from gridbazaar.agents.bidders import Bidder
+from gridbazaar.envs import build, kpis
+from gridbazaar.envs.config import RulesConfig
+from gridbazaar.envs.day_record import DayRecord, Facts
+from gridbazaar.envs.simulation import Simulation
+from gridbazaar.evaluation.audit import Audit, AuditResult
+from gridbazaar.evaluation.comparison import compare
+from gridbazaar.evaluation.config import IDEAL, EvaluationConfig, label
+from gridbazaar.evaluation.optimum import Optimum, days_of
+from gridbazaar.evaluation.rollout import play
+from gridbazaar.evaluation.stopwatch import Stopwatch
 
 GRID_ONLY, NONE = "grid_only", "-"
 OPTIMUM = "optimum"

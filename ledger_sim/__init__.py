@@ -3,17 +3,17 @@
 Knows nothing of energy. Everything is batched over `[B, N]`: B independent ledgers with N accounts.
 """
 
-from ledger_sim.base import (
+from gridbazaar.errors import LedgerError
+from gridbazaar.ledger_sim.protocol import (
     Inclusions,
     Ledger,
     LedgerConfig,
-    LedgerError,
     Postage,
     Posting,
     Receipts,
     Transactions,
 )
-from ledger_sim.registry import describe, make, names, read_config, register
+from gridbazaar.ledger_sim.registry import describe, make, names, read_config, register
 
 __all__ = [
     "Inclusions",

@@ -1,10 +1,6 @@
-"""Ledgers from the command line: `python -m ledger_sim --help`."""
+"""Ledgers from the command line: `python -m gridbazaar.ledger_sim --help`."""
 
-from __future__ import annotations
-
-import sys
-
-from ledger_sim.cli import main
+import runpy
 
 if __name__ == "__main__":
-    sys.exit(main())
+    runpy.run_module("gridbazaar.studies.ledger", run_name="__main__", alter_sys=True)

@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ledger_sim import gas
-from ledger_sim.base import LedgerConfig, LedgerError, describe_errors
-from ledger_sim.layers.base import FOLDER as LAYERS
-from ledger_sim.registry import describe, read_config
-from ledger_sim.sourced import Source, parse_yaml, read_yaml, sources
-from ledger_sim.variants import UnknownNameError
+from gridbazaar.errors import LedgerError, UnknownNameError
+from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim.layers.protocol import FOLDER as LAYERS
+from gridbazaar.ledger_sim.protocol import LedgerConfig, describe_errors
+from gridbazaar.ledger_sim.registry import describe, read_config
+from gridbazaar.sourced import Source, parse_yaml, read_yaml, sources
 
 FOLDER = Path(__file__).parents[1] / "configs" / "ledger"
 

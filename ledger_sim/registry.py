@@ -11,15 +11,16 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from ledger_sim import ledgers
-from ledger_sim.base import Ledger, LedgerConfig, LedgerError, describe_errors
-from ledger_sim.blockchain import Blockchain
-from ledger_sim.consensus import ChainConfig, Consensus
-from ledger_sim.fees.base import config_of as fee_config
-from ledger_sim.layers.base import config_of as layer_config
-from ledger_sim.layers.base import wrap
-from ledger_sim.sourced import check_units, plain, read_yaml
-from ledger_sim.variants import Registry, UnknownNameError
+from gridbazaar.errors import LedgerError, UnknownNameError
+from gridbazaar.ledger_sim import consensus as consensuses
+from gridbazaar.ledger_sim.chain.blockchain import Blockchain
+from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Consensus
+from gridbazaar.ledger_sim.fees.protocol import config_of as fee_config
+from gridbazaar.ledger_sim.layers.protocol import config_of as layer_config
+from gridbazaar.ledger_sim.layers.protocol import wrap
+from gridbazaar.ledger_sim.protocol import Ledger, LedgerConfig, describe_errors
+from gridbazaar.registry import Registry
+from gridbazaar.sourced import check_units, plain, read_yaml
 
 Builder = TypeVar("Builder", bound=Callable[[Any], Ledger])
 AnyConsensus = TypeVar("AnyConsensus", bound=Consensus[Any])
@@ -32,8 +33,8 @@ _CONSENSUS: dict[str, type[Consensus[Any]]] = {}
 def register(name: str, config: type[LedgerConfig]) -> Callable[[Builder], Builder]:
     """Class decorator: make a ledger known as `name`, built from the validated `config` model.
 
-    The first line of the class's docstring describes it. A module in `ledger_sim/ledgers` is found
-    by itself.
+    The first line of the class's docstring describes it. A module in
+    `ledger_sim/consensus` is found by itself.
 
     Raises:
         ValueError: when the name is taken.
@@ -72,8 +73,9 @@ def consensus_of(config: ChainConfig) -> Consensus[Any]:
 
 @cache
 def _import_ledgers() -> None:
-    for module in pkgutil.iter_modules(ledgers.__path__):
-        importlib.import_module(f"{ledgers.__name__}.{module.name}")
+    importlib.import_module("gridbazaar.ledger_sim.ideal")
+    for module in pkgutil.iter_modules(consensuses.__path__):
+        importlib.import_module(f"{consensuses.__name__}.{module.name}")
 
 
 def names() -> list[str]:

@@ -13,15 +13,15 @@ import pytest
 import torch
 from torch import Tensor
 
-import envs
-from envs.build import settle
-from envs.community import Community
-from envs.config import TaskConfig, WorldConfig
-from envs.data.series import Series
-from envs.data.sessions import Sessions
-from envs.delivery import Delivery
-from envs.interval import Interval
-from envs.simulation import Simulation
+from gridbazaar import envs
+from gridbazaar.envs.build import settle
+from gridbazaar.envs.community import Community
+from gridbazaar.envs.config import TaskConfig, WorldConfig
+from gridbazaar.envs.data.series import Series
+from gridbazaar.envs.data.sessions import Sessions
+from gridbazaar.envs.delivery import Delivery
+from gridbazaar.envs.interval import Interval
+from gridbazaar.envs.simulation import Simulation
 
 SLOTS = 96
 _FIRST_DAY, _DAYS = 152, 28  # June: sun enough to trade, and all three splits
@@ -57,7 +57,7 @@ class Town:
     """The default task's net and a month of its series, from which simulations are built."""
 
     def __init__(self) -> None:
-        self._module = importlib.import_module("envs.build")
+        self._module = importlib.import_module("gridbazaar.envs.build")
         self.net, year = self._module.load_grid_and_series(envs.world().task)
         self.series = _month(year)
         self._built: dict[tuple[Any, ...], Simulation] = {}

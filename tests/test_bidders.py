@@ -8,13 +8,13 @@ from conftest import play
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import envs
-from agents.bidders import BIDDERS, make
-from agents.bidders.base import make_classic
-from agents.bidders.seat import Seat, StorageCosts
-from envs.action import decide, encode
-from envs.markets import Context
-from envs.observation import FEATURES, read
+from gridbazaar import envs
+from gridbazaar.agents.bidders import BIDDERS, make
+from gridbazaar.agents.bidders.protocol import make_classic
+from gridbazaar.agents.bidders.seat import Seat, StorageCosts
+from gridbazaar.envs.action import decide, encode
+from gridbazaar.envs.markets import Context
+from gridbazaar.envs.observation import FEATURES, read
 
 every_bidder = pytest.mark.parametrize("name", BIDDERS.names())
 every_tariff = pytest.mark.parametrize("tariff", ["german_tou_all_year", "ce_sdt_nsw"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,18 +12,19 @@ import torch
 from conftest import play
 from scipy.optimize import linprog
 
-import envs
-from agents.bidders import make
-from agents.bidders.adaptive_aggressive import _aggressiveness_of, _target
-from agents.bidders.base import make_classic
-from agents.bidders.chance import Chance
-from agents.bidders.gjerstad_dickhaut import Events, beliefs
-from agents.bidders.price_rule import News, Traders
-from agents.bidders.seat import Seat, StorageCosts
-from agents.bidders.storage_plan import Outlook, Store, plan
-from envs.action import decide
-from envs.markets import Context
-from envs.observation import FEATURES, read
+from gridbazaar import envs
+from gridbazaar.agents.bidders import make
+from gridbazaar.agents.bidders.adaptive_aggressive import _aggressiveness_of, _target
+from gridbazaar.agents.bidders.chance import Chance
+from gridbazaar.agents.bidders.gjerstad_dickhaut import Events, beliefs
+from gridbazaar.agents.bidders.price_rule import News, Traders
+from gridbazaar.agents.bidders.protocol import make_classic
+from gridbazaar.agents.bidders.seat import Seat, StorageCosts
+from gridbazaar.agents.bidders.storage_plan import Outlook, Store, plan
+from gridbazaar.envs.action import decide
+from gridbazaar.envs.markets import Context
+from gridbazaar.envs.observation import FEATURES, read
+from gridbazaar.studies import bidder_validation
 
 ROOT = Path(__file__).parents[1]
 RULES = envs.world().task.rules
@@ -35,14 +34,7 @@ F64 = torch.float64
 
 @pytest.fixture(scope="module")
 def bench():
-    """The benchmark script, which is no package."""
-    path = ROOT / "benchmarks" / "bidder_validation.py"
-    spec = importlib.util.spec_from_file_location("bidder_validation", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    return bidder_validation
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-import configs
-import envs
-from agents.bidders import BIDDERS, make
-from configs import ConfigError
-from envs.data.errors import DataError
-from envs.markets import MARKETS
+from gridbazaar import configs, envs
+from gridbazaar.agents.bidders import BIDDERS, make
+from gridbazaar.envs.markets import MARKETS
+from gridbazaar.errors import ConfigError, DataError
 
 
 def refused(*overrides, **names):
@@ -139,7 +137,7 @@ def test_an_unknown_bidder_is_answered_with_the_nearest():
 
 
 def test_every_registered_name_has_a_yaml_and_every_yaml_a_name():
-    import ledger_sim
+    from gridbazaar import ledger_sim
 
     assert configs.options("market") == MARKETS.names()
     assert configs.options("bidder") == BIDDERS.names()

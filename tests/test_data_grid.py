@@ -9,14 +9,18 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from envs.data import calendar
-from envs.data.dwell import DWELL_H, PERCENTILES, draw_dwell_slots
-from envs.data.errors import DataError
-from envs.data.ownership import OwnershipConfig, draw_ownership
-from envs.data.sessions import Sessions, charging_runs, same_sessions, sessions_from_profiles
-from envs.data.simbench import FOLDER, load_grid
-from envs.data.simbench_series import series_from_grid, simbench_series
-from ledger_sim.variants import UnknownNameError
+from gridbazaar.envs.data import calendar
+from gridbazaar.envs.data.dwell import DWELL_H, PERCENTILES, draw_dwell_slots
+from gridbazaar.envs.data.ownership import OwnershipConfig, draw_ownership
+from gridbazaar.envs.data.sessions import (
+    Sessions,
+    charging_runs,
+    same_sessions,
+    sessions_from_profiles,
+)
+from gridbazaar.envs.data.simbench import FOLDER, load_grid
+from gridbazaar.envs.data.simbench_series import series_from_grid, simbench_series
+from gridbazaar.errors import DataError, UnknownNameError
 
 CODE = "1-LV-semiurb4--2-sw"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -62,7 +66,7 @@ def test_notice_names_licence_source_and_citation():
 
 def test_extract_rebuilds_the_embedded_bytes(tmp_path):
     pytest.importorskip("simbench")
-    from envs.data.simbench_extract import extract
+    from gridbazaar.envs.data.simbench_extract import extract
 
     extract(CODE, tmp_path)
     net = f"{CODE}.net.json.gz"

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from envs.data.errors import DataError
-from envs.data.tariffs import parse_tariff
+from gridbazaar.envs.data.tariffs import parse_tariff
+from gridbazaar.errors import DataError
 
 SHIPPED = sorted((Path(__file__).parents[1] / "configs" / "tariff").glob("*.yaml"))
 START = pd.Timestamp("2016-01-01")

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from envs.data.errors import DataError
-from envs.data.user_files import PriceFile, read_prices
-from envs.data.user_series import UserData, user_series
+from gridbazaar.envs.data.user_files import PriceFile, read_prices
+from gridbazaar.envs.data.user_series import UserData, user_series
+from gridbazaar.errors import DataError
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from conftest import play, random_policy
 
-from envs.delivery import cut
-from envs.feeder.limits import violations
+from gridbazaar.envs.delivery import cut
+from gridbazaar.envs.grid.limits import violations
 
 # Roofs that the feeder cannot bear at noon.
 CROWDED = (

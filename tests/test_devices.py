@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.devices.storage import StorageLimits, advance, feasible_power
-from envs.devices.vehicle import arrive, depart
+from gridbazaar.envs.devices.storage import StorageLimits, advance, feasible_power
+from gridbazaar.envs.devices.vehicle import arrive, depart
 
 H = 0.25
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from envs.escrow import Escrow
+from gridbazaar.envs.escrow import Escrow
 
 
 def locked_over(finality_s: list[float], amounts: list[float]) -> list[float]:

@@ -5,20 +5,28 @@ import pytest
 import torch
 from conftest import play
 
-import ledger_sim
-from agents.bidders import make
-from configs import ConfigError, option
-from envs.observation import read
-from envs.simulation import Simulation
-from evaluation.audit import Audit
-from evaluation.config import configure
-from evaluation.plots import title_of
-from evaluation.summary import rows
-from evaluation.tournament import run
-from ledger_sim.chain import FEE, ORDER, PAYMENT, REVEAL, VOLUME, Chain, private_key
-from ledger_sim.layers import base as layers
-from ledger_sim.privacy import names_of
-from ledger_sim.variants import UnknownNameError
+from gridbazaar import ledger_sim
+from gridbazaar.agents.bidders import make
+from gridbazaar.configs import option
+from gridbazaar.envs.observation import read
+from gridbazaar.envs.simulation import Simulation
+from gridbazaar.errors import ConfigError, UnknownNameError
+from gridbazaar.evaluation.audit import Audit
+from gridbazaar.evaluation.config import configure
+from gridbazaar.evaluation.plots import title_of
+from gridbazaar.evaluation.summary import rows
+from gridbazaar.evaluation.tournament import run
+from gridbazaar.ledger_sim.layers import protocol as layers
+from gridbazaar.ledger_sim.record.privacy import names_of
+from gridbazaar.ledger_sim.record.signed_chain import (
+    FEE,
+    ORDER,
+    PAYMENT,
+    REVEAL,
+    VOLUME,
+    Chain,
+    private_key,
+)
 
 SEED, MARKET = torch.tensor([11, 3]), 1
 SLOTS, BLOCK = 8, option("ledger", "block")

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from evaluation import mechanisms
-from evaluation.config import configure
-from evaluation.mechanisms import COLUMNS, groups, marks, more, notes, shades, shown
-from evaluation.report import headlines, market_verdicts
-from evaluation.results import evaluate, table
-from evaluation.summary import reference_market_of
-from evaluation.tables import terminal
-from evaluation.timing import timed
-from ledger_sim.variants import UnknownNameError
+from gridbazaar.errors import UnknownNameError
+from gridbazaar.evaluation import mechanisms
+from gridbazaar.evaluation.config import configure
+from gridbazaar.evaluation.mechanisms import COLUMNS, groups, marks, more, notes, shades, shown
+from gridbazaar.evaluation.report import headlines, market_verdicts
+from gridbazaar.evaluation.results import evaluate, table
+from gridbazaar.evaluation.summary import reference_market_of
+from gridbazaar.evaluation.tables import terminal
+from gridbazaar.evaluation.timing import timed
 
 ROOT = Path(__file__).parents[1]
 MARKETS, BIDDERS, LEDGERS = ("vcg", "uniform_auction", "grid_only"), ("truthful", "own_use"), 2

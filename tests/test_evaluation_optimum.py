@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-import envs
-from agents.bidders import make
-from envs.record import DayRecord, Facts
-from evaluation.optimum import Optimum, OptimumError, days_of
+from gridbazaar import envs
+from gridbazaar.agents.bidders import make
+from gridbazaar.envs.day_record import DayRecord, Facts
+from gridbazaar.errors import OptimumError
+from gridbazaar.evaluation.optimum import Optimum, days_of
 
 B = 4
 _TASKS = {"plain": (), "v2g": ("task.vehicle.v2g=true",)}

@@ -6,14 +6,13 @@ import pandas as pd
 import pytest
 
 import evaluate as script
-from configs import ConfigError
-from envs.kpis import KPIS
-from evaluation.comparison import FIGURES
-from evaluation.config import configure, label
-from evaluation.report import number
-from evaluation.results import ResultsError, evaluate, move_into_place, table
-from evaluation.timing import timed
-from ledger_sim.variants import UnknownNameError
+from gridbazaar.envs.kpis import KPIS
+from gridbazaar.errors import ConfigError, ResultsError, UnknownNameError
+from gridbazaar.evaluation.comparison import FIGURES
+from gridbazaar.evaluation.config import configure, label
+from gridbazaar.evaluation.report import number
+from gridbazaar.evaluation.results import evaluate, move_into_place, table
+from gridbazaar.evaluation.timing import timed
 
 DAYS, REPEATS = 2, 2
 

@@ -3,9 +3,9 @@ import pytest
 import torch
 from scipy.stats import trim_mean
 
-from evaluation.comparison import compare, gini
-from evaluation.statistics import Bootstrap, interquartile_mean
-from evaluation.summary import strict
+from gridbazaar.evaluation.comparison import compare, gini
+from gridbazaar.evaluation.statistics import Bootstrap, interquartile_mean
+from gridbazaar.evaluation.summary import strict
 
 
 def test_interval_covers_the_true_mean_about_95_percent_of_the_time():

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from envs.features import lowest_of_next_day, own_features, public_features
-from envs.observation import (
+from gridbazaar.envs.features import lowest_of_next_day, own_features, public_features
+from gridbazaar.envs.observation import (
     FEATURES,
     OUTLOOK_HOURS,
     OWN,

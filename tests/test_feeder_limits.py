@@ -7,7 +7,7 @@ from functools import lru_cache
 import pytest
 import torch
 
-from envs.feeder import (
+from gridbazaar.envs.grid import (
     Limits,
     Network,
     PowerFlow,

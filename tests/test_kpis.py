@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-import envs
-from envs import kpis
-from envs.kpis.base import quantile
-from envs.observation import ROLES
-from envs.record import DayRecord, Facts
+from gridbazaar import envs
+from gridbazaar.envs import kpis
+from gridbazaar.envs.day_record import DayRecord, Facts
+from gridbazaar.envs.kpis.registry import quantile
+from gridbazaar.envs.observation import ROLES
 
 B = 3
 

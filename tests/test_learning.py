@@ -14,14 +14,13 @@ import torch
 import yaml
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 
-from agents.learning import checkpoints
-from agents.learning.bidder import LearnedBidder
-from agents.learning.env_runner import iteration_seed
-from agents.learning.errors import CheckpointError, RunError
-from agents.learning.learner import ProportionalMinibatches
-from agents.learning.run_folder import configure, open_folder
-from configs import ConfigError
-from envs import batched
+from gridbazaar.agents.learning import checkpoints
+from gridbazaar.agents.learning.bidder import LearnedBidder
+from gridbazaar.agents.learning.env_runner import iteration_seed
+from gridbazaar.agents.learning.learner import ProportionalMinibatches
+from gridbazaar.agents.learning.run_folder import configure, open_folder
+from gridbazaar.envs import batched
+from gridbazaar.errors import CheckpointError, ConfigError, RunError
 
 ROOT = Path(__file__).parents[1]
 SMALL = ("num_envs=2", "total_agent_steps=30000", "validate_every=2", "checkpoint_every=2")

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from agents.learning.returns import advantages, shape_reward, standardise
+from gridbazaar.agents.learning.returns import advantages, shape_reward, standardise
 
 
 def test_with_lambda_one_the_target_is_the_discounted_return_of_the_day():

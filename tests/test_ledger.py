@@ -7,10 +7,10 @@ import pytest
 import torch
 import yaml
 
-import ledger_sim
-from ledger_sim import LedgerError, Receipts, Transactions
-from ledger_sim.sourced import plain
-from ledger_sim.variants import UnknownNameError
+from gridbazaar import ledger_sim
+from gridbazaar.errors import LedgerError, UnknownNameError
+from gridbazaar.ledger_sim import Receipts, Transactions
+from gridbazaar.sourced import plain
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "ledger"
 SLOT_S, DEADLINE_S, N = 900.0, 870.0, 11

@@ -10,11 +10,21 @@ import pytest
 import torch
 import yaml
 
-import ledger_sim
-from ledger_sim import LedgerError, Transactions, merkle
-from ledger_sim.chain import FEE, ORDER, PAYMENT, RECORD, VOLUME, Chain, private_key
-from ledger_sim.recorder import Recorder
-from ledger_sim.verification import verify
+from gridbazaar import ledger_sim
+from gridbazaar.errors import LedgerError
+from gridbazaar.ledger_sim import Transactions
+from gridbazaar.ledger_sim.record import merkle
+from gridbazaar.ledger_sim.record.recorder import Recorder
+from gridbazaar.ledger_sim.record.signed_chain import (
+    FEE,
+    ORDER,
+    PAYMENT,
+    RECORD,
+    VOLUME,
+    Chain,
+    private_key,
+)
+from gridbazaar.ledger_sim.record.verify import verify
 
 CONFIG = Path(__file__).parents[1] / "configs" / "ledger" / "block.yaml"
 B, N, SLOTS = 3, 5, 6

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from reference.waiting import wait_for_regular_blocks
 
-import ledger_sim
-from ledger_sim import LedgerError, defaults, published_order, trilemma
-from ledger_sim.cli import main
-from ledger_sim.consensus import ChainConfig
-from ledger_sim.distribution import Distribution
-from ledger_sim.load import capacity_per_s, simulate, sweep
-from ledger_sim.sourced import STATUSES
-from ledger_sim.text import aligned, figure
-from ledger_sim.variants import UnknownNameError
-from ledger_sim.waiting import wait_for_regular_blocks
+from gridbazaar import ledger_sim
+from gridbazaar.errors import LedgerError, UnknownNameError
+from gridbazaar.ledger_sim import defaults
+from gridbazaar.ledger_sim.consensus.protocol import ChainConfig
+from gridbazaar.sourced import STATUSES
+from gridbazaar.studies.ledger import published_order, trilemma
+from gridbazaar.studies.ledger.cli import main
+from gridbazaar.studies.ledger.distribution import Distribution
+from gridbazaar.studies.ledger.load import capacity_per_s, simulate, sweep
+from gridbazaar.studies.ledger.text import aligned, figure
 
 ROOT = Path(__file__).parents[1]
 INTERVAL_S, PLACES = 30.0, 10

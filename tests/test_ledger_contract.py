@@ -14,9 +14,9 @@ pytest.importorskip("eth", reason="the contract needs the extra: pip install 'gr
 from eth_abi import encode
 from eth_hash.auto import keccak
 
-from configs import option, validate
-from envs.markets import MARKETS, Clearing, Context, Orders
-from ledger_sim.contracts.entries import (
+from gridbazaar.configs import option, validate
+from gridbazaar.envs.markets import MARKETS, Clearing, Context, Orders
+from gridbazaar.studies.contract.entries import (
     CLOSE,
     ORDER,
     STATE,
@@ -27,7 +27,7 @@ from ledger_sim.contracts.entries import (
     random_book,
     word,
 )
-from ledger_sim.contracts.evm import CHAIN_ID, MarketContract, RefusedError, private_key
+from gridbazaar.studies.contract.evm import CHAIN_ID, MarketContract, RefusedError, private_key
 
 F64 = torch.float64
 BOOKS, NEVER = 1_000, 10**6

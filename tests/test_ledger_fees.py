@@ -6,12 +6,12 @@ import pytest
 import torch
 import yaml
 
-import ledger_sim
-from ledger_sim import LedgerError, Transactions
-from ledger_sim.fees.base import Usage, make
-from ledger_sim.fees.eip1559 import MOST_BASE_FEE, next_base_fee
-from ledger_sim.sourced import plain
-from ledger_sim.variants import UnknownNameError
+from gridbazaar import ledger_sim
+from gridbazaar.errors import LedgerError, UnknownNameError
+from gridbazaar.ledger_sim import Transactions
+from gridbazaar.ledger_sim.fees.eip1559 import MOST_BASE_FEE, next_base_fee
+from gridbazaar.ledger_sim.fees.protocol import Usage, make
+from gridbazaar.sourced import plain
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "ledger"
 GWEI = 10**9

@@ -6,12 +6,12 @@ import pytest
 import torch
 import yaml
 
-import ledger_sim
-from ledger_sim import LedgerError, Transactions
-from ledger_sim.finality import catch_up_probability
-from ledger_sim.registry import consensus_of, read_config
-from ledger_sim.sourced import plain
-from ledger_sim.variants import UnknownNameError
+from gridbazaar import ledger_sim
+from gridbazaar.errors import LedgerError, UnknownNameError
+from gridbazaar.ledger_sim import Transactions
+from gridbazaar.ledger_sim.consensus.finality import catch_up_probability
+from gridbazaar.ledger_sim.registry import consensus_of, read_config
+from gridbazaar.sourced import plain
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "ledger"
 LOTTERIES = ["proof_of_work", "proof_of_capacity", "proof_of_energy_contribution"]

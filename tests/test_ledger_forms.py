@@ -9,14 +9,15 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from reference.channels import break_even_trades, channel_gas_per_trade
+from reference.waiting import wait_for_poisson_blocks, wait_for_regular_blocks
 from scipy import stats
 
-import ledger_sim
-from ledger_sim import LedgerError, Transactions
-from ledger_sim.channels import break_even_trades, channel_gas_per_trade
-from ledger_sim.fees.eip1559 import MOST_BASE_FEE, MOST_GAS_TARGET, next_base_fee
-from ledger_sim.finality import catch_up_probability, confirmations_needed
-from ledger_sim.propagation import (
+from gridbazaar import ledger_sim
+from gridbazaar.errors import LedgerError
+from gridbazaar.ledger_sim import Transactions
+from gridbazaar.ledger_sim.consensus.finality import catch_up_probability, confirmations_needed
+from gridbazaar.ledger_sim.consensus.propagation import (
     FIBRE_KM_PER_S,
     fork_probability,
     gossip_hops,
@@ -24,9 +25,20 @@ from ledger_sim.propagation import (
     stale_share,
     transfer_s,
 )
-from ledger_sim.quorum import faults_tolerated, pbft_messages, phase_s, quorum, round_s, votes_s
-from ledger_sim.tangle import WEIGHT_EXPONENT, tips, weight_growth_per_s
-from ledger_sim.waiting import wait_for_poisson_blocks, wait_for_regular_blocks
+from gridbazaar.ledger_sim.consensus.quorum import (
+    faults_tolerated,
+    pbft_messages,
+    phase_s,
+    quorum,
+    round_s,
+    votes_s,
+)
+from gridbazaar.ledger_sim.consensus.tangle_approval import (
+    WEIGHT_EXPONENT,
+    tips,
+    weight_growth_per_s,
+)
+from gridbazaar.ledger_sim.fees.eip1559 import MOST_BASE_FEE, MOST_GAS_TARGET, next_base_fee
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = ROOT.parent / "shared" / "data" / "ethereum" / "ethereum_blocks_24337593_24338592.parquet"

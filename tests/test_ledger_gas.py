@@ -15,13 +15,13 @@ import pytest
 import torch
 import yaml
 
-from ledger_sim import gas
-from ledger_sim.base import LedgerError
-from ledger_sim.contracts import source_digest
-from ledger_sim.sourced import STATUSES
+from gridbazaar.errors import LedgerError
+from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.sourced import STATUSES
+from gridbazaar.studies.contract import source_digest
 
 ROOT = Path(__file__).parents[1]
-SECOND_EVM = ROOT / "benchmarks" / "ethereumjs"
+SECOND_EVM = ROOT / "tools" / "ethereumjs"
 WITHIN = 0.01
 # Bids, asks, overlap and tick; none of these sizes and seeds is among those fitted.
 SHAPES = [(3, 6, 0.1, 1), (9, 7, 0.3, 40_000), (14, 20, -1.0, 1), (36, 25, 0.5, 15_000)]
@@ -36,13 +36,13 @@ MEASURED = {
 def measured():
     pytest.importorskip("vyper", reason="measuring needs the extra: pip install 'gridbazaar[evm]'")
     pytest.importorskip("eth", reason="measuring needs the extra: pip install 'gridbazaar[evm]'")
-    from ledger_sim.contracts.measurements import measure
+    from gridbazaar.studies.contract.measurements import measure
 
     return measure(SHAPES, seed=11, small=20)
 
 
 def benchmark():
-    path = ROOT / "benchmarks" / "gas.py"
+    path = ROOT / "tools" / "fit_gas.py"
     spec = importlib.util.spec_from_file_location("benchmark_gas", path)
     assert spec is not None
     assert spec.loader is not None
@@ -93,7 +93,7 @@ def test_a_second_evm_takes_the_same_gas_to_the_unit():
     if shutil.which("node") is None:
         pytest.skip("needs Node 20 or newer on the path")
     if not (SECOND_EVM / "node_modules" / "@ethereumjs" / "vm").is_dir():
-        pytest.skip("needs @ethereumjs/vm: npm ci --prefix benchmarks/ethereumjs")
+        pytest.skip("needs @ethereumjs/vm: npm ci --prefix tools/ethereumjs")
     done = measured()
     equal, number = benchmark().replay(done, "prague")
     assert equal == number == len(done.market.evm.sent)
@@ -102,7 +102,7 @@ def test_a_second_evm_takes_the_same_gas_to_the_unit():
 def test_the_fit_needs_what_tells_counts_apart():
     pytest.importorskip("vyper", reason="the benchmark needs the extra evm")
     pytest.importorskip("eth", reason="the benchmark needs the extra evm")
-    from ledger_sim.contracts.measurements import Observation
+    from gridbazaar.studies.contract.measurements import Observation
 
     fit = benchmark().fit
     draw = np.random.default_rng(0)
@@ -123,7 +123,7 @@ def test_the_fit_needs_what_tells_counts_apart():
 
 def test_the_table_is_of_this_contract_and_every_figure_has_its_source():
     rows = yaml.safe_load(gas.TABLE.read_text(encoding="utf-8"))
-    assert rows.pop("contract")["sha256"] == source_digest(), "run python benchmarks/gas.py"
+    assert rows.pop("contract")["sha256"] == source_digest(), "run python tools/fit_gas.py"
     entries = [(f"{call}.{k}", entry) for call, row in rows.items() for k, entry in row.items()]
     for name, entry in entries:
         assert set(entry) == {"value", "unit", "source", "status"}, name
@@ -137,9 +137,10 @@ def test_the_table_needs_neither_compiler_nor_evm():
     script = (
         "import sys\n"
         "for name in ('vyper', 'eth', 'eth_abi', 'eth_hash'): sys.modules[name] = None\n"
-        "from ledger_sim import contracts, gas\n"
+        "from gridbazaar.ledger_sim.chain import gas\n"
+        "from gridbazaar.studies import contract\n"
         "print(gas.clear_gas(40, 25))\n"
-        "try: contracts.compile_market()\n"
+        "try: contract.compile_market()\n"
         "except ModuleNotFoundError as error: print(error)\n"
     )
     ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)

@@ -7,13 +7,14 @@ import pytest
 import torch
 import yaml
 
-import ledger_sim
-from ledger_sim import LedgerError, Posting, Transactions
-from ledger_sim.consensus import ChainConfig
-from ledger_sim.ledgers.proof_of_work import ProofOfWork
-from ledger_sim.propagation import FIBRE_KM_PER_S
-from ledger_sim.registry import consensus_of, read_config
-from ledger_sim.sourced import plain, sources
+from gridbazaar import ledger_sim
+from gridbazaar.errors import LedgerError
+from gridbazaar.ledger_sim import Posting, Transactions
+from gridbazaar.ledger_sim.consensus.proof_of_work import ProofOfWork
+from gridbazaar.ledger_sim.consensus.propagation import FIBRE_KM_PER_S
+from gridbazaar.ledger_sim.consensus.protocol import ChainConfig
+from gridbazaar.ledger_sim.registry import consensus_of, read_config
+from gridbazaar.sourced import plain, sources
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "ledger"
 LEDGERS = sorted(path.stem for path in CONFIGS.glob("[!_]*.yaml"))

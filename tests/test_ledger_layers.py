@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from reference.channels import break_even_trades, channel_gas_per_trade
 
-import ledger_sim
-from ledger_sim import LedgerError, Posting, Transactions, gas
-from ledger_sim.channels import break_even_trades, channel_gas_per_trade
-from ledger_sim.layers import base
-from ledger_sim.sourced import plain, sources
-from ledger_sim.variants import UnknownNameError
+from gridbazaar import ledger_sim
+from gridbazaar.errors import LedgerError, UnknownNameError
+from gridbazaar.ledger_sim import Posting, Transactions
+from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim.layers import protocol as base
+from gridbazaar.sourced import plain, sources
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SLOT_S, DEADLINE_S, N, DAY = 900.0, 860.0, 6, 96

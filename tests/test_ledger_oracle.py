@@ -9,8 +9,8 @@ import simpy
 import torch
 import yaml
 
-import ledger_sim
-from ledger_sim import Transactions
+from gridbazaar import ledger_sim
+from gridbazaar.ledger_sim import Transactions
 
 CONFIG = Path(__file__).parents[1] / "configs" / "ledger" / "block.yaml"
 SLOT_S, DEADLINE_S, B, N, SLOTS = 900, 870, 10, 9, 8

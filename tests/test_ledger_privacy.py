@@ -9,10 +9,11 @@ import pytest
 import torch
 import yaml
 
-import ledger_sim
-from ledger_sim import LedgerError, Posting, Transactions, gas
-from ledger_sim.chain import COMMIT, ORDER, PAYMENT, RECORD, REVEAL, VOLUME, Chain, private_key
-from ledger_sim.privacy import (
+from gridbazaar import ledger_sim
+from gridbazaar.errors import LedgerError
+from gridbazaar.ledger_sim import Posting, Transactions
+from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim.record.privacy import (
     OPEN,
     Bulletin,
     committed_s,
@@ -21,9 +22,19 @@ from ledger_sim.privacy import (
     names_of,
     noisy,
 )
-from ledger_sim.recorder import Recorder
-from ledger_sim.sourced import plain
-from ledger_sim.verification import verify
+from gridbazaar.ledger_sim.record.recorder import Recorder
+from gridbazaar.ledger_sim.record.signed_chain import (
+    COMMIT,
+    ORDER,
+    PAYMENT,
+    RECORD,
+    REVEAL,
+    VOLUME,
+    Chain,
+    private_key,
+)
+from gridbazaar.ledger_sim.record.verify import verify
+from gridbazaar.sourced import plain
 
 CONFIG = Path(__file__).parents[1] / "configs" / "ledger" / "block.yaml"
 BLOCK = plain(yaml.safe_load(CONFIG.read_text()))

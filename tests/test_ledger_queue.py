@@ -10,12 +10,13 @@ import pytest
 import torch
 import yaml
 
-import ledger_sim
-from ledger_sim import LedgerError, Transactions
-from ledger_sim.block_times import regular_blocks
-from ledger_sim.mempool import Mempool
-from ledger_sim.queueing import assign_blocks, assign_by_gas, places_of, tie_order
-from ledger_sim.sourced import plain
+from gridbazaar import ledger_sim
+from gridbazaar.errors import LedgerError
+from gridbazaar.ledger_sim import Transactions
+from gridbazaar.ledger_sim.chain.block_times import regular_blocks
+from gridbazaar.ledger_sim.chain.mempool import Mempool
+from gridbazaar.ledger_sim.chain.queueing import assign_blocks, assign_by_gas, places_of, tie_order
+from gridbazaar.sourced import plain
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "ledger"
 SLOT_S = 900

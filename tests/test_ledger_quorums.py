@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from reference.optimality import Programme, Solution, residuals
 from scipy.optimize import linprog
 
-import ledger_sim
-from configs import option, validate
-from envs.markets import MARKETS, Context, Orders
-from ledger_sim import LedgerError, Transactions
-from ledger_sim.ledgers.raft import round_trips
-from ledger_sim.optimality import Programme, Solution, residuals
-from ledger_sim.registry import read_config
-from ledger_sim.sourced import plain, sources
+from gridbazaar import ledger_sim
+from gridbazaar.configs import option, validate
+from gridbazaar.envs.markets import MARKETS, Context, Orders
+from gridbazaar.errors import LedgerError
+from gridbazaar.ledger_sim import Transactions
+from gridbazaar.ledger_sim.consensus.raft import round_trips
+from gridbazaar.ledger_sim.registry import read_config
+from gridbazaar.sourced import plain, sources
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "ledger"
 BYZANTINE = ["pbft", "qbft", "dbft", "tendermint", "tendermint_pilot", "proof_of_solution"]

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ledger_sim import randomness
-from ledger_sim.randomness import fold, normal, uniform
+from gridbazaar import randomness
+from gridbazaar.randomness import fold, normal, uniform
 
 SEEDS = torch.arange(2000)
 

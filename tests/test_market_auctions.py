@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from torch import Tensor
 
-from configs import option, validate
-from envs.markets import MARKETS, Clearing, Context, Orders
+from gridbazaar.configs import option, validate
+from gridbazaar.envs.markets import MARKETS, Clearing, Context, Orders
 
 F64 = torch.float64
 HOUR = 0.25

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from configs import option, validate
-from envs.markets import MARKETS, Clearing, Context, Orders, Place
-from envs.markets.ce_sdt import suggest
-from envs.markets.equal_increment import fill_evenly
-from envs.markets.stable_matching import match
+from gridbazaar.configs import option, validate
+from gridbazaar.envs.markets import MARKETS, Clearing, Context, Orders, Place
+from gridbazaar.envs.markets.auctions.ce_sdt import suggest
+from gridbazaar.envs.markets.bilateral.stable_matching import match
+from gridbazaar.envs.markets.community_prices.equal_increment import fill_evenly
 
 F64 = torch.float64
 FEED, RETAIL, H = 0.08, 0.34, 0.25

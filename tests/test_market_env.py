@@ -7,7 +7,7 @@ import pytest
 from conftest import SLOTS
 from pettingzoo.test import parallel_api_test
 
-import envs
+from gridbazaar import envs
 
 
 @pytest.fixture(scope="module")

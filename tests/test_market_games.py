@@ -10,12 +10,12 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
-from configs import option, validate
-from envs.markets import MARKETS, Context, Orders
-from envs.markets.coalitions import by_seat, members, players, worths
-from envs.markets.nucleolus import nucleolus
-from envs.markets.price_game import equilibrium
-from envs.markets.shapley import shapley_value
+from gridbazaar.configs import option, validate
+from gridbazaar.envs.markets import MARKETS, Context, Orders
+from gridbazaar.envs.markets.games.coalitions import by_seat, members, players, worths
+from gridbazaar.envs.markets.games.nucleolus import nucleolus
+from gridbazaar.envs.markets.games.price_game import equilibrium
+from gridbazaar.envs.markets.games.shapley import shapley_value
 
 F64 = torch.float64
 FLOOR, CEILING = 0.08, 0.34

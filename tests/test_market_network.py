@@ -10,13 +10,19 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
-from configs import option, validate
-from envs.data.simbench import load_grid
-from envs.feeder import Limits, Network, PowerFlow, load_net, violations
-from envs.feeder.distance import electrical_distance
-from envs.markets import MARKETS, Context, Orders, Place
-from envs.markets.network_dispatch import dispatch
-from envs.markets.trade_limits import broken_by, flow, sensitivities, slopes, widened
+from gridbazaar.configs import option, validate
+from gridbazaar.envs.data.simbench import load_grid
+from gridbazaar.envs.grid import Limits, Network, PowerFlow, load_net, violations
+from gridbazaar.envs.grid.distance import electrical_distance
+from gridbazaar.envs.markets import MARKETS, Context, Orders, Place
+from gridbazaar.envs.markets.network.network_dispatch import dispatch
+from gridbazaar.envs.markets.network.trade_limits import (
+    broken_by,
+    flow,
+    sensitivities,
+    slopes,
+    widened,
+)
 
 F64 = torch.float64
 SEATS = 24

@@ -7,13 +7,13 @@ import pytest
 import torch
 from scipy.optimize import linprog, minimize
 
-from configs import option, validate
-from envs.markets import MARKETS, Context, Orders, Place
-from envs.markets.admm import negotiate, residual_curves, start
-from envs.markets.admm_parallel import PARTNERS
-from envs.markets.admm_sequential import CONTRACT
-from envs.markets.pairs import pair_up, preference
-from envs.markets.transport import optimise
+from gridbazaar.configs import option, validate
+from gridbazaar.envs.markets import MARKETS, Context, Orders, Place
+from gridbazaar.envs.markets.bilateral.admm import negotiate, residual_curves, start
+from gridbazaar.envs.markets.bilateral.admm_parallel import PARTNERS
+from gridbazaar.envs.markets.bilateral.admm_sequential import CONTRACT
+from gridbazaar.envs.markets.bilateral.transport import optimise
+from gridbazaar.envs.markets.pairs import pair_up, preference
 
 F64 = torch.float64
 NAMES = ("bilateral_dispatch", "admm_sequential", "admm_parallel")

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from configs import option, validate
-from envs.feeder import Limits, Network, PowerFlow, load_net
-from envs.feeder.distance import electrical_distance
-from envs.markets import MARKETS, Clearing, Context, Order, Orders, Place, book_of
-from envs.markets.trade_limits import broken_by
-from ledger_sim.variants import UnknownNameError
+from gridbazaar.configs import option, validate
+from gridbazaar.envs.grid import Limits, Network, PowerFlow, load_net
+from gridbazaar.envs.grid.distance import electrical_distance
+from gridbazaar.envs.markets import MARKETS, Clearing, Context, Order, Orders, Place, book_of
+from gridbazaar.envs.markets.network.trade_limits import broken_by
+from gridbazaar.errors import UnknownNameError
 
 F64 = torch.float64
 # At which trade breaks limits of the feeder in some of the books.

@@ -9,10 +9,9 @@ import pytest
 import torch
 from conftest import SLOTS, play, random_policy
 
-import envs
-import ledger_sim
-from envs.data.sessions import Sessions
-from envs.observation import FEATURES, SIZE, read
+from gridbazaar import envs, ledger_sim
+from gridbazaar.envs.data.sessions import Sessions
+from gridbazaar.envs.observation import FEATURES, SIZE, read
 
 DAY = 5 * SLOTS
 KNOWN = ("own", "public", "need_kwh", "session_kwh", "departs", "slots_left", "prices", "seat")

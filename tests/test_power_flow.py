@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from envs.feeder import Network, NetworkError, PowerFlow, load_net
-from envs.feeder.catalogue import names
-from ledger_sim.variants import UnknownNameError
+from gridbazaar.envs.grid import Network, PowerFlow, load_net
+from gridbazaar.envs.grid.catalogue import names
+from gridbazaar.errors import NetworkError, UnknownNameError
 
 SIMBENCH = ("rural1", "rural2", "rural3", "semiurb4", "semiurb5", "urban6")
 GRIDS = (

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.markets import Clearing
-from envs.reward import reward
-from envs.settlement import Tariff, broken_commitment_kw, settle
+from gridbazaar.envs.markets import Clearing
+from gridbazaar.envs.reward import reward
+from gridbazaar.envs.settlement import Tariff, broken_commitment_kw, settle
 
 H = 0.25
 F64 = torch.float64

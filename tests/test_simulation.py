@@ -11,9 +11,8 @@ import torch
 from conftest import SLOTS, play, random_policy
 from torch import Tensor
 
-import envs
-import ledger_sim
-from envs.markets import MARKETS
+from gridbazaar import envs, ledger_sim
+from gridbazaar.envs.markets import MARKETS
 
 F64 = torch.float64
 LEDGER_NAMES = ledger_sim.names()

@@ -8,14 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-import configs
-import envs
-from configs import ConfigError
-from envs.data.errors import DataError
-from envs.data.simbench_series import simbench_series
-from envs.feeder import load_net
-from envs.grid import seat_on
-from ledger_sim.variants import UnknownNameError
+from gridbazaar import configs, envs
+from gridbazaar.envs.data.simbench_series import simbench_series
+from gridbazaar.envs.grid import load_net
+from gridbazaar.envs.placement import seat_on
+from gridbazaar.errors import ConfigError, DataError, UnknownNameError
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 TASKS = configs.options("task")

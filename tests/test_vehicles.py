@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import SLOTS, play
 
-import envs
+from gridbazaar import envs
 
 SETTINGS = {
     "one way": (),

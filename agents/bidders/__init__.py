@@ -6,8 +6,14 @@ import importlib
 import pkgutil
 from pathlib import Path
 
-from agents.bidders.base import BIDDERS, QUARTER_HOUR, Bidder, BidderConfig, make_classic
-from envs.config import RulesConfig
+from gridbazaar.agents.bidders.protocol import (
+    BIDDERS,
+    QUARTER_HOUR,
+    Bidder,
+    BidderConfig,
+    make_classic,
+)
+from gridbazaar.envs.config import RulesConfig
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
@@ -22,6 +28,6 @@ def make(name: str, rules: RulesConfig, slot_h: float = QUARTER_HOUR) -> Bidder:
     """
     if name in BIDDERS.names() or not Path(name).is_dir():
         return make_classic(name, rules, slot_h=slot_h)
-    from agents.learning.bidder import LearnedBidder  # ray is heavy, classic bidders need none
+    from gridbazaar.agents.learning.bidder import LearnedBidder
 
     return LearnedBidder.load(Path(name))

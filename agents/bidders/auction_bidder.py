@@ -8,11 +8,11 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from agents.bidders.base import BidderConfig
-from agents.bidders.chance import Chance
-from agents.bidders.price_rule import News, PriceRule, Traders
-from agents.bidders.seat import Seat, StorageCosts, balancing_power, own_use_power
-from envs.config import RulesConfig
+from gridbazaar.agents.bidders.chance import Chance
+from gridbazaar.agents.bidders.price_rule import News, PriceRule, Traders
+from gridbazaar.agents.bidders.protocol import BidderConfig
+from gridbazaar.agents.bidders.seat import Seat, StorageCosts, balancing_power, own_use_power
+from gridbazaar.envs.config import RulesConfig
 
 
 class PricingConfig(BidderConfig):

@@ -8,11 +8,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from agents.bidders.auction_bidder import AuctionBidder, PricingConfig
-from agents.bidders.base import BIDDERS
-from agents.bidders.chance import Chance
-from agents.bidders.price_rule import News, Quotes, Traders
-from agents.bidders.seat import Seat
+from gridbazaar.agents.bidders.auction_bidder import AuctionBidder, PricingConfig
+from gridbazaar.agents.bidders.chance import Chance
+from gridbazaar.agents.bidders.price_rule import News, Quotes, Traders
+from gridbazaar.agents.bidders.protocol import BIDDERS
+from gridbazaar.agents.bidders.seat import Seat
 
 
 class BestResponseConfig(PricingConfig):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ledger_sim.randomness import fold, uniform
+from gridbazaar.randomness import fold, uniform
 
 
 @dataclass(frozen=True)

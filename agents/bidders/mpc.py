@@ -8,11 +8,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from agents.bidders.base import BIDDERS, BidderConfig
-from agents.bidders.outlook import expect
-from agents.bidders.seat import Seat, StorageCosts, within_reach
-from agents.bidders.storage_plan import Store, plan
-from envs.config import RulesConfig
+from gridbazaar.agents.bidders.outlook import expect
+from gridbazaar.agents.bidders.protocol import BIDDERS, BidderConfig
+from gridbazaar.agents.bidders.seat import Seat, StorageCosts, within_reach
+from gridbazaar.agents.bidders.storage_plan import Store, plan
+from gridbazaar.envs.config import RulesConfig
 
 
 class MpcConfig(BidderConfig):

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from agents.bidders.seat import Seat
-from agents.bidders.storage_plan import Outlook
-from envs.observation import OUTLOOK_HOURS
+from gridbazaar.agents.bidders.seat import Seat
+from gridbazaar.agents.bidders.storage_plan import Outlook
+from gridbazaar.envs.observation import OUTLOOK_HOURS
 
 _DAY = 24.0
 _NEAR = 4  # hours of which load and sun of yesterday are seen on their own

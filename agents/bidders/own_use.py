@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agents.bidders.base import BIDDERS, BidderConfig
-from envs.config import RulesConfig
-from envs.observation import read
+from gridbazaar.agents.bidders.protocol import BIDDERS, BidderConfig
+from gridbazaar.envs.config import RulesConfig
+from gridbazaar.envs.observation import read
 
 
 @BIDDERS.register("own_use")

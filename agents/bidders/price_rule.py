@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from agents.bidders.chance import Chance
+from gridbazaar.agents.bidders.chance import Chance
 
 
 @dataclass(frozen=True)

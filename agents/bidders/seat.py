@@ -8,10 +8,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from envs.action import encode
-from envs.config import RulesConfig
-from envs.markets import Context
-from envs.observation import read
+from gridbazaar.envs.action import encode
+from gridbazaar.envs.config import RulesConfig
+from gridbazaar.envs.markets import Context
+from gridbazaar.envs.observation import read
 
 
 class StorageCosts(BaseModel):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agents.bidders.base import BIDDERS, BidderConfig
-from agents.bidders.seat import Seat, own_use_power
-from envs.config import RulesConfig
+from gridbazaar.agents.bidders.protocol import BIDDERS, BidderConfig
+from gridbazaar.agents.bidders.seat import Seat, own_use_power
+from gridbazaar.envs.config import RulesConfig
 
 
 @BIDDERS.register("stand_alone")

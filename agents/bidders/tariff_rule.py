@@ -8,16 +8,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from agents.bidders.base import BIDDERS, BidderConfig
-from agents.bidders.seat import (
+from gridbazaar.agents.bidders.protocol import BIDDERS, BidderConfig
+from gridbazaar.agents.bidders.seat import (
     Seat,
     StorageCosts,
     balancing_power,
     own_use_power,
     within_reach,
 )
-from envs.config import RulesConfig
-from envs.observation import OUTLOOK_HOURS
+from gridbazaar.envs.config import RulesConfig
+from gridbazaar.envs.observation import OUTLOOK_HOURS
 
 
 class TariffRuleConfig(BidderConfig):

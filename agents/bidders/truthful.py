@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from agents.bidders.base import BIDDERS, BidderConfig
-from agents.bidders.seat import Seat, StorageCosts, balancing_power, own_use_power
-from envs.config import RulesConfig
+from gridbazaar.agents.bidders.protocol import BIDDERS, BidderConfig
+from gridbazaar.agents.bidders.seat import Seat, StorageCosts, balancing_power, own_use_power
+from gridbazaar.envs.config import RulesConfig
 
 
 class TruthfulConfig(BidderConfig):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from agents.bidders.auction_bidder import AuctionBidder, PricingConfig
-from agents.bidders.base import BIDDERS
-from agents.bidders.chance import Chance
-from agents.bidders.price_rule import Quotes, Traders
-from agents.bidders.zero_intelligence import ZeroIntelligenceRule
+from gridbazaar.agents.bidders.auction_bidder import AuctionBidder, PricingConfig
+from gridbazaar.agents.bidders.chance import Chance
+from gridbazaar.agents.bidders.price_rule import Quotes, Traders
+from gridbazaar.agents.bidders.protocol import BIDDERS
+from gridbazaar.agents.bidders.zero_intelligence import ZeroIntelligenceRule
 
 
 class UnconstrainedRule(ZeroIntelligenceRule):

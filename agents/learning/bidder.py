@@ -12,10 +12,10 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModule
 from torch import Tensor
 
-from agents.learning import checkpoints
-from agents.learning.errors import CheckpointError
-from envs.action import ACTIONS
-from envs.observation import ROLES, read
+from gridbazaar.agents.learning import checkpoints
+from gridbazaar.envs.action import ACTIONS
+from gridbazaar.envs.observation import ROLES, read
+from gridbazaar.errors import CheckpointError
 
 
 class LearnedBidder:

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.learning.errors import CheckpointError
-from envs.observation import SIZE
+from gridbazaar.envs.observation import SIZE
+from gridbazaar.errors import CheckpointError
 
 FOLDER, BEST, PROGRESS = "checkpoints", "best", "progress.json"
 _FORMAT = "gridbazaar-checkpoint-1"

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-from agents.learning.checkpoints import Progress
+from gridbazaar.agents.learning.checkpoints import Progress
 
 TABLE, EVENTS = "progress.csv", "tensorboard"
 COLUMNS = (

@@ -18,12 +18,12 @@ from ray.rllib.utils.checkpoints import Checkpointable
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED, NUM_ENV_STEPS_SAMPLED_LIFETIME
 from torch import Tensor
 
-from agents.config import TrainConfig
-from agents.learning.returns import advantages, given_bill, shape_reward
-from agents.learning.role_module import ACTION_SPACE, OBSERVATION_SPACE
-from envs.action import ACTIONS
-from envs.build import build
-from envs.simulation import Simulation
+from gridbazaar.agents.config import TrainConfig
+from gridbazaar.agents.learning.returns import advantages, given_bill, shape_reward
+from gridbazaar.agents.learning.role_module import ACTION_SPACE, OBSERVATION_SPACE
+from gridbazaar.envs.action import ACTIONS
+from gridbazaar.envs.build import build
+from gridbazaar.envs.simulation import Simulation
 
 REWARD, COST = "reward_eur_per_day", "community_cost_eur_per_day"
 

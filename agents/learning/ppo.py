@@ -18,11 +18,11 @@ from ray.rllib.utils.metrics import (
     TIMERS,
 )
 
-from agents.config import TrainConfig
-from agents.learning.env_runner import DayRunner
-from agents.learning.learner import DayLearner
-from agents.learning.returns import standardise
-from agents.learning.role_module import ACTION_SPACE, OBSERVATION_SPACE, role_specs
+from gridbazaar.agents.config import TrainConfig
+from gridbazaar.agents.learning.env_runner import DayRunner
+from gridbazaar.agents.learning.learner import DayLearner
+from gridbazaar.agents.learning.returns import standardise
+from gridbazaar.agents.learning.role_module import ACTION_SPACE, OBSERVATION_SPACE, role_specs
 
 
 class DayPPO(PPO):

@@ -11,10 +11,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from agents.bidders.own_use import own_use_action
-from envs.action import ACTIONS
-from envs.observation import read
-from ledger_sim.variants import Registry
+from gridbazaar.agents.bidders.own_use import own_use_action
+from gridbazaar.envs.action import ACTIONS
+from gridbazaar.envs.observation import read
+from gridbazaar.registry import Registry
 
 Prior = Callable[[Tensor], Tensor]
 

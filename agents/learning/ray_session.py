@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import ray
 
-from agents.config import RayConfig
+from gridbazaar.agents.config import RayConfig
 
 
 @contextmanager

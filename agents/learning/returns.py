@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from envs.interval import Interval
+from gridbazaar.envs.interval import Interval
 
 
 def advantages(

@@ -16,10 +16,10 @@ from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from agents.config import PPOSettings
-from agents.learning.prior import PRIORS, relevant
-from envs.action import ACTIONS
-from envs.observation import SIZE
+from gridbazaar.agents.config import PPOSettings
+from gridbazaar.agents.learning.prior import PRIORS, relevant
+from gridbazaar.envs.action import ACTIONS
+from gridbazaar.envs.observation import SIZE
 
 OBSERVATION_SPACE = gym.spaces.Box(-np.inf, np.inf, (SIZE,), np.float32)
 ACTION_SPACE = gym.spaces.Box(-1.0, 1.0, (ACTIONS,), np.float32)

@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from agents.config import TrainConfig
-from agents.learning.errors import RunError
-from configs import ConfigError, compose, validate
+from gridbazaar.agents.config import TrainConfig
+from gridbazaar.configs import compose, validate
+from gridbazaar.errors import ConfigError, RunError
 
 CONFIG, VERSIONS = "config.yaml", "versions.json"
 # What may change between two halves of one run without changing what it computes.

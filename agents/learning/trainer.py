@@ -20,15 +20,15 @@ from ray.rllib.utils.metrics import (
 )
 from tqdm import tqdm
 
-from agents.config import TrainConfig
-from agents.learning import checkpoints, env_runner
-from agents.learning.checkpoints import Progress
-from agents.learning.curves import Curves
-from agents.learning.interrupt import Interrupt
-from agents.learning.ppo import algorithm_config, steps_per_iteration
-from agents.learning.ray_session import ray_session
-from agents.learning.run_folder import open_folder
-from agents.learning.validation import COST, Validation
+from gridbazaar.agents.config import TrainConfig
+from gridbazaar.agents.learning import checkpoints, env_runner
+from gridbazaar.agents.learning.checkpoints import Progress
+from gridbazaar.agents.learning.curves import Curves
+from gridbazaar.agents.learning.interrupt import Interrupt
+from gridbazaar.agents.learning.ppo import algorithm_config, steps_per_iteration
+from gridbazaar.agents.learning.ray_session import ray_session
+from gridbazaar.agents.learning.run_folder import open_folder
+from gridbazaar.agents.learning.validation import COST, Validation
 
 # RLlib's name of a learner statistic -> ours.
 _LEARNER_SCALARS = {

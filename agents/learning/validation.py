@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from agents.config import TrainConfig
-from agents.learning.bidder import LearnedBidder
-from agents.learning.role_module import role_specs
-from envs.build import build
-from envs.observation import ROLES
+from gridbazaar.agents.config import TrainConfig
+from gridbazaar.agents.learning.bidder import LearnedBidder
+from gridbazaar.agents.learning.role_module import role_specs
+from gridbazaar.envs.build import build
+from gridbazaar.envs.observation import ROLES
 
 COST = "community_cost_eur_per_day"
 

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import pandas as pd
 import torch
 
-from ledger_sim.variants import UnknownNameError
+from gridbazaar.errors import UnknownNameError
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[str, ...] = get_args(Split)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from envs.data.series import Series
+from gridbazaar.envs.data.series import Series
 
 Floats = NDArray[np.float32]
 Share = Annotated[float, Field(ge=0, le=1)]

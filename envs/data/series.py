@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from envs.data.errors import DataError
-from envs.data.sessions import Sessions
+from gridbazaar.envs.data.sessions import Sessions
+from gridbazaar.errors import DataError
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.data.errors import DataError
+from gridbazaar.errors import DataError
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]

@@ -9,9 +9,8 @@ import warnings
 import pandapower
 import pandas as pd
 
-from envs.data.errors import DataError
-from envs.data.simbench_extract import FOLDER, read_package
-from ledger_sim.variants import UnknownNameError
+from gridbazaar.envs.data.simbench_extract import FOLDER, read_package
+from gridbazaar.errors import DataError, UnknownNameError
 
 LV_CODES = tuple(
     f"1-LV-{grid}--{scenario}-sw"

@@ -1,6 +1,7 @@
 """Rebuild the embedded SimBench extract from the PyPI package `simbench`.
 
-Run `python -m envs.data.simbench_extract [code ...]`; the result is the same bytes every time.
+Run `python -m gridbazaar.envs.data.simbench_extract [code ...]`; the result is the same bytes every
+time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 import pandapower
 import pandas as pd
 
-from envs.data.errors import DataError
+from gridbazaar.errors import DataError
 
 FOLDER = Path(__file__).parent / "simbench"
 DEFAULT_CODE = "1-LV-semiurb4--2-sw"
@@ -38,7 +39,7 @@ contributors.
 - Source: PyPI package `simbench` {version}, `simbench.get_simbench_net(code)`, codes: {codes}.
 - Changed: the profiles are cut to those the grid uses, rounded to float32, put on Central European
   standard time and stored as Parquet; the grid is stored as pandapower JSON without profiles.
-  Rebuild: `python -m envs.data.simbench_extract`.
+  Rebuild: `python -m gridbazaar.envs.data.simbench_extract`.
 - This folder is a derived database and stays under the ODbL 1.0; the licence text that came with
   the package is in LICENSE.txt. The project's own code has its own licence.
 - Cite: S. Meinecke, D. Sarajlic, S. R. Drauz, A. Klettke, L.-P. Lauven, C. Rehtanz, A. Moser,

@@ -9,11 +9,11 @@ import pandapower
 import pandas as pd
 from numpy.typing import NDArray
 
-from envs.data.dwell import Place, draw_dwell_slots
-from envs.data.errors import DataError
-from envs.data.series import Series
-from envs.data.sessions import Sessions, no_sessions, sessions_from_profiles
-from envs.data.simbench import load_grid
+from gridbazaar.envs.data.dwell import Place, draw_dwell_slots
+from gridbazaar.envs.data.series import Series
+from gridbazaar.envs.data.sessions import Sessions, no_sessions, sessions_from_profiles
+from gridbazaar.envs.data.simbench import load_grid
+from gridbazaar.errors import DataError
 
 SLOT_MINUTES = 15
 # BDEW-style profile classes of SimBench: H0 households, L0..L2 farms (a home with its business).

@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from envs.data.errors import DataError
-from envs.data.user_files import PriceFile, read_prices
+from gridbazaar.envs.data.user_files import PriceFile, read_prices
+from gridbazaar.errors import DataError
 
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]

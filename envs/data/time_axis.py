@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from envs.data.errors import DataError
+from gridbazaar.errors import DataError
 
 
 def standard_time(stamps: pd.Series, zone: str | None, where: str) -> pd.DatetimeIndex:

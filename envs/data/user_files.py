@@ -11,9 +11,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from envs.data.errors import DataError
-from envs.data.time_axis import check_order, regular_step, standard_time, to_slots, whole_days
-from ledger_sim.variants import nearest
+from gridbazaar.envs.data.time_axis import (
+    check_order,
+    regular_step,
+    standard_time,
+    to_slots,
+    whole_days,
+)
+from gridbazaar.errors import DataError, nearest
 
 PowerUnit = Literal["kW", "kWh"]
 PriceUnit = Literal["per_kwh", "per_mwh", "cent_per_kwh"]

@@ -9,11 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from envs.data.errors import DataError
-from envs.data.series import Floats, Series
-from envs.data.sessions import no_sessions
-from envs.data.user_files import PowerUnit, TimedFile, read_power
-from envs.data.user_sessions import SessionFile, read_sessions
+from gridbazaar.envs.data.series import Floats, Series
+from gridbazaar.envs.data.sessions import no_sessions
+from gridbazaar.envs.data.user_files import PowerUnit, TimedFile, read_power
+from gridbazaar.envs.data.user_sessions import SessionFile, read_sessions
+from gridbazaar.errors import DataError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

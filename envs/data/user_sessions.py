@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from envs.data.errors import DataError
-from envs.data.sessions import Sessions
-from envs.data.time_axis import event_time
-from envs.data.user_files import numbers, pick, read_table
+from gridbazaar.envs.data.sessions import Sessions
+from gridbazaar.envs.data.time_axis import event_time
+from gridbazaar.envs.data.user_files import numbers, pick, read_table
+from gridbazaar.errors import DataError
 
 
 class SessionFile(BaseModel):

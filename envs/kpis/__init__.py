@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from envs.kpis import community, feeder, ledger, trade
-from envs.kpis.base import KPIS, Better, Kpi
-from envs.record import DayRecord
+from gridbazaar.envs.day_record import DayRecord
+from gridbazaar.envs.kpis import community, feeder, ledger, trade
+from gridbazaar.envs.kpis.registry import KPIS, Better, Kpi
 
 __all__ = ["KPIS", "Better", "Kpi", "community", "compute", "feeder", "ledger", "trade"]
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from envs.kpis.base import enter, kpi, kwh, percentage
-from envs.observation import ROLES
-from envs.record import DayRecord
+from gridbazaar.envs.day_record import DayRecord
+from gridbazaar.envs.kpis.registry import enter, kpi, kwh, percentage
+from gridbazaar.envs.observation import ROLES
 
 
 @kpi("EUR/day", "lower")

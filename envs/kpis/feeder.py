@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from envs.kpis.base import kpi, kwh
-from envs.record import DayRecord
+from gridbazaar.envs.day_record import DayRecord
+from gridbazaar.envs.kpis.registry import kpi, kwh
 
 
 def _extreme(values: Tensor, day: DayRecord, sign: int) -> Tensor:

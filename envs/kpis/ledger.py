@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from envs.kpis.base import enter, kpi, percentage, quantile
-from envs.kpis.trade import traded_energy
-from envs.record import DayRecord
+from gridbazaar.envs.day_record import DayRecord
+from gridbazaar.envs.kpis.registry import enter, kpi, percentage, quantile
+from gridbazaar.envs.kpis.trade import traded_energy
 
 
 @kpi("1/day", "lower")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from envs.kpis.base import kpi, kwh, percentage
-from envs.markets.book import cross, fill
-from envs.record import DayRecord
-from envs.settlement import broken_commitment_kw
+from gridbazaar.envs.day_record import DayRecord
+from gridbazaar.envs.kpis.registry import kpi, kwh, percentage
+from gridbazaar.envs.markets.book import cross, fill
+from gridbazaar.envs.settlement import broken_commitment_kw
 
 
 def _limit_value(quantity_kw: Tensor, day: DayRecord) -> Tensor:

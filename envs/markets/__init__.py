@@ -3,12 +3,20 @@
 import importlib
 import pkgutil
 
-from envs.markets.base import Claim, Clearing, Context, Market, MarketConfig, Orders, Place
-from envs.markets.order_list import Order, book_of
-from envs.markets.registry import MARKETS
+from gridbazaar.envs.markets.order_list import Order, book_of
+from gridbazaar.envs.markets.protocol import (
+    Claim,
+    Clearing,
+    Context,
+    Market,
+    MarketConfig,
+    Orders,
+    Place,
+)
+from gridbazaar.envs.markets.registry import MARKETS
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+for _module in pkgutil.walk_packages(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)
 
 __all__ = [
     "MARKETS",

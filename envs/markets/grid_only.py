@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import torch
 
-from envs.markets.base import Claim, Clearing, Context, MarketConfig, Orders
-from envs.markets.registry import MARKETS
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.registry import MARKETS
 
 
 @MARKETS.register("grid_only")

@@ -10,8 +10,8 @@ from typing import Literal, get_args
 
 import torch
 
-from envs.markets.base import Context, Orders
-from ledger_sim.variants import UnknownNameError
+from gridbazaar.envs.markets.protocol import Context, Orders
+from gridbazaar.errors import UnknownNameError
 
 Side = Literal["ask", "bid"]
 

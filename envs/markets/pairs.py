@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from envs.config import NonNegative
-from envs.markets.base import Clearing, Context, MarketConfig, Orders
-from envs.markets.book import dust_kw
+from gridbazaar.envs.config import NonNegative
+from gridbazaar.envs.markets.book import dust_kw
+from gridbazaar.envs.markets.protocol import Clearing, Context, MarketConfig, Orders
 
 
 class PreferenceConfig(MarketConfig):

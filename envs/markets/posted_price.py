@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from envs.markets.base import Clearing, Orders
-from envs.markets.book import rounding
+from gridbazaar.envs.markets.book import rounding
+from gridbazaar.envs.markets.protocol import Clearing, Orders
 
 
 def accepting_kw(orders: Orders, price: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from envs.markets.base import PRICE_BOUND, Clearing, Context, Orders
-from ledger_sim.variants import Registry
+from gridbazaar.envs.markets.protocol import PRICE_BOUND, Clearing, Context, Orders
+from gridbazaar.registry import Registry
 
 
 class MarketRegistry(Registry[type[Any]]):

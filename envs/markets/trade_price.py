@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from envs.markets.base import Clearing, Context, Orders
+from gridbazaar.envs.markets.protocol import Clearing, Context, Orders
 
 
 def seat_price(money_per_h: Tensor, cleared_kw: Tensor, limit_price: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ledger_sim.base import LedgerError
-from ledger_sim.fees.base import Charge, FeeConfig, Usage, fee_rule
+from gridbazaar.errors import LedgerError
+from gridbazaar.ledger_sim.fees.protocol import Charge, FeeConfig, Usage, fee_rule
 
 # EIP-1559: BASE_FEE_MAX_CHANGE_DENOMINATOR, ELASTICITY_MULTIPLIER.
 _CHANGE_DENOMINATOR, _ELASTICITY = 8, 2

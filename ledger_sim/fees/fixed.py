@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
-from ledger_sim.fees.base import Charge, FeeConfig, Usage, fee_rule
+from gridbazaar.ledger_sim.fees.protocol import Charge, FeeConfig, Usage, fee_rule
 
 
 class FixedConfig(FeeConfig):

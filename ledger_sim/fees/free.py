@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ledger_sim.fees.base import Charge, FeeConfig, Usage, fee_rule
+from gridbazaar.ledger_sim.fees.protocol import Charge, FeeConfig, Usage, fee_rule
 
 
 class FreeConfig(FeeConfig):

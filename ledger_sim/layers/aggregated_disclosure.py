@@ -7,10 +7,10 @@ from dataclasses import replace
 from pydantic import Field
 from torch import Tensor
 
-from ledger_sim import gas
-from ledger_sim.base import Ledger, Postage, Posting
-from ledger_sim.layers.base import Layer, LayerConfig, layer
-from ledger_sim.layers.period import Period
+from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim.layers.period import Period
+from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.protocol import Ledger, Postage, Posting
 
 
 class AggregatedDisclosureConfig(LayerConfig):

@@ -9,12 +9,20 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ledger_sim import gas, randomness
-from ledger_sim.base import Inclusions, Ledger, Postage, Posting, Receipts, Transactions
-from ledger_sim.layers.base import Layer, LayerConfig, layer
-from ledger_sim.layers.columns import of_kind, same_for_all, side_by_side
-from ledger_sim.layers.held import Held
-from ledger_sim.streams import OfSlot
+from gridbazaar import randomness
+from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim.layers.columns import of_kind, same_for_all, side_by_side
+from gridbazaar.ledger_sim.layers.held import Held
+from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.protocol import (
+    Inclusions,
+    Ledger,
+    Postage,
+    Posting,
+    Receipts,
+    Transactions,
+)
+from gridbazaar.ledger_sim.random_streams import OfSlot
 
 _DISPUTE_TRANSACTIONS = 3.0  # a state is posted, answered, and paid out
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ledger_sim.base import Inclusions, Receipts, Transactions
+from gridbazaar.ledger_sim.protocol import Inclusions, Receipts, Transactions
 
 
 def same_for_all(

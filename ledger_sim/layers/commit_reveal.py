@@ -8,10 +8,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ledger_sim import gas
-from ledger_sim.base import Ledger, LedgerError, Receipts, Transactions
-from ledger_sim.layers.base import Layer, LayerConfig, layer
-from ledger_sim.layers.columns import of_kind, side_by_side
+from gridbazaar.errors import LedgerError
+from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim.layers.columns import of_kind, side_by_side
+from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.protocol import Ledger, Receipts, Transactions
 
 
 class CommitRevealConfig(LayerConfig):

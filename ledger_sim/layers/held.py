@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ledger_sim.base import Inclusions
+from gridbazaar.ledger_sim.protocol import Inclusions
 
 
 @dataclass(frozen=True, slots=True)

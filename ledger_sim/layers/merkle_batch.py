@@ -9,11 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ledger_sim import gas
-from ledger_sim.base import Ledger, Postage, Posting, Receipts, Transactions
-from ledger_sim.layers.base import Layer, LayerConfig, layer
-from ledger_sim.layers.columns import of_kind, same_for_all, side_by_side
-from ledger_sim.layers.period import Period
+from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim.layers.columns import of_kind, same_for_all, side_by_side
+from gridbazaar.ledger_sim.layers.period import Period
+from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.protocol import Ledger, Postage, Posting, Receipts, Transactions
 
 
 class MerkleBatchConfig(LayerConfig):

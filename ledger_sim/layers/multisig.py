@@ -8,10 +8,10 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from ledger_sim import randomness
-from ledger_sim.base import Ledger, Postage, Posting, Receipts, Transactions
-from ledger_sim.layers.base import Layer, LayerConfig, layer
-from ledger_sim.streams import OfSlot
+from gridbazaar import randomness
+from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.protocol import Ledger, Postage, Posting, Receipts, Transactions
+from gridbazaar.ledger_sim.random_streams import OfSlot
 
 
 class MultisigConfig(LayerConfig):

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from ledger_sim import gas
-from ledger_sim.base import Ledger, Postage, Posting
-from ledger_sim.layers.base import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.protocol import Ledger, Postage, Posting
 
 
 class NoiseConfig(LayerConfig):
@@ -29,7 +29,7 @@ class Noise(Layer):
     """The published volume of a slot is noisy enough to be differentially private
 
     Orders stand on the chain as hashes; the market publishes the slot's volume plus Laplace noise
-    in a transaction of its own. See `ledger_sim.privacy.noisy`.
+    in a transaction of its own. See `gridbazaar.ledger_sim.record.privacy.noisy`.
     """
 
     changes = "privacy"

@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from pydantic import Field
 
-from ledger_sim import gas
-from ledger_sim.base import Ledger, Postage, Posting
-from ledger_sim.layers.base import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.protocol import Ledger, Postage, Posting
 
 
 class OffChainClearingConfig(LayerConfig):

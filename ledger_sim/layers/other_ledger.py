@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ledger_sim import defaults, registry
-from ledger_sim.base import Ledger, LedgerError, Receipts, Transactions
+from gridbazaar.errors import LedgerError
+from gridbazaar.ledger_sim import defaults, registry
+from gridbazaar.ledger_sim.protocol import Ledger, Receipts, Transactions
 
 
 def ledger_called(chosen: str | Mapping[str, Any], slot_s: float) -> Ledger:

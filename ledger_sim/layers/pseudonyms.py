@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ledger_sim import gas
-from ledger_sim.base import Ledger, Receipts, Transactions
-from ledger_sim.layers.base import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.protocol import Ledger, Receipts, Transactions
 
 
 class PseudonymsConfig(LayerConfig):

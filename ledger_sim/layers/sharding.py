@@ -6,11 +6,19 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ledger_sim import randomness
-from ledger_sim.base import Inclusions, Ledger, Postage, Posting, Receipts, Transactions, check_seed
-from ledger_sim.layers.base import Layer, LayerConfig, layer
-from ledger_sim.layers.held import Held
-from ledger_sim.streams import OfDay, OfSlot
+from gridbazaar import randomness
+from gridbazaar.ledger_sim.layers.held import Held
+from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.protocol import (
+    Inclusions,
+    Ledger,
+    Postage,
+    Posting,
+    Receipts,
+    Transactions,
+    check_seed,
+)
+from gridbazaar.ledger_sim.random_streams import OfDay, OfSlot
 
 
 class ShardingConfig(LayerConfig):

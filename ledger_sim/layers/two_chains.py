@@ -9,11 +9,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ledger_sim import gas, randomness
-from ledger_sim.base import Ledger, Postage, Posting, Receipts, Transactions
-from ledger_sim.layers.base import Layer, LayerConfig, is_evm, layer
-from ledger_sim.layers.other_ledger import idle_step, ledger_called
-from ledger_sim.streams import OfDay
+from gridbazaar import randomness
+from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim.layers.other_ledger import idle_step, ledger_called
+from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, is_evm, layer
+from gridbazaar.ledger_sim.protocol import Ledger, Postage, Posting, Receipts, Transactions
+from gridbazaar.ledger_sim.random_streams import OfDay
 
 
 class TwoChainsConfig(LayerConfig):

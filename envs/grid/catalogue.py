@@ -1,0 +1,81 @@
+"""Feeders by name: pandapower's own networks and, with the package installed, SimBench's."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from gridbazaar.errors import UnknownNameError
+from gridbazaar.registry import Registry
+
+# Friendly name -> function in pandapower.networks and its arguments.
+_PANDAPOWER: dict[str, tuple[str, dict[str, Any]]] = {
+    "case33bw": ("case33bw", {}),
+    "cigre_lv": ("create_cigre_network_lv", {}),
+    "cigre_mv": ("create_cigre_network_mv", {}),
+    "kerber_landnetz_freileitung_1": ("create_kerber_landnetz_freileitung_1", {}),
+    "kerber_landnetz_freileitung_2": ("create_kerber_landnetz_freileitung_2", {}),
+    "kerber_landnetz_kabel_1": ("create_kerber_landnetz_kabel_1", {}),
+    "kerber_landnetz_kabel_2": ("create_kerber_landnetz_kabel_2", {}),
+    "kerber_dorfnetz": ("create_kerber_dorfnetz", {}),
+    "kerber_vorstadtnetz_kabel_1": ("create_kerber_vorstadtnetz_kabel_1", {}),
+    "kerber_vorstadtnetz_kabel_2": ("create_kerber_vorstadtnetz_kabel_2", {}),
+    "mv_oberrhein": ("mv_oberrhein", {}),
+}
+for _kind in ("rural_1", "rural_2", "village_1", "village_2", "suburb_1"):
+    _PANDAPOWER[f"synthetic_lv_{_kind}"] = (
+        "create_synthetic_voltage_control_lv_network",
+        {"network_class": _kind},
+    )
+
+
+def _pandapower(function: str, arguments: dict[str, Any]) -> Any:
+    import pandapower.networks
+
+    return getattr(pandapower.networks, function)(**arguments)
+
+
+_FEEDERS: Registry[Callable[[], Any]] = Registry("pandapower feeder")
+for _name, _recipe in _PANDAPOWER.items():
+    _FEEDERS.register(_name)(partial(_pandapower, *_recipe))
+
+
+def sources() -> tuple[str, ...]:
+    """Names that `load_net` accepts as its source."""
+    return ("pandapower", "simbench")
+
+
+def names(source: str) -> tuple[str, ...]:
+    """Known feeders of a source, sorted; for SimBench those of the installed package."""
+    if source == "pandapower":
+        return tuple(_FEEDERS.names())
+    if source == "simbench":
+        return tuple(sorted(_simbench().collect_all_simbench_codes()))
+    raise UnknownNameError("feeder source", source, sources())
+
+
+def load_net(source: str, code: str) -> Any:
+    """A fresh pandapower net; `UnknownNameError` names the nearest known source or feeder."""
+    if source == "pandapower":
+        build = _FEEDERS[code]
+    else:
+        if code not in (known := names(source)):
+            raise UnknownNameError("SimBench feeder", code, known)
+        build = partial(_simbench().get_simbench_net, code)
+    with warnings.catch_warnings():
+        # Files saved by older pandapower releases lack this column and do not need it.
+        warnings.filterwarnings("ignore", "tap_dependency_table is missing", DeprecationWarning)
+        return build()
+
+
+def _simbench() -> Any:
+    try:
+        import simbench
+    except ImportError as error:
+        raise ImportError(
+            "SimBench grids beyond the embedded one need the package: "
+            "pip install 'gridbazaar[simbench]'"
+        ) from error
+    return simbench

@@ -1,0 +1,44 @@
+"""What the market itself writes to the ledger after gate closure, and who pays for it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gridbazaar.envs.markets import Clearing, Market, Orders
+from gridbazaar.ledger_sim import Ledger, Postage, Posting
+
+
+def post(
+    ledger: Ledger, market: Market, orders: Orders, clearing: Clearing
+) -> tuple[Postage, Tensor]:
+    """Write messages, clearing and settlement of an interval.
+
+    Args:
+        ledger: right after it carried the interval's orders.
+        market: the mechanism; one whose seats talk to each other alone writes no messages.
+        orders: the book at gate closure.
+        clearing: what became of it.
+
+    Returns:
+        what the ledger says of it, and the fee of each seat [B, N] EUR: shared alike by the seats
+        with an order in the book, for whom the market did its work; by all where there is none
+        and something of earlier intervals is due.
+    """
+    quantity_kw = orders.quantity_kw
+    ordered = (quantity_kw != 0).to(quantity_kw)
+    count = ordered.sum(-1)
+    messages = clearing.messages.to(quantity_kw) * (count > 0)
+    if "seat_to_seat" in market.claims:
+        messages = torch.zeros_like(messages)
+    postage = ledger.post(
+        Posting(
+            rounds=clearing.iterations * (messages > 0),
+            messages=messages,
+            orders=count,
+            traders=(clearing.cleared_kw != 0).to(quantity_kw).sum(-1),
+        )
+    )
+    payers = torch.where(count.unsqueeze(-1) > 0, ordered, 1.0)
+    share = postage.fee.to(quantity_kw).unsqueeze(-1) / payers.sum(-1, keepdim=True)
+    return postage, payers * share

@@ -1,0 +1,1 @@
+"""Double auctions: orders meet in one book."""

@@ -1,0 +1,119 @@
+"""CE-SDT: a contract suggests prices, sorts what is offered and accepts until requests are met."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from gridbazaar.envs.config import NonNegative
+from gridbazaar.envs.markets.auctions.merit_order import pair_money
+from gridbazaar.envs.markets.book import cross
+from gridbazaar.envs.markets.posted_price import sides
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.registry import MARKETS
+from gridbazaar.envs.markets.trade_price import at_mean_prices
+
+
+class CeSdtConfig(MarketConfig):
+    """Parameters of the contract; the greek letters are the paper's."""
+
+    offer_timeout_s: Annotated[float, Field(gt=0)]
+    lambda_: NonNegative
+    mu: NonNegative
+    beta: NonNegative
+    nu: NonNegative
+    seller_share: Annotated[float, Field(ge=0, le=1)]
+
+
+@MARKETS.register("ce_sdt")
+class CeSdt:
+    """CE-SDT: suggested prices from recent trades, offers until a timeout, sorted, then accepted.
+
+    1. Orders that arrive after the timeout are left out.
+    2. The contract suggests a selling and a buying price (`suggest`) from the orders within the
+       crossing of supply and demand, and from the last published prices; the others are left out.
+    3. A seller offers at the suggestion, a buyer requests at it: never beyond their limits, and
+       never so greedily that the other side would refuse. The paper leaves this to the users.
+    4. Offers are sorted from the cheapest up, requests from the dearest down, paired in that
+       order and accepted until one side is met; equal ones share pro rata. The grid does the rest.
+    5. A pair trades between its request and its offer: the paper prints no rule for it.
+
+    Source: Wang et al. (2023), "CE-SDT: a new blockchain-based distributed community energy
+    trading mechanism", Frontiers in Energy Research 10, 1091350, section 2 and Eq. (5), (6),
+    (12), (13).
+    """
+
+    Config = CeSdtConfig
+    claims: ClassVar[frozenset[Claim]] = frozenset(
+        {"budget_balanced", "no_deficit", "individually_rational"}
+    )
+    time_priority = False
+
+    def __init__(self, config: CeSdtConfig):
+        self.config = config
+
+    def clear(self, orders: Orders, context: Context) -> Clearing:
+        """Suggest, collect, sort and accept."""
+        config, limit = self.config, orders.limit_price
+        quantity_kw = orders.quantity_kw * (orders.arrival_s <= config.offer_timeout_s)
+        sells = quantity_kw > 0
+        crossing = cross(quantity_kw, limit)
+        accepted = torch.where(sells, limit <= crossing.ask_price, limit >= crossing.bid_price)
+        quantity_kw = quantity_kw * accepted
+        sell_hint, buy_hint = suggest(*sides(quantity_kw), context, config)
+
+        offer = torch.maximum(limit, torch.minimum(sell_hint, crossing.bid_price))
+        request = torch.minimum(limit, torch.maximum(buy_hint, crossing.ask_price))
+        sold_kw = accept(quantity_kw.clamp(min=0), offer, crossing.volume_kw)
+        bought_kw = accept(quantity_kw.clamp(max=0).neg(), -request, crossing.volume_kw)
+        cleared_kw = sold_kw - bought_kw
+        proposed = torch.where(sells, offer, request)
+        money = pair_money(cleared_kw, proposed, 1 - config.seller_share)
+        broadcast = torch.ones((), dtype=torch.int64)  # of the contract's suggestion
+        return at_mean_prices(orders, context, cleared_kw, money, messages=broadcast)
+
+
+def accept(orders_kw: Tensor, rank: Tensor, volume_kw: Tensor) -> Tensor:
+    """Accept orders in line until the volume is used up, equal ranks pro rata.
+
+    Args:
+        orders_kw: [B, N] of one side, not negative.
+        rank: [B, N], the least first.
+        volume_kw: [B, 1], at most the sum of the orders.
+
+    Returns:
+        accepted power [B, N].
+    """
+    rank = torch.where(orders_kw > 0, rank, torch.inf)
+    ascending, line = rank.sort(-1)
+    ahead_kw = torch.nn.functional.pad(orders_kw.gather(-1, line).cumsum(-1), (1, 0))
+    start_kw = ahead_kw.gather(-1, torch.searchsorted(ascending, rank))
+    end_kw = ahead_kw.gather(-1, torch.searchsorted(ascending, rank, right=True))
+    width_kw = (end_kw - start_kw).clamp(min=torch.finfo(rank.dtype).tiny)
+    return orders_kw * ((volume_kw - start_kw) / width_kw).clamp(0, 1)
+
+
+def suggest(
+    surplus_kw: Tensor, need_kw: Tensor, context: Context, config: CeSdtConfig
+) -> tuple[Tensor, Tensor]:
+    """Return suggested selling and buying price, [B, 1] EUR/kWh, between the grid's two.
+
+    selling = lambda * surplus + mu * sqrt(sum of recent prices)    (5)
+    buying = beta * need - nu * sqrt(sum of recent prices)          (6)
+
+    The paper's coefficients carry units and no values. Here they are numbers: surplus and need
+    are shares of their sum, lambda and beta count in buyer's ceilings, mu and nu in roots of it.
+    What was traded has one published price, so both sums are of the same prices.
+    """
+    ceiling, floor = context.buyer_ceiling, context.seller_floor
+    total_kw = (surplus_kw + need_kw).clamp(min=torch.finfo(surplus_kw.dtype).tiny)
+    recent = torch.zeros_like(ceiling)
+    if context.history is not None:
+        recent = context.history.nansum(-1, keepdim=True)
+    root = (recent * ceiling).clamp(min=0).sqrt()
+    selling = config.lambda_ * ceiling * (surplus_kw / total_kw) + config.mu * root
+    buying = config.beta * ceiling * (need_kw / total_kw) - config.nu * root
+    return selling.clamp(floor, ceiling), buying.clamp(floor, ceiling)

@@ -1,0 +1,1 @@
+"""Bilateral trade: matching and dispatch between pairs of seats."""

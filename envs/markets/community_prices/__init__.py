@@ -1,0 +1,1 @@
+"""Community prices: one rule sets the price for all who accept it."""

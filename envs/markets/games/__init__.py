@@ -1,0 +1,1 @@
+"""Game-theoretic mechanisms: cooperative, leader-follower and price games."""

@@ -1,0 +1,127 @@
+"""The market as a cooperative game: what every group of seats could gain by trading among itself.
+
+The worth of a coalition S is its largest internal gain from trade, by duality
+    v(S) = min over prices p of  sum over i in S of quantity_i * max(0, sign_i (p - limit_i))
+with sign 1 for sellers and -1 for buyers. The minimum lies at the limit of a member, so that a
+table of what every seat gains at every seat's limit gives all worths.
+
+Source: Shapley and Shubik (1969), "On market games", Journal of Economic Theory 1(1): such a game
+has a core, the competitive price lies in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gridbazaar.envs.markets.book import cross, fill
+from gridbazaar.envs.markets.chunks import at_once
+from gridbazaar.envs.markets.protocol import Clearing, Context, Orders
+
+
+@dataclass(frozen=True)
+class Players:
+    """The seats that some coalition needs, in an order that does not depend on their names.
+
+    Attributes:
+        seat: [B, K] the seat of each player; players beyond `count` are others, worth nothing.
+        count: [B] how many of them have a partner to gain with.
+        gain: [B, K, K] EUR per hour, what player i gains at the limit of player p.
+        alike: [B, K, K] bool, whether two players have the same order.
+    """
+
+    seat: Tensor
+    count: Tensor
+    gain: Tensor
+    alike: Tensor
+
+    def of(self, markets: Tensor) -> Players:
+        """Keep some markets, and no more columns than their largest game needs."""
+        K = max(int(self.count[markets].max()), 1)
+        return Players(
+            self.seat[markets, :K],
+            self.count[markets],
+            self.gain[markets, :K, :K],
+            self.alike[markets, :K, :K],
+        )
+
+
+def traded(orders: Orders) -> Tensor:
+    """Return the trade of largest gain, [B, N] kW in float64, ties pro rata."""
+    quantity, limit = orders.quantity_kw.double(), orders.limit_price.double()
+    return fill(quantity, limit, cross(quantity, limit))
+
+
+def players(quantity_kw: Tensor, limit_price: Tensor) -> Players:
+    """Find who of the orders [B, N] can gain with whom; the others come last."""
+    quantity, limit = quantity_kw.double(), limit_price.double()
+    sells, buys = quantity > 0, quantity < 0
+    best_bid = limit.where(buys, -torch.inf).amax(-1, keepdim=True)
+    best_ask = limit.where(sells, torch.inf).amin(-1, keepdim=True)
+    plays = (sells & (limit < best_bid)) | (buys & (limit > best_ask))
+
+    seat = quantity.argsort(stable=True)
+    for key in (limit, ~plays):
+        seat = seat.gather(-1, key.gather(-1, seat).argsort(stable=True))
+    quantity = (quantity * plays).gather(-1, seat).unsqueeze(-1)
+    limit = limit.gather(-1, seat)
+    gain = (quantity * (limit.unsqueeze(-2) - limit.unsqueeze(-1))).clamp(min=0)
+    alike = (quantity == quantity.transpose(-1, -2)) & (limit.unsqueeze(-1) == limit.unsqueeze(-2))
+    return Players(seat, plays.sum(-1), gain, alike)
+
+
+def members(K: int, device: torch.device) -> Tensor:
+    """Return who belongs to each of the 2^K coalitions, [2^K, K] bool; the first is empty."""
+    codes = torch.arange(2**K, device=device).unsqueeze(-1)
+    return (codes >> torch.arange(K, device=device)) & 1 == 1
+
+
+def worths(game: Players) -> Tensor:
+    """Return the worth of every coalition, [B, 2^K] EUR per hour, in the order of `members`."""
+    K = game.gain.shape[-1]
+    belongs = members(K, game.gain.device).to(game.gain)
+    parts = game.gain.split(at_once(len(belongs) * K))
+    return torch.cat([(belongs @ part).amin(-1) for part in parts])
+
+
+def share_out(
+    orders: Orders,
+    context: Context,
+    cleared_kw: Tensor,
+    gained: Tensor,
+    converged: Tensor,
+    iterations: Tensor | None = None,
+) -> Clearing:
+    """Pay every seat its limit for what it trades, and what it gains.
+
+    Args:
+        orders, context: as given to the market.
+        cleared_kw: [B, N] the trade of largest gain.
+        gained: [B, N] EUR per hour.
+        converged: [B] bool; where false nothing is traded.
+        iterations: [B] as in Clearing; 1 where None.
+    """
+    stands = converged.unsqueeze(-1)
+    cleared = cleared_kw * stands
+    money = cleared * orders.limit_price.double() + gained * stands
+    volume = cleared.clamp(min=0).sum(-1)
+    turnover = (money * (cleared > 0)).sum(-1)
+    dtype = orders.quantity_kw.dtype
+    return Clearing(
+        cleared_kw=cleared.to(dtype),
+        price=torch.where(cleared != 0, money / cleared, 0.0).to(dtype),
+        payment_eur=(money * context.slot_h).to(dtype),
+        reference_price=torch.where(volume > 0, turnover / volume, torch.nan).to(dtype),
+        converged=converged,
+        iterations=torch.ones_like(converged, dtype=torch.int64)
+        if iterations is None
+        else iterations,
+    )
+
+
+def by_seat(game: Players, value: Tensor, seats: int) -> Tensor:
+    """Return [B, seats] of a value [B, K] by player."""
+    nothing = value.new_zeros(len(value), seats)
+    return nothing.scatter(-1, game.seat[:, : value.shape[-1]], value)

@@ -1,0 +1,151 @@
+"""Cooperative game: the nucleolus, which leaves the least contented coalition best off."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from gridbazaar.envs.markets.games.coalitions import by_seat, players, share_out, traded, worths
+from gridbazaar.envs.markets.games.least_excess import Coalitions, raise_least_excess
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.registry import MARKETS
+
+_CELLS = 2**20  # coalitions that are solved side by side; more leave the processor's cache
+_NOTHING = 1e-9  # of the largest, below which an eigenvalue is zero
+
+
+class NucleolusConfig(MarketConfig):
+    """How large a game is solved.
+
+    Attributes:
+        max_players: seats with a partner to gain with; each more doubles the coalitions.
+        beyond: what happens to a larger market: `grid` clears nothing and says that it did not
+            converge, `error` raises ValueError.
+    """
+
+    max_players: Annotated[int, Field(ge=1, le=14)]
+    beyond: Literal["grid", "error"]
+
+
+@MARKETS.register("nucleolus")
+class Nucleolus:
+    """Trade of largest gain, shared out by the nucleolus.
+
+    Among all ways to share out v(N), the nucleolus makes the smallest excess x(S) - v(S) over the
+    coalitions largest, then the second smallest, and so on. It lies in the core, where no coalition
+    gains by leaving; so it pays nothing to seats that could not trade. A sequence of linear
+    programmes over all coalitions finds it, for all markets with as many players at once. A market
+    with more than `max_players` trades nothing, so that efficiency is not claimed.
+
+    Source: Schmeidler (1969), "The nucleolus of a characteristic function game", SIAM J. Applied
+    Mathematics 17(6); the sequence of programmes is Maschler, Peleg and Shapley's (1979).
+    """
+
+    Config = NucleolusConfig
+    claims: ClassVar[frozenset[Claim]] = frozenset(
+        {"budget_balanced", "no_deficit", "individually_rational"}
+    )
+    time_priority = False
+
+    def __init__(self, config: NucleolusConfig):
+        self.config = config
+
+    def clear(self, orders: Orders, context: Context) -> Clearing:
+        """Trade at the uniform auction's volume and pay every seat its part of the gain."""
+        game = players(orders.quantity_kw, orders.limit_price)
+        solved = game.count <= self.config.max_players
+        if self.config.beyond == "error" and not bool(solved.all()):
+            market = int((~solved).nonzero()[0, 0])
+            raise ValueError(
+                f"nucleolus: market {market} has {int(game.count[market])} seats that can gain by "
+                f"trading, expected at most {self.config.max_players} (max_players); use "
+                "market=shapley, or market.beyond=grid to leave such markets to the grid"
+            )
+        value = torch.zeros_like(game.gain[..., 0])
+        levels = torch.ones_like(game.count)
+        for K in game.count.where(solved, 0).unique().tolist():
+            for markets in (game.count == K).nonzero().squeeze(-1).split(max(_CELLS >> K, 1)):
+                if K > 0:
+                    share, taken, found = nucleolus(worths(game.of(markets)))
+                    value[markets, :K], levels[markets], solved[markets] = share, taken, found
+        cleared_kw = traded(orders)
+        # The core leaves nothing to seats that do not trade; the solver leaves rounding.
+        gained = by_seat(game, value, cleared_kw.shape[-1]).where(cleared_kw != 0, 0.0)
+        return share_out(orders, context, cleared_kw, gained, solved, levels)
+
+
+def nucleolus(worth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Find the nucleolus of games with K players.
+
+    Args:
+        worth: [B, 2^K] of every coalition, numbered by the bits of its members, that of all
+            positive; float64.
+
+    Returns:
+        share [B, K], the programmes solved [B], at least 1, and whether none of them failed [B].
+    """
+    B, K = len(worth), worth.shape[1].bit_length() - 1
+    coalitions = Coalitions.among(K, worth)
+    whole = worth[:, -1:]
+    worth = worth / whole
+    settled = torch.zeros_like(worth, dtype=torch.bool)
+    settled[:, -1] = True
+    level = worth.clone()
+    share = worth.new_full((B, K), 1 / K)
+    programmes = torch.zeros(B, dtype=torch.int64, device=worth.device)
+    found = torch.ones(B, dtype=torch.bool, device=worth.device)
+    left = torch.arange(B, device=worth.device)
+    # Each programme settles a coalition that is no sum of those before.
+    for _ in range(K - 1):
+        rest = _inverse(coalitions.gram(settled[left].to(worth)))[1]
+        free = coalitions.beyond(rest)
+        open_ = free.any(-1)
+        left, rest, free = left[open_], rest[open_], free[open_]
+        if not len(left):
+            break
+        part = worth[left]
+        centre, binds, solved = raise_least_excess(coalitions, part, free, rest, share[left])
+        share[left], least = _settle(coalitions, part, level[left], settled[left], binds, centre)
+        level[left] = torch.where(binds, part + least, level[left])
+        settled[left] |= binds
+        programmes[left] += 1
+        found[left] &= solved & binds.any(-1)
+    return (share * whole).where(found.unsqueeze(-1), 0.0), programmes.clamp(min=1), found
+
+
+def _settle(
+    coalitions: Coalitions, worth: Tensor, level: Tensor, settled: Tensor, binds: Tensor, x: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the share nearest to x that gives settled coalitions their level, binding ones alike.
+
+    The excess of those that bind comes with it, [B, 1]. Solving for it anew keeps the interior
+    point's rounding from one programme to the next.
+    """
+    old, new = settled.to(worth), binds.to(worth)
+    of_new = new @ coalitions.of
+    both = coalitions.gram(old + new)
+    matrix = torch.cat(
+        [
+            torch.cat([both, -of_new.unsqueeze(-1)], -1),
+            torch.cat([-of_new, new.sum(-1, keepdim=True)], -1).unsqueeze(-2),
+        ],
+        -2,
+    )
+    given = (old * level + new * worth) @ coalitions.of
+    right = torch.cat([given, -(new * worth).sum(-1, keepdim=True)], -1)
+    inverse, _ = _inverse(matrix)
+    exact = (inverse @ right.unsqueeze(-1)).squeeze(-1)
+    share, least = exact[:, :-1], exact[:, -1:]
+    _, rest = _inverse(both)
+    return share + (rest @ (x - share).unsqueeze(-1)).squeeze(-1), least
+
+
+def _inverse(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """Return pseudo-inverse and projector on the null space of [B, n, n], positive semidefinite."""
+    size, axes = torch.linalg.eigh(gram)
+    there = size > _NOTHING * size[..., -1:]
+    inverse = torch.where(there, 1 / size.where(there, 1.0), 0.0)
+    return (axes * inverse.unsqueeze(-2)) @ axes.mT, (axes * ~there.unsqueeze(-2)) @ axes.mT

@@ -1,0 +1,122 @@
+"""Non-cooperative price game: sellers ask what pays them best, given what the others ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.registry import MARKETS
+
+_ROUNDING = 1e-12  # relative, below which two sums are equal
+
+
+@MARKETS.register("price_game")
+class PriceGame:
+    """Sellers compete with asks for the price of a uniform auction; buyers take it or leave it.
+
+    The cheapest asks are sold first, at equal asks the cheaper seller, then pro rata, to the buyers
+    who value it most; all at the dearest accepted ask. A seller's limit is its cost. One seller
+    sets the price that pays it best against what the others leave of the demand, the others ask
+    their cost: where that is the seller whose best price is the highest, this is a pure Nash
+    equilibrium. Where nobody gains by setting it, all ask their cost. Of several such sellers the
+    dearest sets the price. Those of the same cost draw lots, by size, for who does: a correlated
+    equilibrium, of which everyone gets the expectation, so that none of them is favoured.
+
+    Source: von der Fehr and Harbord (1993), "Spot market competition in the UK electricity
+    industry", Economic Journal 103(418), with the buyers' limits as elastic demand; lots as in
+    Aumann (1974), "Subjectivity and correlation in randomized strategies", J. Mathematical
+    Economics 1(1).
+    """
+
+    Config = MarketConfig
+    claims: ClassVar[frozenset[Claim]] = frozenset(
+        {"budget_balanced", "no_deficit", "individually_rational", "one_price"}
+    )
+    time_priority = False
+
+    def __init__(self, config: MarketConfig):
+        self.config = config
+
+    def clear(self, orders: Orders, context: Context) -> Clearing:
+        """Trade at the equilibrium."""
+        quantity, limit = orders.quantity_kw.double(), orders.limit_price.double()
+        found = equilibrium(quantity, limit)
+        sold, price = found.sold_kw, found.price
+        volume = sold.sum(-1, keepdim=True)
+        cleared = sold - _serve((-quantity).clamp(min=0), limit, price, volume)
+        price = torch.where(volume > 0, price, 0.0)
+        dtype = orders.quantity_kw.dtype
+        return Clearing(
+            cleared_kw=cleared.to(dtype),
+            price=(price * (cleared != 0)).to(dtype),
+            payment_eur=(cleared * price * context.slot_h).to(dtype),
+            reference_price=price.where(volume > 0, torch.nan).squeeze(-1).to(dtype),
+            converged=torch.ones_like(volume, dtype=torch.bool).squeeze(-1),
+        )
+
+
+@dataclass(frozen=True)
+class Equilibrium:
+    """What is sold and who may set the price.
+
+    Attributes:
+        sold_kw: [B, N] of each seat, in expectation over the lots.
+        price: [B, 1] EUR/kWh, infinitely low where nothing is sold.
+        setter: [B, N] bool, the sellers that draw lots; none where all ask their cost.
+    """
+
+    sold_kw: Tensor
+    price: Tensor
+    setter: Tensor
+
+
+def equilibrium(quantity: Tensor, limit: Tensor) -> Equilibrium:
+    """Find the equilibrium of orders [B, N] in float64.
+
+    A seller's profit falls only where a buyer or another's cost drops in before it: the best price
+    to set is one of the limits. What is left to it there is its supply less the excess supply.
+    """
+    supply, demand = quantity.clamp(min=0), (-quantity).clamp(min=0)
+    at, of = limit.unsqueeze(-1), limit.unsqueeze(-2)
+    cheaper = ((of < at) * supply.unsqueeze(-2)).sum(-1)
+    wanted = ((of >= at) * demand.unsqueeze(-2)).sum(-1)
+    excess = cheaper - wanted
+    # Where all ask their cost, the dearest accepted one is the price.
+    accepted = (supply > 0) & (excess < -_ROUNDING * cheaper)
+    competitive = limit.where(accepted, -torch.inf).amax(-1, keepdim=True)
+
+    taking = supply * torch.where(limit < competitive, competitive - limit, 0.0)
+    left = supply.unsqueeze(-1) - excess.clamp(min=0).unsqueeze(-2)
+    left = left.where(left > _ROUNDING * cheaper.unsqueeze(-2), 0.0)
+    profit = (of - at).clamp(min=0) * left
+    most = profit.amax(-1, keepdim=True)
+    best = of.expand_as(profit).where(profit >= most * (1 - _ROUNDING), torch.inf).amin(-1)
+    gains = most.squeeze(-1) > taking * (1 + _ROUNDING)
+    price = torch.maximum(best.where(gains, -torch.inf).amax(-1, keepdim=True), competitive)
+
+    setter = gains & (best == price)
+    setter &= limit == limit.where(setter, -torch.inf).amax(-1, keepdim=True)
+    below, level = supply * (limit < price), supply * (limit == price)
+    excess = below.sum(-1, keepdim=True) - (demand * (limit >= price)).sum(-1, keepdim=True)
+    sold = below - _part(supply * setter, excess) + _part(level, -excess)
+    return Equilibrium(sold, price, setter)
+
+
+def _part(offered: Tensor, total: Tensor) -> Tensor:
+    """Take a total [B, 1] from what is offered [B, N], pro rata, as far as it goes."""
+    most = offered.sum(-1, keepdim=True).clamp(min=torch.finfo(offered.dtype).tiny)
+    return offered * (total / most).clamp(0, 1)
+
+
+def _serve(demand: Tensor, limit: Tensor, price: Tensor, volume: Tensor) -> Tensor:
+    """Serve the buyers that accept the price by their limits, equal ones pro rata, [B, N] kW."""
+    willing = demand * (limit >= price)
+    own, of = limit.unsqueeze(-1), limit.unsqueeze(-2)
+    above = ((of > own) * willing.unsqueeze(-2)).sum(-1)
+    beside = ((of == own) * willing.unsqueeze(-2)).sum(-1)
+    beside = beside.clamp(min=torch.finfo(limit.dtype).tiny)
+    return willing * ((volume - above) / beside).clamp(0, 1)

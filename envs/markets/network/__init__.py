@@ -1,0 +1,1 @@
+"""Network-aware mechanisms: trades within what the feeder bears."""

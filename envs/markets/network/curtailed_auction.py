@@ -1,0 +1,132 @@
+"""Uniform auction whose trades the DSO curtails, at the cost of those who caused it."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from gridbazaar.envs.grid.curtailment import curtail
+from gridbazaar.envs.grid.limits import Limits
+from gridbazaar.envs.markets.auctions.uniform_auction import UniformAuction, UniformAuctionConfig
+from gridbazaar.envs.markets.network.trade_limits import (
+    FeederMarketConfig,
+    at,
+    broken,
+    broken_by,
+    flow,
+    place_of,
+    sensitivities,
+)
+from gridbazaar.envs.markets.posted_price import share_pro_rata
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Orders, Place
+from gridbazaar.envs.markets.registry import MARKETS
+
+
+class CurtailedAuctionConfig(FeederMarketConfig, UniformAuctionConfig):
+    """Parameters.
+
+    Attributes:
+        k: of the uniform auction.
+        liability: share of the partners' loss that the causers owe.
+        max_rounds: of curtailment and power flow.
+    """
+
+    liability: Annotated[float, Field(ge=0, le=1)]
+    max_rounds: Annotated[int, Field(gt=0)]
+
+
+@MARKETS.register("curtailed_auction")
+class CurtailedAuction:
+    """Uniform auction, then AC power flow, then curtailment whose cost its causers bear.
+
+    Where background and trades break a limit, the DSO cuts the trades that press on it, in
+    proportion to their power and their sensitivity (envs/grid/curtailment.py). The cut seats are
+    the causers. Their partners fall short pro rata and turn to the grid; what each kWh of that
+    costs them (ceiling less price for a buyer, price less floor for a seller) is owed by the
+    causers in proportion to what was cut of each, and shared among the partners in proportion to
+    their loss. Nobody owes more than its gain on what it still trades, so that nobody trades at a
+    loss; what that leaves unpaid, the partners bear. A partner or causer left with no trade at all
+    neither receives nor pays. The auction's price stays; a seat's price includes the transfer.
+
+    Market rule ours; curtailment by sensitivity as in envs/feeder, and causer pays as in
+    Guerrero et al. (2019), "Decentralized P2P energy trading under network constraints in a
+    low-voltage network", IEEE Trans. Smart Grid 10(5), who charge trades by their sensitivities.
+    """
+
+    Config = CurtailedAuctionConfig
+    claims: ClassVar[frozenset[Claim]] = frozenset(
+        {"budget_balanced", "no_deficit", "individually_rational"}
+    )
+    time_priority = False
+
+    def __init__(self, config: CurtailedAuctionConfig):
+        self.config = config
+        self._auction = UniformAuction(config)
+
+    def clear(self, orders: Orders, context: Context) -> Clearing:
+        """Match at one price, cut what breaks a limit, and settle the cost of the cut."""
+        free = self._auction.clear(orders, context)
+        place = place_of(context, self.config, *orders.quantity_kw.shape)
+        if place is None:
+            return free
+        rows, limits = broken_by(place, free.cleared_kw)
+        if not len(rows):
+            return free
+        agreed_kw, price = free.cleared_kw[rows], free.reference_price[rows].unsqueeze(1)
+        cut_kw, found = self._cut(at(place, rows), limits, agreed_kw)
+        left_kw = share_pro_rata(agreed_kw - cut_kw) * found.unsqueeze(1)
+        lost_kw = (agreed_kw - cut_kw - left_kw).abs()
+        floor, ceiling = context.seller_floor[rows], context.buyer_ceiling[rows]
+        worth = torch.where(agreed_kw > 0, price - floor, ceiling - price)
+        gain = left_kw * (price - orders.limit_price[rows])
+        transfer = self._transfer(lost_kw * worth.clamp(min=0), cut_kw.abs(), gain, left_kw != 0)
+        traded = left_kw != 0
+        seat = torch.where(traded, price + transfer / torch.where(traded, left_kw, 1.0), 0.0)
+        cleared_kw = free.cleared_kw.index_copy(0, rows, left_kw)
+        prices = free.price.index_copy(0, rows, seat)
+        published = torch.where(traded.any(1), price.squeeze(1), torch.nan)
+        return Clearing(
+            cleared_kw=cleared_kw,
+            price=prices,
+            payment_eur=cleared_kw * prices * context.slot_h,
+            reference_price=free.reference_price.index_copy(0, rows, published),
+            converged=free.converged.index_copy(0, rows, found),
+        )
+
+    def _cut(self, place: Place, limits: Limits, agreed_kw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the DSO cuts of each trade [R, N], and whether that met the limits [R]."""
+        background = place.background_kw
+        to_bus = place.to_bus.to(background)
+        trades = agreed_kw.to(background)
+        sold, bought = trades.clamp(min=0) @ to_bus, (-trades).clamp(min=0) @ to_bus
+        injection_kw = background + sold - bought
+        exporting = injection_kw > 0
+        available = torch.where(exporting, sold, bought)
+        left_kw, solution = curtail(
+            place.solver,
+            sensitivities(place),
+            limits,
+            injection_kw,
+            place.reactive_kvar,
+            flow(place, trades),
+            self.config.max_rounds,
+            available,
+        )
+        tiny = torch.finfo(available.dtype).tiny
+        share = ((injection_kw - left_kw).abs() / available.clamp(min=tiny)).clamp(max=1)
+        of_seat = torch.where(
+            agreed_kw > 0, (share * exporting) @ to_bus.T, (share * ~exporting) @ to_bus.T
+        )
+        return agreed_kw * of_seat.to(agreed_kw), ~broken(solution, limits)
+
+    def _transfer(self, loss: Tensor, cut_kw: Tensor, gain: Tensor, trading: Tensor) -> Tensor:
+        """Return what the seats [R, N] get (positive) or owe of the partners' loss, in EUR/h."""
+        tiny = torch.finfo(loss.dtype).tiny
+        suffered = loss * trading
+        total = suffered.sum(1, keepdim=True)
+        causing = cut_kw / cut_kw.sum(1, keepdim=True).clamp(min=tiny)
+        owed = torch.minimum(self.config.liability * total * causing, gain.clamp(min=0))
+        return owed.sum(1, keepdim=True) * suffered / total.clamp(min=tiny) - owed

@@ -1,0 +1,119 @@
+"""Uniform auction inside a dynamic operating envelope: what the feeder bears whoever trades."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from gridbazaar.envs.markets.auctions.uniform_auction import UniformAuction, UniformAuctionConfig
+from gridbazaar.envs.markets.network.trade_limits import (
+    FeederMarketConfig,
+    at,
+    broken,
+    broken_by,
+    flow,
+    place_of,
+)
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Orders, Place
+from gridbazaar.envs.markets.registry import MARKETS
+
+# Part by which an envelope is narrowed that was drawn too wide.
+_NARROWED = 0.05
+
+
+class OperatingEnvelopeConfig(FeederMarketConfig, UniformAuctionConfig):
+    """Parameters.
+
+    Attributes:
+        k: of the uniform auction.
+        allocation: `equal` gives every seat of a side the same bound in kW, `pro_rata` the same
+            share of its order.
+        halvings: of the interval in which the bound is searched.
+        max_rounds: of auction and AC power flow; 1 where the envelope needs no narrowing.
+    """
+
+    allocation: Literal["equal", "pro_rata"]
+    halvings: Annotated[int, Field(ge=1, le=40)]
+    max_rounds: Annotated[int, Field(gt=0)]
+
+
+@MARKETS.register("operating_envelope")
+class OperatingEnvelope:
+    """Orders are clipped to a dynamic operating envelope, then a uniform auction clears them.
+
+    In every interval two bounds are found, one for selling and one for buying: the largest at which
+    the AC power flow of the background and all seats of that side at their bounded orders, with no
+    trade of the other side, breaks no limit. On a feeder where more export nowhere lowers a voltage
+    or turns a flow back (a radial one) whatever the auction then picks lies between the two and
+    breaks no voltage limit either. The same power at a lower voltage is more current: where that
+    breaks a line's or transformer's limit the envelope is narrowed by a twentieth until it holds.
+    The bound counts no trade that would relieve another, so an envelope admits
+    less than locational prices do.
+
+    Source: Petrou et al. (2021), "Ensuring distribution network integrity using dynamic operating
+    limits for prosumers", IEEE Trans. Smart Grid 12(5); equal and proportional allocation there.
+    """
+
+    Config = OperatingEnvelopeConfig
+    claims: ClassVar[frozenset[Claim]] = frozenset(
+        {"budget_balanced", "no_deficit", "individually_rational", "one_price"}
+    )
+    time_priority = False
+
+    def __init__(self, config: OperatingEnvelopeConfig):
+        self.config = config
+        self._auction = UniformAuction(config)
+
+    def clear(self, orders: Orders, context: Context) -> Clearing:
+        """Match what of the orders lies inside the envelope, at one price."""
+        place = place_of(context, self.config, *orders.quantity_kw.shape)
+        if place is None:
+            return self._auction.clear(orders, context)
+        inside_kw = self.bounded(orders.quantity_kw, place)
+        rounds = torch.ones_like(inside_kw[:, 0], dtype=torch.int64)
+        for round_ in range(1, self.config.max_rounds + 1):
+            inside = Orders(inside_kw, orders.limit_price, orders.arrival_s)
+            out = self._auction.clear(inside, context)
+            rows = broken_by(place, out.cleared_kw)[0]
+            if not len(rows):
+                return replace(out, iterations=rounds)
+            if round_ < self.config.max_rounds:
+                rounds = rounds.index_fill(0, rows, round_ + 1)
+                inside_kw = inside_kw.index_copy(0, rows, inside_kw[rows] * (1 - _NARROWED))
+        none = inside_kw.index_fill(0, rows, 0.0)
+        out = self._auction.clear(replace(inside, quantity_kw=none), context)
+        return replace(out, converged=out.converged.index_fill(0, rows, False), iterations=rounds)
+
+    def bounded(self, quantity_kw: Tensor, place: Place) -> Tensor:
+        """Return the orders [B, N] cut to the envelope."""
+        sold = quantity_kw.clamp(min=0)
+        bought = sold - quantity_kw
+        # Sales and purchases are the two halves of one batch.
+        sides = torch.cat([sold, -bought])
+        markets = torch.arange(len(sold), device=sold.device).repeat(2)
+        place = at(place, markets)
+        rows, limits = broken_by(place, sides)
+        if len(rows):
+            here = at(place, rows)
+            bound = self._bound(sides[rows])
+            low = torch.zeros_like(sides[rows, :1])
+            high = torch.ones_like(low)
+            for _ in range(self.config.halvings):
+                middle = (low + high) / 2
+                bad = broken(flow(here, bound(middle)), limits).unsqueeze(1)
+                low, high = torch.where(bad, low, middle), torch.where(bad, middle, high)
+            sides = sides.index_copy(0, rows, bound(low))
+        return sides[: len(sold)] + sides[len(sold) :]
+
+    def _bound(self, side_kw: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the orders of one side [R, N] as a function of the bound, [R, 1] from 0 to 1."""
+        if self.config.allocation == "pro_rata":
+            return lambda share: side_kw * share
+        size = side_kw.abs()
+        largest = size.amax(1, keepdim=True)
+        return lambda share: torch.minimum(size, share * largest) * side_kw.sign()

@@ -1,0 +1,166 @@
+"""What the feeder bears of the trades: power flow of background and cleared power, and its limits.
+
+A limit that the background alone breaks cannot be mended by a market; there the trades must not
+make it worse, so the background's own value stands in for the limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Literal
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from gridbazaar.envs.grid.curtailment import Sensitivities
+from gridbazaar.envs.grid.limits import Limits, violations
+from gridbazaar.envs.grid.power_flow import FlowSolver, PowerFlow, Solution
+from gridbazaar.envs.markets.network.feeder_slopes import FeederSlopes
+from gridbazaar.envs.markets.protocol import Context, MarketConfig, Place
+
+# Breaches below the power flow's own accuracy in float32 are none.
+VOLTAGE_PU, PERCENT = 1e-5, 1e-2
+_PROBE_KW = 10.0
+_BUSES: WeakKeyDictionary[FlowSolver, list[int]] = WeakKeyDictionary()
+_SENSITIVITIES: WeakKeyDictionary[FlowSolver, Sensitivities] = WeakKeyDictionary()
+_SLOPES: WeakKeyDictionary[FlowSolver, FeederSlopes] = WeakKeyDictionary()
+
+
+class FeederMarketConfig(MarketConfig):
+    """What a mechanism does that needs a feeder and is given none.
+
+    Attributes:
+        without_place: `unlimited` trades as on a feeder without limits, `error` raises.
+    """
+
+    without_place: Literal["unlimited", "error"]
+
+
+def place_of(
+    context: Context, config: FeederMarketConfig, markets: int, seats: int
+) -> Place | None:
+    """Return the context's place, or None where there is none and the configuration allows that.
+
+    Raises ValueError for a missing place, or one of other markets or seats than the orders'.
+    """
+    place = context.place
+    if place is None:
+        if config.without_place == "unlimited":
+            return None
+        raise ValueError(
+            f"market {config.name!r} needs the feeder and Context.place is None; give "
+            "Context(place=...), as a simulation does, or set without_place: unlimited"
+        )
+    shapes = (len(place.background_kw), len(place.to_bus))
+    if shapes != (markets, seats):
+        raise ValueError(
+            f"place.background_kw has {shapes[0]} rows and place.to_bus {shapes[1]}, expected "
+            f"{markets} and {seats}: a row per market, and one per seat of the orders"
+        )
+    return place
+
+
+def at(place: Place, rows: Tensor) -> Place:
+    """Return the place of some markets [R] of the batch."""
+    background_kw, reactive_kvar = place.background_kw[rows], place.reactive_kvar[rows]
+    return replace(place, background_kw=background_kw, reactive_kvar=reactive_kvar)
+
+
+def flow(place: Place, seat_kw: Tensor, start: Tensor | None = None) -> Solution:
+    """Solve the background and the seats' power [B, N] together; `start` as in the solver."""
+    background_kw = place.background_kw
+    injection_kw = background_kw + (seat_kw.to(background_kw) @ place.to_bus.to(background_kw))
+    return place.solver.solve(injection_kw, place.reactive_kvar, start)
+
+
+def widened(limits: Limits, background: Solution) -> Limits:
+    """Return limits [B, .] that the background's state just holds."""
+    line, trafo = background.line_loading_percent, background.trafo_loading_percent
+    return Limits(
+        vm_min_pu=torch.minimum(limits.vm_min_pu, background.vm_pu),
+        vm_max_pu=torch.maximum(limits.vm_max_pu, background.vm_pu),
+        line_percent=torch.maximum(limits.line_percent, line),
+        trafo_percent=torch.maximum(limits.trafo_percent, trafo),
+    )
+
+
+def broken(solution: Solution, limits: Limits) -> Tensor:
+    """Whether a state [B] breaks a limit or was not found at all."""
+    return violations(solution, limits).broken(VOLTAGE_PU, PERCENT) | ~solution.converged
+
+
+def broken_by(place: Place, seat_kw: Tensor) -> tuple[Tensor, Limits]:
+    """Return the markets [R] whose seats' power [B, N] breaks a limit, and their limits [R, .]."""
+    loaded = flow(place, seat_kw)
+    rows = broken(loaded, place.limits).nonzero().squeeze(1)
+    if not len(rows):
+        return rows, place.limits
+    limits = widened(place.limits, flow(at(place, rows), torch.zeros_like(seat_kw[rows])))
+    again = violations(part(loaded, rows), limits)
+    worse = again.broken(VOLTAGE_PU, PERCENT) | ~loaded.converged[rows]
+    return rows[worse], chosen(limits, worse)
+
+
+def part(solution: Solution, rows: Tensor) -> Solution:
+    """Return the states of some markets."""
+    tensors = {
+        field.name: getattr(solution, field.name)[rows]
+        for field in fields(solution)
+        if field.name != "iterations"
+    }
+    return Solution(iterations=solution.iterations, **tensors)
+
+
+def chosen(limits: Limits, rows: Tensor) -> Limits:
+    """Return the limits [B, .] of some markets."""
+    return Limits(
+        limits.vm_min_pu[rows],
+        limits.vm_max_pu[rows],
+        limits.line_percent[rows],
+        limits.trafo_percent[rows],
+    )
+
+
+def sensitivities(place: Place) -> Sensitivities:
+    """Return the sensitivities to the place's injections, worked out once for every solver."""
+    solver, like = place.solver, place.background_kw
+    if solver not in _SENSITIVITIES:
+        buses = _known_buses(place)
+        _SENSITIVITIES[solver] = Sensitivities.of(solver.network, buses, like.device, like.dtype)
+    return _SENSITIVITIES[solver]
+
+
+def slopes(place: Place) -> FeederSlopes:
+    """Return what gives the slopes at a state that carries power, worked out once for a solver."""
+    solver = place.solver
+    if solver not in _SLOPES:
+        device = place.background_kw.device
+        _SLOPES[solver] = FeederSlopes.of(solver.network, _known_buses(place), device)
+    return _SLOPES[solver]
+
+
+def _known_buses(place: Place) -> list[int]:
+    solver, like = place.solver, place.background_kw
+    if solver not in _BUSES:
+        _BUSES[solver] = _injection_buses(solver, like.device, like.dtype)
+    return _BUSES[solver]
+
+
+def _injection_buses(solver: FlowSolver, device: torch.device, dtype: torch.dtype) -> list[int]:
+    """Find the bus of each injection by what it does: a solver need not tell them.
+
+    The currents of all branches under one injection name the bus; fused buses are one for them.
+    """
+    buses = solver.network.buses
+    every = PowerFlow(solver.network, buses, dtype=torch.float64)
+    known = every.solve(_PROBE_KW * torch.eye(len(buses), dtype=torch.float64))
+    probe = _PROBE_KW * torch.eye(solver.injections, device=device, dtype=dtype)
+    seen = solver.solve(probe)
+
+    def trace(state: Solution) -> Tensor:
+        parts = (state.line_loading_percent, state.trafo_loading_percent, state.vm_pu)
+        return torch.cat(parts, 1).cpu().double()
+
+    nearest = torch.cdist(trace(seen), trace(known)).argmin(1)
+    return [int(buses[k]) for k in nearest.tolist()]

@@ -1,0 +1,79 @@
+"""One tree of errors: whatever this project refuses, it refuses with one of these.
+
+GridBazaarError
+├── ConfigError          a configuration that cannot be used
+├── UnknownNameError     a name that is not among the known ones
+├── DataError            input data that cannot be used
+├── NetworkError         a grid that cannot be modelled
+├── LedgerError          what a ledger cannot accept
+├── RunError             a run's folder that cannot be started in or continued
+│   └── CheckpointError  a checkpoint that is damaged or foreign
+├── ResultsError         a results folder that must not be written
+└── OptimumError         no optimum was found
+
+A message says in one line what was given, what was expected and what to do; the commands print it
+in place of a traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+_SHOWN = 25
+
+
+class GridBazaarError(Exception):
+    """Whatever this project refuses; the message is one line that names the mend."""
+
+    def __str__(self) -> str:
+        # KeyError, a base of UnknownNameError, would show its message in quotes.
+        return str(self.args[0]) if self.args else ""
+
+
+class ConfigError(GridBazaarError, ValueError):
+    """A configuration that cannot be used: where, what was given, and what is allowed."""
+
+
+class UnknownNameError(GridBazaarError, KeyError):
+    """A name that is not among the known ones; the message gives the nearest of them."""
+
+    def __init__(self, kind: str, given: str, known: Iterable[str]):
+        super().__init__(f"unknown {kind} {given!r}: {nearest(given, sorted(set(known)))}")
+
+
+class DataError(GridBazaarError, ValueError):
+    """Input data that cannot be used; the message names file, column or row."""
+
+
+class NetworkError(GridBazaarError, ValueError):
+    """A grid that cannot be modelled; the message names the element."""
+
+
+class LedgerError(GridBazaarError, ValueError):
+    """A transaction, deadline or chain that a ledger cannot accept."""
+
+
+class RunError(GridBazaarError, ValueError):
+    """A run's folder that cannot be started in or continued."""
+
+
+class CheckpointError(RunError):
+    """A checkpoint that is damaged, or was not written by this project."""
+
+
+class ResultsError(GridBazaarError, ValueError):
+    """A results folder that must not be written."""
+
+
+class OptimumError(GridBazaarError, RuntimeError):
+    """The solver found no optimum; the message says for which day and why."""
+
+
+def nearest(given: str, known: Iterable[str]) -> str:
+    """Return one line that proposes the nearest known name and lists the first of all names."""
+    known = list(known)
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    rest = f", and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+    return f"{hint}known are {', '.join(known[:_SHOWN]) or 'none'}{rest}"

@@ -1,0 +1,284 @@
+"""A ledger made of blocks: queue, room, fees and finality around any consensus."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from gridbazaar import randomness
+from gridbazaar.errors import LedgerError
+from gridbazaar.ledger_sim.chain.block_times import EDGE, Blocks
+from gridbazaar.ledger_sim.chain.energy import posted_energy_kwh, slot_energy_kwh
+from gridbazaar.ledger_sim.chain.gas import transaction_gas_cap
+from gridbazaar.ledger_sim.chain.gas_schedule import schedule_of
+from gridbazaar.ledger_sim.chain.mempool import Mempool
+from gridbazaar.ledger_sim.chain.queueing import assign_blocks, assign_by_gas, places_of, tie_order
+from gridbazaar.ledger_sim.chain.ranking import rising
+from gridbazaar.ledger_sim.chain.timeline import Timeline
+from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Consensus
+from gridbazaar.ledger_sim.fees.protocol import Usage
+from gridbazaar.ledger_sim.fees.protocol import make as make_fees
+from gridbazaar.ledger_sim.protocol import (
+    Inclusions,
+    Postage,
+    Posting,
+    Receipts,
+    Transactions,
+    check_deadline,
+    check_seed,
+    check_started,
+)
+from gridbazaar.ledger_sim.random_streams import OfSlot
+
+_LATE_SHARE = 0.01
+# Several slots at once: fewer operations for one environment, still in the cache for a thousand.
+_SLOTS_PER_DRAW = 4
+
+
+class Blockchain:
+    """Carries transactions into the blocks of a consensus.
+
+    Others' traffic takes its mean share of every block. Equal claims are served in a seat order
+    that rotates by one seat a slot. A transaction that misses the deadline still takes its place
+    and pays; what finds none in the slot waits for the next.
+
+    Delays, blocks and reorganisations are functions of seed, slot and seat, so that a day is fixed
+    at reset. On a GPU a step waits for it a few times, to look whether anything queues.
+    """
+
+    def __init__(self, consensus: Consensus[ChainConfig]) -> None:
+        config = consensus.config
+        if config.validators < consensus.minimum_validators:
+            raise LedgerError(
+                f"ledger.validators is {config.validators}; {config.name} needs at least "
+                f"{consensus.minimum_validators}"
+            )
+        self.config, self.consensus = config, consensus
+        self._evm = config.gas == "evm"
+        self._schedule = schedule_of(config.gas)
+        self._fees = make_fees(config.fees)
+        self._timeline = Timeline(consensus)
+        self._room = consensus.block_gas - config.background_gas_per_s * consensus.interval_s
+        self._adds_up = bool(config.background_gas_per_s) and self._room < math.inf
+        self._most_gas = self._most()
+        self._seed: Tensor | None = None
+        self._mempool = Mempool.empty(0, torch.device("cpu"))
+        self._slot = self._seats = 0
+        self._delay_s = torch.empty(0)
+        self._price: Tensor | float = 0.0
+
+    @property
+    def slot_s(self) -> float:
+        """Seconds from one submission window's opening to the next."""
+        return self.config.slot_s
+
+    def lead_s(self, deadline_s: float) -> float:
+        """Return how long before a deadline to send, so that 99 of 100 are in time."""
+        delay_s = -math.log(_LATE_SHARE) * self.config.network.submission_delay_s
+        return self._timeline.wait_s(deadline_s, _LATE_SHARE) + delay_s + self.consensus.commit_s
+
+    def reset(self, seed: Tensor) -> None:
+        """Start a day at slot 0 with an empty mempool; `seed` int64 [B] fixes its randomness."""
+        check_seed(seed)
+        self._seed = seed.clone()
+        self._timeline.reset(seed)
+        self._fees.reset(seed)
+        self._mempool = Mempool.empty(seed.shape[0], seed.device)
+        self._slot = self._seats = 0
+
+    def step(self, transactions: Transactions, deadline_s: float) -> Receipts:
+        """Carry one slot's transactions; see `gridbazaar.ledger_sim.protocol.Ledger.step`."""
+        seed = self._check(transactions, deadline_s)
+        sent, submitted_s = transactions.sent, transactions.submitted_s.double()
+        self._timeline.forget(self._slot)
+        blocks = self._timeline.blocks(self._slot, deadline_s)
+        arrival_s = (submitted_s + self._delays(seed)).masked_fill_(~sent, torch.inf)
+        first_new = self._mempool.width
+        pool = self._mempool.joined(
+            arrival_s, transactions.tip, self._slot, transactions.gas, self._schedule.order
+        )
+        order = tie_order(first_new, self._seats, self._slot)
+        block = self._assign(pool, order, blocks)
+        block_s = blocks.time_s(block)
+        on_chain = block_s < torch.inf
+        waiting = (pool.arrival_s < torch.inf).logical_and_(~on_chain)
+        fee, burned = self._charge(pool, block, on_chain, waiting, blocks)
+        own_fee, own_block = fee[:, first_new:], block[:, first_new:]
+        earlier = self._earlier(on_chain, block_s, fee, pool) if first_new else None
+        if earlier is not None:
+            own_fee = own_fee.index_put(
+                (earlier.environment, earlier.seat), earlier.fee, accumulate=True
+            )
+        like = fee.new_zeros(sent.shape[0])
+        final_s = self._timeline.final_s(self._slot, deadline_s)
+        reverted = self._timeline.reverted(self._slot, deadline_s, final_s)
+        self._mempool = pool.carried(waiting, order, self.slot_s)
+        self._slot += 1
+        return Receipts(
+            included=own_block < blocks.closing,
+            latency_s=(block_s[:, first_new:] - submitted_s)
+            .clamp_(min=0)
+            .to(transactions.submitted_s.dtype),
+            fee=own_fee,
+            finality_s=(final_s - deadline_s).to(like),
+            reverted=reverted,
+            base_fee=like + self._price * self._schedule.order,
+            backlog=waiting.sum(dim=1),
+            burned=burned,
+            validator_income=fee.sum(dim=1) - burned,
+            messages=like + self._made(block, on_chain, blocks) * self.consensus.block_messages,
+            energy_kwh=like + slot_energy_kwh(self.config, on_chain, self._gas_of(pool)),
+            earlier=earlier,
+        )
+
+    def post(self, posting: Posting) -> Postage:
+        """Write the clearing and settlement; see `gridbazaar.ledger_sim.protocol.Ledger.post`.
+
+        Each round of messages waits for the blocks that hold it. The market's own transactions go
+        ahead of the next slot's orders and take no room from them.
+        """
+        rounds, messages = posting.rounds, posting.messages
+        schedule, interval_s = self._schedule, self.consensus.interval_s
+        settled, settlement = posting.settled, posting.gas
+        if settlement is None:
+            settlement = schedule.settlement(posting.orders, posting.traders) * settled
+        gas = messages * schedule.message + settlement
+        per_round = messages * schedule.message / rounds.clamp(min=1)
+        blocks = rounds * (per_round / self._room).ceil() + (settlement / self._room).ceil() - 1
+        fee = gas * self._price
+        return Postage(
+            fee=fee,
+            burned=fee * self._fees.burned_share,
+            delay_s=blocks.clamp(min=0) * interval_s,
+            transactions=messages + settled,
+            energy_kwh=posted_energy_kwh(self.config, messages + settled, gas),
+        )
+
+    def _check(self, transactions: Transactions, deadline_s: float) -> Tensor:
+        seed = check_started(self._seed)
+        check_deadline(deadline_s, self.slot_s)
+        transactions.check(seed.shape[0], self.slot_s)
+        seats = transactions.sent.shape[1]
+        if self._slot and seats != self._seats:
+            raise LedgerError(
+                f"{seats} accounts, but {self._seats} since reset; the number stays for the day"
+            )
+        taken = transactions.gas
+        if taken is not None and taken.numel() and float(taken.max()) > self._most_gas:
+            raise LedgerError(
+                f"a transaction takes {float(taken.max()):,.0f} gas; {self.config.name} takes one "
+                f"of at most {self._most_gas:,.0f}: others leave {self._room:,.1f} of a block's "
+                f"{self.consensus.block_gas:,.0f}"
+                + (f", and EIP-7825 allows {transaction_gas_cap():,.0f}" if self._evm else "")
+            )
+        self._seats = seats
+        return seed
+
+    def _most(self) -> float:
+        """Return the most gas that a transaction may take, so that some block has room for it."""
+        config, order, interval_s = self.config, self._schedule.order, self.consensus.interval_s
+        most = self._room
+        if self._adds_up:
+            blocks = max(1, int(self.slot_s / interval_s))
+            most = order * math.ceil(math.floor(blocks * self._room / order + EDGE) / blocks)
+        if most < order:
+            raise LedgerError(
+                f"ledger.block_gas is {config.block_gas:g}: background_gas_per_s "
+                f"{config.background_gas_per_s:g} x {interval_s:g} s between blocks leaves "
+                f"{self._room:g}, and an order takes {order:g}"
+            )
+        return min(most, transaction_gas_cap()) if self._evm else most
+
+    def _room_of(self, block: int) -> float:
+        """Return a block's gas; what is left for an order adds up from block to block."""
+        if not self._adds_up:
+            return self._room
+        return self._schedule.order * places_of(block, self._room / self._schedule.order)
+
+    def _delays(self, seed: Tensor) -> Tensor | float:
+        """Return s from submission to what a block may take, float64 [B, N] or one for all."""
+        network, commit_s = self.config.network, self.consensus.commit_s
+        if not network.submission_delay_s:
+            return commit_s
+        place = self._slot % _SLOTS_PER_DRAW
+        if place == 0:
+            shape = (_SLOTS_PER_DRAW, self._seats)
+            draw = randomness.uniform(
+                randomness.fold(seed, self._slot), OfSlot.SUBMISSION, shape, torch.float64
+            )
+            self._delay_s = draw.log_().mul_(-network.submission_delay_s).add_(commit_s)
+        return self._delay_s[:, place]
+
+    def _assign(self, pool: Mempool, order: Tensor, blocks: Blocks) -> Tensor:
+        """Return the block [B, W + N] of each transaction; any that is not there means none."""
+        tip = pool.tip if self.config.queue == "tip" else None
+        if pool.gas is not None:
+            return assign_by_gas(pool.arrival_s, tip, pool.gas, order, self._room_of, blocks)
+        places = self._room / self._schedule.order
+        if not self._adds_up and places < math.inf:
+            places = float(int(places))
+        return assign_blocks(pool.arrival_s, tip, order, places, blocks)
+
+    def _gas_of(self, pool: Mempool) -> Tensor | float:
+        return self._schedule.order if pool.gas is None else pool.gas
+
+    def _charge(
+        self, pool: Mempool, block: Tensor, on_chain: Tensor, waiting: Tensor, blocks: Blocks
+    ) -> tuple[Tensor, Tensor]:
+        """Return the fee per transaction [B, W + N], and what is burned of it [B]."""
+        gas, price = self._gas_of(pool), self._fees.flat
+        if price is not None:
+            self._price = price
+            fee = on_chain.to(pool.tip.dtype).mul_(price * gas)
+        else:
+            usage = self._usage(gas, block, on_chain, waiting, blocks)
+            charge = self._fees.charge(usage)
+            self._price = charge.now
+            fee = (on_chain * gas).to(pool.tip.dtype)
+            if isinstance(charge.price, Tensor):
+                index = block.clamp(max=blocks.count - 1).long() if blocks.count else None
+                fee = fee * charge.price.to(fee).gather(1, index) if index is not None else fee
+            else:
+                fee = fee * charge.price
+        burned = fee.sum(dim=1) * self._fees.burned_share
+        return (fee if self.config.queue == "fifo" else fee + pool.tip * on_chain), burned
+
+    def _usage(
+        self, gas: Tensor | float, block: Tensor, on_chain: Tensor, waiting: Tensor, blocks: Blocks
+    ) -> Usage:
+        """Return how full each block was."""
+        batch, count = len(block), blocks.count
+        taken = on_chain.double() * gas
+        index = torch.where(on_chain, block, count).clamp(max=count).long()
+        used = taken.new_zeros(batch, count + 1).scatter_add_(1, index, taken)[:, :count]
+        number = torch.arange(count, dtype=torch.float64, device=block.device).expand(batch, -1)
+        config = self.config
+        return Usage(
+            gas=used,
+            exists=blocks.time_s(number) < torch.inf,
+            waiting=(waiting.double() * gas).sum(1),
+            background=config.background_gas_per_s * self.consensus.interval_s,
+            limit=self.consensus.block_gas,
+        )
+
+    def _made(self, block: Tensor, on_chain: Tensor, blocks: Blocks) -> Tensor | float:
+        """Return the blocks on which validators agreed, [B] or the same for all.
+
+        Where they wait for something to put in, others' traffic is a Poisson process of orders.
+        """
+        if self.consensus.empty_blocks:
+            return blocks.mean_count
+        held = rising(block.masked_fill(~on_chain, -1.0).long())
+        own = (held[:, 0] >= 0) + (held[:, 1:] > held[:, :-1]).sum(dim=1)
+        others = self.config.background_gas_per_s * self.consensus.interval_s / self._schedule.order
+        return own + (blocks.mean_count - own) * -math.expm1(-others)
+
+    @staticmethod
+    def _earlier(on_chain: Tensor, block_s: Tensor, fee: Tensor, pool: Mempool) -> Inclusions:
+        """List the transactions of earlier slots that came into a block."""
+        old = on_chain & (pool.slot < pool.slot[:, -1:])
+        environment, column = old.nonzero(as_tuple=True)
+        at = environment, column
+        return Inclusions(environment, pool.seat[at], pool.slot[at], block_s[at], fee[at])

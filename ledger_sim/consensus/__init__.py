@@ -1,0 +1,1 @@
+"""Consensus protocols, one file each, and the forms they share."""

@@ -1,0 +1,58 @@
+"""Solve the market off chain, check on chain that the solution is the best."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from gridbazaar.ledger_sim.consensus.quorum import pbft_messages
+from gridbazaar.ledger_sim.consensus.voting import Voting, VotingConfig
+from gridbazaar.ledger_sim.registry import consensus
+
+
+class ProofOfSolutionConfig(VotingConfig):
+    """Parameters of Proof of Solution; sources are in configs/ledger/proof_of_solution.yaml."""
+
+    solve_s: float = Field(
+        ge=0,
+        description="in which the proposer solves the market's problem",
+        json_schema_extra={"unit": "s"},
+    )
+    verify_s: float = Field(
+        ge=0,
+        description="in which a validator checks that the solution is optimal",
+        json_schema_extra={"unit": "s"},
+    )
+    solver_power_w: float = Field(
+        ge=0,
+        description="of the proposer on top of a validator's while it solves",
+        json_schema_extra={"unit": "W"},
+    )
+
+
+@consensus("proof_of_solution", ProofOfSolutionConfig)
+class ProofOfSolution(Voting[ProofOfSolutionConfig]):
+    """Proof of Solution: the proposer solves the market, the others vote if the solution is optimal
+
+    Chen, Mi, Ping et al., "A blockchain consensus mechanism that uses Proof of Solution to optimize
+    energy dispatch and trading", Nature Energy 7, 2022: a solution is hard to find but easy to
+    verify. Validators check `reference.optimality.residuals` of the market's linear programme and
+    vote as in PBFT. Every block counts as one that holds a solution, so that none is empty.
+    """
+
+    def __init__(self, config: ProofOfSolutionConfig) -> None:
+        super().__init__(config)
+        # The energy account knows one power per validator; the proposer's solving is spread out.
+        spread = config.solve_s / self.interval_s / config.validators
+        power_w = config.node_power_w + config.solver_power_w * spread
+        # No solving once more where a consensus is made of this configuration again.
+        self.config = config.model_copy(update={"node_power_w": power_w, "solver_power_w": 0.0})
+
+    @property
+    def commit_s(self) -> float:
+        """Solve, then agree, then verify, all validators side by side."""
+        return super().commit_s + self.config.solve_s + self.config.verify_s
+
+    @property
+    def block_messages(self) -> float:
+        """As PBFT's; the solution is in the block."""
+        return float(pbft_messages(self.config.validators))

@@ -1,0 +1,65 @@
+"""The XRP Ledger's consensus: proposals in rounds until four fifths of trusted nodes agree."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from gridbazaar.ledger_sim.consensus.propagation import transfer_s
+from gridbazaar.ledger_sim.consensus.protocol import Tolerance
+from gridbazaar.ledger_sim.consensus.quorum import votes_s
+from gridbazaar.ledger_sim.consensus.voting import Voting, VotingConfig
+from gridbazaar.ledger_sim.registry import consensus
+
+
+class RippleConfig(VotingConfig):
+    """Parameters of the XRP Ledger; values and their sources are in configs/ledger/ripple.yaml."""
+
+    proposal_rounds: int = Field(
+        ge=1,
+        description="in which validators adapt their transaction sets, before they validate",
+        json_schema_extra={"unit": "rounds"},
+    )
+
+
+@consensus("ripple", RippleConfig)
+class Ripple(Voting[RippleConfig]):
+    """Ripple: rounds of proposals, final once 80 % of the trusted validators sign a ledger
+
+    Schwartz, Youngs and Britto, "The Ripple protocol consensus algorithm", 2014; quorum and rounds
+    after xrpl.org and rippled's ConsensusParms.h. All validators trust the same list here.
+    """
+
+    minimum_validators = 5
+    permission = "both"
+    rotates = False  # everybody proposes
+
+    @property
+    def quorum(self) -> int:
+        """Four fifths, rounded up."""
+        return -(-4 * self.config.validators // 5)
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """A fifth may be silent, less than a fifth may lie: (n - 1) / 5 in the white paper."""
+        n = self.config.validators
+        beyond = "ledgers are no longer validated; a fifth of liars may split the ledger"
+        return Tolerance(n - self.quorum, (n - 1) // 5, beyond)
+
+    @property
+    def commit_s(self) -> float:
+        """Rounds of proposals and one of validations, after the transactions themselves."""
+        config, network = self.config, self.config.network
+        n, rounds = config.validators, config.proposal_rounds + 1
+        sent_bytes = (n - 1) * (config.block_bytes + rounds * network.message_bytes)
+        waits_s = rounds * votes_s(network.delay_s(), n, self.quorum)
+        return (
+            waits_s
+            + transfer_s(sent_bytes, network.bandwidth_kbit_s)
+            + config.checks_s(float(rounds * (n - 1)))
+        )
+
+    @property
+    def block_messages(self) -> float:
+        """All write to all others in every round of proposals and when they validate."""
+        n = self.config.validators
+        return (self.config.proposal_rounds + 1.0) * n * (n - 1)

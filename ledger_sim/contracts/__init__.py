@@ -1,9 +1,0 @@
-"""The market as a contract: `market.vy`, its compiler and an EVM in memory to run it on.
-
-Compiling and running need the optional extra: `pip install 'gridbazaar[evm]'`. What a call costs is
-known without it, from `ledger_sim.gas`.
-"""
-
-from ledger_sim.contracts.compiled import SOURCE, Compiled, compile_market, source_digest
-
-__all__ = ["SOURCE", "Compiled", "compile_market", "source_digest"]

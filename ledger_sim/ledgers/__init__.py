@@ -1,1 +1,0 @@
-"""One kind of ledger per module; each registers itself, and every module here is found."""

@@ -1,0 +1,290 @@
+"""What every ledger takes and gives: transactions in, receipts out."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from torch import Tensor
+
+from gridbazaar.errors import LedgerError, nearest
+
+
+class Part(BaseModel):
+    """A part of a configuration: refuses unknown keys, NaN, infinity and changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, raw: Any) -> Any:
+        for key in raw if isinstance(raw, Mapping) else ():
+            if key not in cls.model_fields:
+                raise ValueError(f"unknown {key!r}: {nearest(str(key), cls.model_fields)}")
+        return raw
+
+
+def describe_errors(error: ValidationError, where: str) -> str:
+    """Return one line that names each wrong entry below `where`, its value and what is allowed."""
+    return "; ".join(f"{where}{_described(item)}" for item in error.errors())
+
+
+def _described(item: ErrorDetails) -> str:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"])
+    if item["type"] == "missing":
+        return f"{path} is missing"
+    # Of a whole mapping, the message says what in it is wrong.
+    given = "" if isinstance(item["input"], Mapping) else f" is {item['input']!r}"
+    return f"{path}{given}: {item['msg'].removeprefix('Value error, ')}"
+
+
+class LedgerConfig(Part):
+    """What every ledger's configuration holds; a kind of ledger adds its own parameters."""
+
+    name: str = Field(description="registered kind of ledger")
+    slot_s: float = Field(
+        gt=0,
+        le=64_800,  # within which `gridbazaar.ledger_sim.chain.ranking` tells times apart
+        description="time between two submission windows' openings",
+        json_schema_extra={"unit": "s"},
+    )
+    layers: list[str | dict[str, Any]] = Field(
+        description="what is built on top, the lowest first: names, or names with parameters"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Transactions:
+    """At most one transaction per account and slot.
+
+    Attributes:
+        sent: bool [B, N], whether the account submits one.
+        submitted_s: float [B, N], seconds since the slot's submission window opened, from 0 to the
+            slot's length. Ignored where nothing is sent, but finite.
+        tip: float [B, N], currency offered on top of the base fee for a place ahead in the queue.
+        gas: float [B, N], room that each takes in a block; None: what an order takes.
+    """
+
+    sent: Tensor
+    submitted_s: Tensor
+    tip: Tensor
+    gas: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.sent.shape
+        if self.sent.dtype is not torch.bool:
+            raise LedgerError(f"sent has dtype {self.sent.dtype}; it must be torch.bool")
+        if len(shape) != 2 or self.submitted_s.shape != shape or self.tip.shape != shape:
+            raise LedgerError(
+                f"sent {tuple(shape)}, submitted_s {tuple(self.submitted_s.shape)} and tip "
+                f"{tuple(self.tip.shape)} must share one shape [B, N]"
+            )
+        if self.gas is not None and self.gas.shape != shape:
+            raise LedgerError(f"gas {tuple(self.gas.shape)} must have the shape {tuple(shape)}")
+
+    def check(self, batch: int, slot_s: float) -> None:
+        """Raise `LedgerError` unless B is `batch` and all times and tips are possible."""
+        if self.sent.shape[0] != batch:
+            raise LedgerError(
+                f"transactions of {self.sent.shape[0]} environments, but reset() was given "
+                f"{batch} seeds; both must have the same length B"
+            )
+        _check_range("submitted_s", self.submitted_s, slot_s, "the slot's length in seconds")
+        _check_range("tip", self.tip)
+        if self.gas is not None:
+            _check_range("gas", self.gas)
+
+
+def _check_range(
+    name: str,
+    value: Tensor,
+    highest: float = sys.float_info.max,
+    meaning: str = "a finite amount",
+) -> None:
+    if value.numel() == 0:
+        return
+    low, high = torch.aminmax(value)
+    # A NaN anywhere makes both extremes NaN, and so fails the comparison.
+    if not (float(low) >= 0 and float(high) <= highest):
+        # In float64, so that `highest` is not rounded up to infinity.
+        wrong = ~((value >= 0) & (value.double() <= highest))
+        raise LedgerError(
+            f"{name}{wrong.nonzero()[0].tolist()} is {float(value[wrong][0])}; allowed is 0 to "
+            f"{highest:g} ({meaning})"
+        )
+
+
+def check_deadline(deadline_s: float, slot_s: float) -> None:
+    """Raise `LedgerError` unless the deadline lies within the slot: 0 < deadline_s <= slot_s."""
+    if not (math.isfinite(deadline_s) and 0 < deadline_s <= slot_s):
+        raise LedgerError(
+            f"deadline_s is {deadline_s}; it must lie after the window opens and within the slot: "
+            f"0 < deadline_s <= {slot_s:g}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Inclusions:
+    """Transactions of earlier slots that came into a block in this one, as a flat list of M.
+
+    Attributes:
+        environment: int64 [M], row of the batch.
+        seat: int64 [M], account that sent it.
+        slot: int64 [M], slot in which it was sent, counted from reset.
+        block_s: float [M], its block's time in seconds since this slot's window opened.
+        fee: float [M], currency charged; part of `Receipts.fee` of this slot.
+    """
+
+    environment: Tensor
+    seat: Tensor
+    slot: Tensor
+    block_s: Tensor
+    fee: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Receipts:
+    """What became of a slot's transactions, and what the ledger charged in that slot.
+
+    A transaction of this slot is in exactly one state: not sent; `included` (in a block by the
+    deadline); late (not included, finite latency: in a block of this slot after the deadline); or
+    waiting (sent, infinite latency), to be reported in a later slot's `earlier`.
+
+    Attributes:
+        included: bool [B, N], in a block no later than the deadline.
+        latency_s: float [B, N], seconds from submission to block; inf if not sent or waiting.
+        fee: float [B, N], currency charged to the account for all its transactions that came into
+            a block in this slot, in time, late, or sent in an earlier slot.
+        finality_s: float [B], seconds from the deadline until the block that settles the slot
+            is final.
+        reverted: bool [B], the slot's settlement was reorganised away.
+        base_fee: float [B], currency charged per transaction before tips.
+        backlog: int64 [B], transactions waiting at the end of the slot.
+        burned: float [B], currency charged that nobody receives.
+        validator_income: float [B], currency charged that validators receive; with `burned` it
+            adds up to the sum of `fee`.
+        messages: float [B], messages among validators in the slot.
+        energy_kwh: float [B], that validators used in the slot for this ledger's transactions.
+        earlier: the earlier slots' transactions that came into a block now; None if there was no
+            backlog in any environment.
+    """
+
+    included: Tensor
+    latency_s: Tensor
+    fee: Tensor
+    finality_s: Tensor
+    reverted: Tensor
+    base_fee: Tensor
+    backlog: Tensor
+    burned: Tensor
+    validator_income: Tensor
+    messages: Tensor
+    energy_kwh: Tensor
+    earlier: Inclusions | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """What the market itself writes once its orders are in; where nobody trades, no settlement.
+
+    Attributes:
+        rounds: float [B], rounds of messages that its clearing took, one after the other.
+        messages: float [B], messages in all rounds.
+        orders: float [B], orders in the book.
+        traders: float [B], accounts that trade.
+        gas: float [B], what clearing and settlement take, 0 for none; None: as the ledger counts.
+    """
+
+    rounds: Tensor
+    messages: Tensor
+    orders: Tensor
+    traders: Tensor
+    gas: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "messages", "orders", "traders", "gas"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if value.shape != self.rounds.shape:
+                raise LedgerError(
+                    f"{name} {tuple(value.shape)} must have the shape {tuple(self.rounds.shape)}"
+                )
+            _check_range(name, value)
+
+    @property
+    def settled(self) -> Tensor:
+        """Whether clearing and settlement are written, [B] of 0 and 1."""
+        return ((self.traders if self.gas is None else self.gas) > 0).to(self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Postage:
+    """What that took.
+
+    Attributes:
+        fee: float [B], currency; part of it is `burned`.
+        burned: float [B], currency that nobody receives.
+        delay_s: float [B], by how much later than `Receipts.finality_s` says all is final.
+        transactions: float [B], number of transactions written.
+        energy_kwh: float [B], on top of `Receipts.energy_kwh`.
+    """
+
+    fee: Tensor
+    burned: Tensor
+    delay_s: Tensor
+    transactions: Tensor
+    energy_kwh: Tensor
+
+
+class Ledger(Protocol):
+    """Carries mempool and chain state of B environments from slot to slot."""
+
+    @property
+    def slot_s(self) -> float:
+        """Seconds from one submission window's opening to the next."""
+
+    def lead_s(self, deadline_s: float) -> float:
+        """Return how long before a deadline to send, so that 99 of 100 are in time.
+
+        That is where nothing queues and all validators are there; it may exceed `deadline_s`.
+        """
+
+    def reset(self, seed: Tensor) -> None:
+        """Start a new day: empty mempool, slot 0; `seed` int64 [B] fixes all of its randomness."""
+
+    def step(self, transactions: Transactions, deadline_s: float) -> Receipts:
+        """Carry one slot's transactions.
+
+        Args:
+            transactions: what the N accounts of each environment submit.
+            deadline_s: gate closure in seconds since the window opened, 0 < deadline_s <= slot_s.
+
+        Raises:
+            LedgerError: before `reset`, or on impossible times, tips, shapes or deadlines.
+        """
+
+    def post(self, posting: Posting) -> Postage:
+        """Write the clearing and the settlement of the slot that `step` carried last."""
+
+
+def check_started(seed: Tensor | None) -> Tensor:
+    """Return the day's seeds, int64 [B]; raise `LedgerError` where `reset` was given none yet."""
+    if seed is None:
+        raise LedgerError("step() before reset(); call reset(seed) at the start of a day")
+    return seed
+
+
+def check_seed(seed: Tensor) -> None:
+    """Raise `LedgerError` unless `seed` is an int64 tensor [B]."""
+    if seed.dtype is not torch.int64 or seed.dim() != 1:
+        raise LedgerError(
+            f"seed has dtype {seed.dtype} and shape {tuple(seed.shape)}; it must be torch.int64 "
+            "of shape [B], one seed per environment"
+        )

@@ -1,0 +1,1 @@
+"""Signed, hash-linked blocks: writing them, verifying them, and what they disclose."""

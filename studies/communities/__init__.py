@@ -1,0 +1,1 @@
+"""Community sizes: what the ledger takes of the savings that trade brings."""

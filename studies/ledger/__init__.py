@@ -1,0 +1,1 @@
+"""Ledger studies: load, trilemma, published rankings, hold-out predictions."""
