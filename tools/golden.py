@@ -51,11 +51,11 @@ _MARKETS = (
     "bilateral_dispatch",
     "locational_price",
 )
-_LEDGERS = {
-    "ideal": ("ideal", ()),
-    "block": ("block", ()),
-    "proof_of_work": ("proof_of_work", ()),
-    "tendermint+2": ("tendermint", ("ledger.layers=[commit_reveal,aggregated_disclosure]",)),
+_LEDGERS: dict[str, tuple[str, list[str]]] = {
+    "ideal": ("ideal", []),
+    "block": ("block", []),
+    "proof_of_work": ("proof_of_work", []),
+    "tendermint+2": ("tendermint", ["ledger.layers=[commit_reveal,aggregated_disclosure]"]),
 }
 _BIDDERS = ("own_use", "truthful", "mpc", "zero_intelligence")
 _TRAINING = ("name=golden", "num_envs=4", "total_agent_steps=31488", "validate_every=1")
@@ -79,9 +79,9 @@ def combinations() -> Iterator[tuple[str, str, str, str]]:
 def world(task: str, market: str, ledger: str) -> envs.WorldConfig:
     """Return the world of a combination."""
     if ledger.startswith("block+"):
-        name, words = "block", (f"ledger.layers=[{ledger.partition('+')[2]}]",)
+        name, words = "block", [f"ledger.layers=[{ledger.partition('+')[2]}]"]
     else:
-        name, words = _LEDGERS.get(ledger, (ledger, ()))
+        name, words = _LEDGERS.get(ledger, (ledger, []))
     return envs.world(task, market, name, (*_TASKS[task], *words))
 
 
