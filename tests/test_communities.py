@@ -101,7 +101,7 @@ def test_tables_and_plot_name_every_ledger(played, tmp_path):
     for name in ("block", "tendermint"):
         assert all(f"`{name}`" in table for table in tables.values())
     assert page.read_text().count("`block`") == len(tables)
-    plot.draw(means, 0.5, plot)
+    draw(means, 0.5, plot)
     assert plot.stat().st_size > 1000
     page.write_text("no marks")
     with pytest.raises(SystemExit, match="needs the marks"):

@@ -74,13 +74,15 @@ def test_worked_examples_run_in_a_copy(tmp_path):
     """Every page's files are put where it says, and its code runs with warnings as errors."""
     assert len(WORKED) >= 4
     ignored = shutil.ignore_patterns("__pycache__")
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
+    home = tmp_path / "gridbazaar"
+    for package in sorted(PACKAGES, key="gridbazaar".__ne__):
+        target = home if package == "gridbazaar" else home / package
+        shutil.copytree(ROOT / package, target, ignore=ignored)
     script = []
     for page in WORKED:
         files, code = blocks(page)
         for path, added, text in files:
-            target = tmp_path / path
+            target = home / path
             assert target.exists() == added, f"{page}: {path}"
             before = target.read_text() if added else ""
             target.write_text(before + text)
@@ -204,7 +206,7 @@ def test_a_wheel_holds_the_configurations_the_data_and_the_report(tmp_path):
     tracked = run(["git", "ls-files", *PACKAGES], ROOT)
     if tracked.returncode:
         pytest.skip("not a git checkout")
-    for path in (*PACKAGES, "pyproject.toml", "README.md", "LICENSE"):
+    for path in (*PACKAGES, "pyproject.toml", "setup.py", "README.md", "LICENSE"):
         source = ROOT / path
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / path)
     script = (
@@ -216,7 +218,8 @@ def test_a_wheel_holds_the_configurations_the_data_and_the_report(tmp_path):
     assert built.returncode == 0, built.stderr[-3000:]
     wheel = tmp_path / "out" / built.stdout.splitlines()[-1]
     shutil.unpack_archive(wheel, tmp_path / "wheel", "zip")
-    missing = [f for f in tracked.stdout.splitlines() if not (tmp_path / "wheel" / f).is_file()]
+    inside = [f"gridbazaar/{f.removeprefix('gridbazaar/')}" for f in tracked.stdout.splitlines()]
+    missing = [f for f in inside if not (tmp_path / "wheel" / f).is_file()]
     assert not missing
 
 
