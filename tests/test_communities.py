@@ -10,6 +10,7 @@ from gridbazaar import envs
 from gridbazaar.envs.placement import load_grid_and_series
 from gridbazaar.studies import pages
 from gridbazaar.studies.communities import members, report, run
+from gridbazaar.studies.communities.plot import draw
 
 TASK = "semiurb4-v0"
 SEATS = [10, 20, 40, 80]
