@@ -14,15 +14,15 @@ from gridbazaar.envs.delivery import Delivered, Delivery
 from gridbazaar.envs.devices.storage import advance, feasible_power
 from gridbazaar.envs.devices.vehicle import arrive, depart
 from gridbazaar.envs.interval import Interval
+from gridbazaar.envs.last_interval import LastInterval, hidden_volumes, open_volumes
 from gridbazaar.envs.market_transactions import post
-from gridbazaar.envs.markets import Context, Market, Orders
-from gridbazaar.envs.memory import Memory
+from gridbazaar.envs.markets import Clearing, Context, Market, Orders
 from gridbazaar.envs.observation import ROLES, Assembler, OwnState
 from gridbazaar.envs.reward import reward
 from gridbazaar.envs.settlement import settle
 from gridbazaar.errors import UnknownNameError
 from gridbazaar.ledger_sim import Ledger, Receipts, Transactions
-from gridbazaar.ledger_sim.record.privacy import Bulletin, disclosure_of
+from gridbazaar.ledger_sim.record.privacy import Bulletin, Published, disclosure_of
 from gridbazaar.randomness import fold, uniform
 
 _SMALL = 1e-6
@@ -119,10 +119,10 @@ class Simulation:
         self.energy_kwh, self.capacity_kwh = draw_storage(day_seed, c, self.first_slot)
         battery_worth, self._car_worth = self._records.worth(self.first_slot + self.slots - 1)
         self._battery_gain = battery_worth * c.storage.efficiency * ~self._is_ev
-        bulletin = None
+        self._bulletin = None
         if self.disclosure.sealed:
-            bulletin = Bulletin(self.disclosure, day_seed, self.slots)
-        self._memory = Memory(self.energy_kwh, self._rated_kw, c.slot_minutes * 60, bulletin)
+            self._bulletin = Bulletin(self.disclosure, day_seed, self.slots)
+        self._last = LastInterval.none(self.energy_kwh)
         self._background = self._records.background(self.first_slot - 1)
         return self._observe()
 
@@ -166,7 +166,23 @@ class Simulation:
             net_kw,
             self._stored_eur(energy_kwh - before_kwh),
         )
-        self._memory.update(orders, receipts, finality_s, clearing, bill, delivered)
+        published = self._publish(orders, clearing)
+        volumes = (
+            open_volumes(orders, clearing)
+            if self._bulletin is None
+            else hidden_volumes(published, self._last.public, self.num_seats)
+        )
+        self._last = self._last.after(
+            orders,
+            receipts,
+            finality_s,
+            clearing,
+            bill,
+            delivered,
+            volumes,
+            self._rated_kw,
+            c.slot_minutes * 60,
+        )
         return Interval(
             decision=decision,
             sent_kw=quantity_kw,
@@ -175,18 +191,25 @@ class Simulation:
             postage=postage,
             finality_s=finality_s,
             clearing=clearing,
-            published=self._memory.published,
+            published=published,
             delivered=delivered,
             load_kw=slot.load_kw,
             energy_kwh=energy_kwh,
             unserved_kwh=unserved_kwh,
             bill=bill,
             reward=gain,
-            locked_eur=self._memory.locked,
+            locked_eur=self._last.locked,
             tariff=slot.tariff,
             observation=self._observe(),
             done=self.t == self.slots,
         )
+
+    def _publish(self, orders: Orders, clearing: Clearing) -> Published | None:
+        """Return the volumes that all may read, kW; None where the book is open or none is due."""
+        if self._bulletin is None:
+            return None
+        # Half of it is each side's, so that the sum counts a trade once.
+        return self._bulletin.publish(clearing.cleared_kw.abs() / 2)
 
     def _plan(self, decision: Decision) -> tuple[Tensor, Tensor]:
         """Return what the seats order and what their devices are to do, [B, N] kW each."""
@@ -216,7 +239,7 @@ class Simulation:
             flexible_kw,
             slot.background_kw,
             slot.reactive_kvar,
-            self._memory.state,
+            self._last.voltages,
         )
         energy_kwh = advance(delivered.flexible_kw, self.energy_kwh, c.storage, c.slot_h)
         self.energy_kwh, self.capacity_kwh, unserved_kwh = depart(
@@ -244,7 +267,7 @@ class Simulation:
             buyer_ceiling=tariff.retail - tariff.local_charge,
             seller_floor=tariff.feed_in,
             slot_h=self.community.slot_h,
-            history=self._memory.history,
+            history=self._last.history,
             place=self.delivery.place(*self._background),
         )
 
@@ -262,12 +285,12 @@ class Simulation:
 
     def _balancing(self) -> Tensor:
         """Return the share of rated power that would have balanced the last interval, if shared."""
-        export_kw = self._memory.public.last_export.unsqueeze(-1) * self.num_seats
-        return (self._memory.last_power - export_kw / self._batteries_kw).clamp(-2, 2)
+        export_kw = self._last.public.last_export.unsqueeze(-1) * self.num_seats
+        return (self._last.last_power - export_kw / self._batteries_kw).clamp(-2, 2)
 
     def _observe(self) -> Tensor:
         """Enter slot t: let cars arrive, and show every seat what it may know."""
-        c, memory = self.community, self._memory
+        c, last = self.community, self._last
         error = None if self._forecast_error is None else self._forecast_error[:, self.t]
         if self.t > 0:
             self._background = (self._slot.background_kw, self._slot.reactive_kvar)
@@ -286,11 +309,11 @@ class Simulation:
             urgency=(room_kwh / reachable).clamp(max=2) * self._is_ev,
             balance=(shortage_kw / self._rated_kw.clamp(min=_SMALL)).clamp(-2, 2),
             balancing=self._balancing(),
-            last_power=memory.last_power,
-            voltage=memory.voltage,
-            included=memory.included,
-            delay=memory.delay,
-            filled=memory.filled,
-            locked=memory.locked,
+            last_power=last.last_power,
+            voltage=last.voltage,
+            included=last.included,
+            delay=last.delay,
+            filled=last.filled,
+            locked=last.locked,
         )
-        return self._assemble(slot.public, slot.own, own_state, memory.public)
+        return self._assemble(slot.public, slot.own, own_state, last.public)

@@ -9,11 +9,11 @@ from gridbazaar.envs.escrow import Escrow
 
 
 def locked_over(finality_s: list[float], amounts: list[float]) -> list[float]:
-    escrow = Escrow(900.0, torch.zeros(1, 1))
-    return [
-        escrow.step(torch.full((1, 1), amount), torch.tensor([wait])).item()
-        for wait, amount in zip(finality_s, amounts, strict=True)
-    ]
+    escrow, found = Escrow.empty(torch.zeros(1, 1)), []
+    for wait, amount in zip(finality_s, amounts, strict=True):
+        locked, escrow = escrow.step(torch.full((1, 1), amount), torch.tensor([wait]), 900.0)
+        found.append(locked.item())
+    return found
 
 
 def test_money_that_is_final_at_once_is_never_locked():
@@ -44,8 +44,17 @@ def test_what_is_locked_over_time_is_the_amount_times_its_wait(wait_s):
 
 
 def test_each_market_waits_for_its_own_chain():
-    escrow = Escrow(900.0, torch.zeros(2, 1))
     amount = torch.tensor([[1.0], [1.0]])
-    escrow.step(amount, torch.tensor([0.0, 1800.0]))
-    locked = escrow.step(amount * 0, torch.tensor([0.0, 0.0]))
+    _, escrow = Escrow.empty(amount).step(amount, torch.tensor([0.0, 1800.0]), 900.0)
+    locked, _ = escrow.step(amount * 0, torch.tensor([0.0, 0.0]), 900.0)
     assert locked.squeeze(1).tolist() == [0, 1]
+
+
+def test_markets_with_waits_of_different_length_stand_side_by_side():
+    amount = torch.tensor([[1.0], [2.0]])
+    _, long = Escrow.empty(amount).step(amount, torch.tensor([0.0, 3600.0]), 900.0)
+    _, short = Escrow.empty(amount[:1]).step(amount[:1], torch.tensor([1800.0]), 900.0)
+    mixed = short.replace_rows(torch.tensor([0]), long.pick_rows(torch.tensor([1])))
+    assert mixed.waiting.squeeze().tolist() == [2, 2, 2]
+    mixed = long.replace_rows(torch.tensor([0]), short)
+    assert mixed.waiting[0].squeeze().tolist() == [1, 0, 0]

@@ -1,0 +1,137 @@
+"""The last interval as seats know it when they bid for the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gridbazaar.envs.delivery import Delivered
+from gridbazaar.envs.escrow import Escrow
+from gridbazaar.envs.markets import Clearing, Orders
+from gridbazaar.envs.observation import PublicState
+from gridbazaar.envs.settlement import Bill
+from gridbazaar.ledger_sim import Receipts
+from gridbazaar.ledger_sim.record.privacy import Published
+
+_SMALL = 1e-6
+_HISTORY = 8
+
+
+@dataclass(frozen=True)
+class LastInterval:
+    """What an interval of B markets with N seats leaves behind.
+
+    Attributes:
+        included, delay, filled, last_power, voltage, locked: [B, N], as OWN_STATE says.
+        public: [B] each, as PUBLIC_STATE says.
+        history: [B, K] EUR/kWh, published prices, newest first, NaN before the first.
+        voltages: complex [B, buses] p.u., where the next power flow starts; None at first.
+        escrow: money that waits for finality.
+    """
+
+    included: Tensor
+    delay: Tensor
+    filled: Tensor
+    last_power: Tensor
+    voltage: Tensor
+    locked: Tensor
+    public: PublicState
+    history: Tensor
+    voltages: Tensor | None
+    escrow: Escrow
+
+    @classmethod
+    def none(cls, like: Tensor) -> LastInterval:
+        """Return what seats know before a day's first interval.
+
+        Args:
+            like: a [B, N] tensor whose shape, type and device to use.
+        """
+        zero = torch.zeros_like(like)
+        return cls(
+            included=torch.ones_like(zero),
+            delay=zero,
+            filled=zero,
+            last_power=zero,
+            voltage=zero,
+            locked=zero,
+            public=PublicState(*[zero[:, 0]] * len(PublicState._fields)),
+            history=zero.new_full((len(zero), _HISTORY), torch.nan),
+            voltages=None,
+            escrow=Escrow.empty(zero),
+        )
+
+    def after(
+        self,
+        orders: Orders,
+        receipts: Receipts,
+        finality_s: Tensor,
+        clearing: Clearing,
+        bill: Bill,
+        delivered: Delivered,
+        volumes: Volumes,
+        rated_kw: Tensor,
+        slot_s: float,
+    ) -> LastInterval:
+        """Return what the next interval leaves behind.
+
+        Args:
+            orders: the book at gate closure.
+            receipts: of the ledger.
+            finality_s: [B] until the settlement is final.
+            clearing: of the market.
+            bill: of the seats.
+            delivered: what flowed.
+            volumes: as all may know them.
+            rated_kw: [N] of battery or charger.
+            slot_s: seconds of an interval.
+        """
+        price, quantity_kw = clearing.reference_price, orders.quantity_kw
+        locked, escrow = self.escrow.step(bill.trade.abs(), finality_s, slot_s)
+        return LastInterval(
+            included=receipts.included.to(quantity_kw),
+            delay=(receipts.latency_s / slot_s).clamp(max=1),
+            filled=clearing.cleared_kw.abs() / quantity_kw.abs().clamp(min=_SMALL),
+            last_power=delivered.flexible_kw / rated_kw.clamp(min=_SMALL),
+            voltage=delivered.voltage_pu - 1,
+            locked=locked,
+            public=PublicState(
+                last_price=torch.where(price.isnan(), self.public.last_price, price),
+                last_volume=volumes.traded,
+                last_supply=volumes.supply,
+                last_demand=volumes.demand,
+                last_export=delivered.net_kw.mean(-1),
+                base_fee=receipts.base_fee,
+                backlog=receipts.backlog.to(quantity_kw) / quantity_kw.shape[-1],
+                finality=finality_s / slot_s,
+            ),
+            history=torch.cat([price.unsqueeze(-1), self.history[:, :-1]], -1),
+            voltages=delivered.solution.v,
+            escrow=escrow,
+        )
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """What all may know of the volumes of an interval, [B] kW per seat each."""
+
+    traded: Tensor
+    supply: Tensor
+    demand: Tensor
+
+
+def open_volumes(orders: Orders, clearing: Clearing) -> Volumes:
+    """Return what was traded, offered and asked for, where the book is open to all."""
+    supply = orders.quantity_kw.clamp(min=0).mean(-1)
+    traded = clearing.volume_kw / orders.quantity_kw.shape[-1]
+    return Volumes(traded, supply, supply - orders.quantity_kw.mean(-1))
+
+
+def hidden_volumes(published: Published | None, before: PublicState, seats: int) -> Volumes:
+    """Return what is known where orders are hidden: the volume that was published last."""
+    traded = before.last_volume
+    if published is not None:
+        traded = (published.mean / seats).to(traded)
+    return Volumes(traded, before.last_supply, before.last_demand)
