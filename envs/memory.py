@@ -11,7 +11,7 @@ from gridbazaar.envs.markets import Clearing, Orders
 from gridbazaar.envs.observation import PublicState
 from gridbazaar.envs.settlement import Bill
 from gridbazaar.ledger_sim import Receipts
-from gridbazaar.ledger_sim.record.privacy import Bulletin, Published
+from gridbazaar.ledger_sim.record.privacy import Published, VolumePublisher
 
 _SMALL = 1e-6
 _HISTORY = 8
@@ -24,7 +24,7 @@ class Memory:
         like: a [B, N] tensor whose shape, type and device to use.
         rated_kw: [N] of battery or charger.
         slot_s: seconds of an interval.
-        bulletin: where the traded volume is published; None where the book is open to all.
+        publisher: where the traded volume is published; None where the book is open to all.
 
     Attributes:
         included, delay, filled, last_power, voltage, locked: [B, N], as OWN_STATE says.
@@ -35,10 +35,14 @@ class Memory:
     """
 
     def __init__(
-        self, like: Tensor, rated_kw: Tensor, slot_s: float, bulletin: Bulletin | None = None
+        self,
+        like: Tensor,
+        rated_kw: Tensor,
+        slot_s: float,
+        publisher: VolumePublisher | None = None,
     ):
         none = torch.zeros_like(like)
-        self._bulletin = bulletin
+        self._publisher = publisher
         self.published: Published | None = None
         self._rated_kw, self._slot_s = rated_kw.clamp(min=_SMALL), slot_s
         self._escrow = Escrow(slot_s, none)
@@ -86,11 +90,11 @@ class Memory:
         Where orders are hidden, the last two stay 0 and the first is what was published last.
         """
         seats = orders.quantity_kw.shape[-1]
-        if self._bulletin is None:
+        if self._publisher is None:
             supply = orders.quantity_kw.clamp(min=0).mean(-1)
             return clearing.volume_kw / seats, supply, supply - orders.quantity_kw.mean(-1)
         # Half of it is each side's, so that the sum counts a trade once.
-        self.published = self._bulletin.publish(clearing.cleared_kw.abs() / 2)
+        self.published = self._publisher.publish(clearing.cleared_kw.abs() / 2)
         volume = self.public.last_volume
         if self.published is not None:
             volume = (self.published.mean / seats).to(volume)

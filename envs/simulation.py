@@ -14,7 +14,7 @@ from gridbazaar.envs.delivery import Delivered, Delivery
 from gridbazaar.envs.devices.storage import advance, feasible_power
 from gridbazaar.envs.devices.vehicle import arrive, depart
 from gridbazaar.envs.interval import Interval
-from gridbazaar.envs.market_transactions import post
+from gridbazaar.envs.market_transactions import submit
 from gridbazaar.envs.markets import Context, Market, Orders
 from gridbazaar.envs.memory import Memory
 from gridbazaar.envs.observation import ROLES, Assembler, OwnState
@@ -22,7 +22,7 @@ from gridbazaar.envs.reward import reward
 from gridbazaar.envs.settlement import settle
 from gridbazaar.errors import UnknownNameError
 from gridbazaar.ledger_sim import Ledger, Receipts, Transactions
-from gridbazaar.ledger_sim.record.privacy import Bulletin, disclosure_of
+from gridbazaar.ledger_sim.record.privacy import VolumePublisher, disclosure_of
 from gridbazaar.randomness import fold, uniform
 
 _SMALL = 1e-6
@@ -119,10 +119,10 @@ class Simulation:
         self.energy_kwh, self.capacity_kwh = draw_storage(day_seed, c, self.first_slot)
         battery_worth, self._car_worth = self._records.worth(self.first_slot + self.slots - 1)
         self._battery_gain = battery_worth * c.storage.efficiency * ~self._is_ev
-        bulletin = None
+        publisher = None
         if self.disclosure.sealed:
-            bulletin = Bulletin(self.disclosure, day_seed, self.slots)
-        self._memory = Memory(self.energy_kwh, self._rated_kw, c.slot_minutes * 60, bulletin)
+            publisher = VolumePublisher(self.disclosure, day_seed, self.slots)
+        self._memory = Memory(self.energy_kwh, self._rated_kw, c.slot_minutes * 60, publisher)
         self._background = self._records.background(self.first_slot - 1)
         return self._observe()
 
@@ -145,14 +145,14 @@ class Simulation:
         quantity_kw, flexible_kw = self._plan(decision)
         orders, receipts = self._submit(decision, quantity_kw)
         clearing = self.market.clear(orders, context)
-        postage, postage_eur = post(self.ledger, self.market, orders, clearing)
-        finality_s = receipts.finality_s + postage.delay_s
+        market_receipts, market_fee_eur = submit(self.ledger, self.market, orders, clearing)
+        finality_s = receipts.finality_s + market_receipts.delay_s
 
         before_kwh = self.energy_kwh
         delivered, energy_kwh, unserved_kwh = self._deliver(flexible_kw)
         self.t += 1
 
-        net_kw, fee_eur = delivered.net_kw, receipts.fee + postage_eur
+        net_kw, fee_eur = delivered.net_kw, receipts.fee + market_fee_eur
         bill = settle(
             clearing, net_kw, fee_eur, slot.tariff, rules.penalty_price, receipts.reverted, h
         )
@@ -172,7 +172,7 @@ class Simulation:
             sent_kw=quantity_kw,
             orders=orders,
             receipts=receipts,
-            postage=postage,
+            market_receipts=market_receipts,
             finality_s=finality_s,
             clearing=clearing,
             published=self._memory.published,
