@@ -70,7 +70,7 @@ class DayRecord:
         missed: [T, B] orders sent that came too late or still wait.
         latency_s: [T, B, N] from submission to block, inf where there is none in this interval.
         finality_s: [T, B] from gate closure.
-        posted: [T, B] transactions that the market itself wrote.
+        market_transactions: [T, B] transactions that the market itself wrote.
         ledger_messages: [T, B] among the ledger's validators.
         ledger_kwh: [T, B] that the ledger used.
         reverted: [T, B] bool.
@@ -109,7 +109,7 @@ class DayRecord:
     missed: Tensor
     latency_s: Tensor
     finality_s: Tensor
-    posted: Tensor
+    market_transactions: Tensor
     ledger_messages: Tensor
     ledger_kwh: Tensor
     reverted: Tensor
@@ -198,9 +198,9 @@ def _ledger_row(interval: Interval, backlog: Tensor | float) -> dict[str, Tensor
         "missed": late + waiting,
         "latency_s": receipts.latency_s,
         "finality_s": interval.finality_s,
-        "posted": interval.postage.transactions,
+        "market_transactions": interval.market_receipts.transactions,
         "ledger_messages": receipts.messages,
-        "ledger_kwh": receipts.energy_kwh + interval.postage.energy_kwh,
+        "ledger_kwh": receipts.energy_kwh + interval.market_receipts.energy_kwh,
         "reverted": receipts.reverted,
         "locked_eur": interval.locked_eur,
     }

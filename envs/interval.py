@@ -11,7 +11,7 @@ from gridbazaar.envs.delivery import Delivered
 from gridbazaar.envs.markets import Clearing, Orders
 from gridbazaar.envs.reward import Reward
 from gridbazaar.envs.settlement import Bill, Tariff
-from gridbazaar.ledger_sim import Postage, Receipts
+from gridbazaar.ledger_sim import MarketReceipts, Receipts
 from gridbazaar.ledger_sim.record.privacy import Published
 
 
@@ -24,7 +24,7 @@ class Interval:
         sent_kw: what they ordered, late orders as well.
         orders: the book at gate closure, late orders left out.
         receipts: what the ledger did with them.
-        postage: what the ledger did with the market's own transactions.
+        market_receipts: what the ledger did with the market's own transactions.
         finality_s: [B] from gate closure until the settlement is final.
         clearing: what the market did.
         published: volumes that all may read, in kW; None without any, or where orders are open.
@@ -44,7 +44,7 @@ class Interval:
     sent_kw: Tensor
     orders: Orders
     receipts: Receipts
-    postage: Postage
+    market_receipts: MarketReceipts
     finality_s: Tensor
     clearing: Clearing
     published: Published | None

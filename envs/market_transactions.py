@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from gridbazaar.envs.markets import Clearing, Market, Orders
-from gridbazaar.ledger_sim import Ledger, Postage, Posting
+from gridbazaar.ledger_sim import Ledger, MarketReceipts, MarketTransactions
 
 
-def post(
+def submit(
     ledger: Ledger, market: Market, orders: Orders, clearing: Clearing
-) -> tuple[Postage, Tensor]:
+) -> tuple[MarketReceipts, Tensor]:
     """Write messages, clearing and settlement of an interval.
 
     Args:
@@ -31,8 +31,8 @@ def post(
     messages = clearing.messages.to(quantity_kw) * (count > 0)
     if "seat_to_seat" in market.claims:
         messages = torch.zeros_like(messages)
-    postage = ledger.post(
-        Posting(
+    receipts = ledger.submit_market(
+        MarketTransactions(
             rounds=clearing.iterations * (messages > 0),
             messages=messages,
             orders=count,
@@ -40,5 +40,5 @@ def post(
         )
     )
     payers = torch.where(count.unsqueeze(-1) > 0, ordered, 1.0)
-    share = postage.fee.to(quantity_kw).unsqueeze(-1) / payers.sum(-1, keepdim=True)
-    return postage, payers * share
+    share = receipts.fee.to(quantity_kw).unsqueeze(-1) / payers.sum(-1, keepdim=True)
+    return receipts, payers * share

@@ -15,14 +15,14 @@ from gridbazaar.envs.devices.storage import advance, feasible_power
 from gridbazaar.envs.devices.vehicle import arrive, depart
 from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.last_interval import LastInterval, hidden_volumes, open_volumes
-from gridbazaar.envs.market_transactions import post
+from gridbazaar.envs.market_transactions import submit
 from gridbazaar.envs.markets import Clearing, Context, Market, Orders
 from gridbazaar.envs.observation import ROLES, Assembler, OwnState
 from gridbazaar.envs.reward import reward
 from gridbazaar.envs.settlement import settle
 from gridbazaar.errors import UnknownNameError
 from gridbazaar.ledger_sim import Ledger, Receipts, Transactions
-from gridbazaar.ledger_sim.record.privacy import Bulletin, Published, disclosure_of
+from gridbazaar.ledger_sim.record.privacy import Published, VolumePublisher, disclosure_of
 from gridbazaar.randomness import fold, uniform
 
 _SMALL = 1e-6
@@ -119,9 +119,9 @@ class Simulation:
         self.energy_kwh, self.capacity_kwh = draw_storage(day_seed, c, self.first_slot)
         battery_worth, self._car_worth = self._records.worth(self.first_slot + self.slots - 1)
         self._battery_gain = battery_worth * c.storage.efficiency * ~self._is_ev
-        self._bulletin = None
+        self._publisher = None
         if self.disclosure.sealed:
-            self._bulletin = Bulletin(self.disclosure, day_seed, self.slots)
+            self._publisher = VolumePublisher(self.disclosure, day_seed, self.slots)
         self._last = LastInterval.none(self.energy_kwh)
         self._background = self._records.background(self.first_slot - 1)
         return self._observe()
@@ -145,14 +145,14 @@ class Simulation:
         quantity_kw, flexible_kw = self._plan(decision)
         orders, receipts = self._submit(decision, quantity_kw)
         clearing = self.market.clear(orders, context)
-        postage, postage_eur = post(self.ledger, self.market, orders, clearing)
-        finality_s = receipts.finality_s + postage.delay_s
+        market_receipts, market_fee_eur = submit(self.ledger, self.market, orders, clearing)
+        finality_s = receipts.finality_s + market_receipts.delay_s
 
         before_kwh = self.energy_kwh
         delivered, energy_kwh, unserved_kwh = self._deliver(flexible_kw)
         self.t += 1
 
-        net_kw, fee_eur = delivered.net_kw, receipts.fee + postage_eur
+        net_kw, fee_eur = delivered.net_kw, receipts.fee + market_fee_eur
         bill = settle(
             clearing, net_kw, fee_eur, slot.tariff, rules.penalty_price, receipts.reverted, h
         )
@@ -169,7 +169,7 @@ class Simulation:
         published = self._publish(orders, clearing)
         volumes = (
             open_volumes(orders, clearing)
-            if self._bulletin is None
+            if self._publisher is None
             else hidden_volumes(published, self._last.public, self.num_seats)
         )
         self._last = self._last.after(
@@ -188,7 +188,7 @@ class Simulation:
             sent_kw=quantity_kw,
             orders=orders,
             receipts=receipts,
-            postage=postage,
+            market_receipts=market_receipts,
             finality_s=finality_s,
             clearing=clearing,
             published=published,
@@ -206,10 +206,10 @@ class Simulation:
 
     def _publish(self, orders: Orders, clearing: Clearing) -> Published | None:
         """Return the volumes that all may read, kW; None where the book is open or none is due."""
-        if self._bulletin is None:
+        if self._publisher is None:
             return None
         # Half of it is each side's, so that the sum counts a trade once.
-        return self._bulletin.publish(clearing.cleared_kw.abs() / 2)
+        return self._publisher.publish(clearing.cleared_kw.abs() / 2)
 
     def _plan(self, decision: Decision) -> tuple[Tensor, Tensor]:
         """Return what the seats order and what their devices are to do, [B, N] kW each."""

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from gridbazaar.ledger_sim.protocol import (
     LedgerConfig,
-    Postage,
-    Posting,
+    MarketReceipts,
+    MarketTransactions,
     Receipts,
     Transactions,
     check_deadline,
@@ -42,7 +42,16 @@ class IdealLedger:
     def reset(self, seed: Tensor) -> None:
         """Take the number of environments from `seed` int64 [B]; nothing here is random."""
         check_seed(seed)
-        self._seed = seed
+        self._seed = seed.clone()
+
+    @property
+    def state(self) -> Tensor:
+        """The day's seeds, int64 [B], which say no more than how many environments there are."""
+        return check_started(self._seed)
+
+    @state.setter
+    def state(self, state: Tensor) -> None:
+        self._seed = state
 
     def step(self, transactions: Transactions, deadline_s: float) -> Receipts:
         """Include at once whatever is sent by the deadline; what comes later is late, and free."""
@@ -65,8 +74,8 @@ class IdealLedger:
             energy_kwh=per_environment,
         )
 
-    def post(self, posting: Posting) -> Postage:
+    def submit_market(self, market: MarketTransactions) -> MarketReceipts:
         """Take the market's own transactions at once, for nothing."""
-        nothing = torch.zeros_like(posting.messages)
-        written = posting.messages + posting.settled
-        return Postage(nothing, nothing, nothing, written, nothing)
+        nothing = torch.zeros_like(market.messages)
+        written = market.messages + market.settled
+        return MarketReceipts(nothing, nothing, nothing, written, nothing)

@@ -1,4 +1,4 @@
-"""What every ledger takes and gives: transactions in, receipts out."""
+"""Ledger protocol and its data types: transactions in, receipts out."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _described(item: ErrorDetails) -> str:
 
 
 class LedgerConfig(Part):
-    """What every ledger's configuration holds; a kind of ledger adds its own parameters."""
+    """Parameters that all ledgers have; a kind of ledger adds its own."""
 
     name: str = Field(description="registered kind of ledger")
     slot_s: float = Field(
@@ -150,7 +150,7 @@ class Inclusions:
 
 @dataclass(frozen=True, slots=True)
 class Receipts:
-    """What became of a slot's transactions, and what the ledger charged in that slot.
+    """Fate of a slot's transactions, and the ledger's charges in that slot.
 
     A transaction of this slot is in exactly one state: not sent; `included` (in a block by the
     deadline); late (not included, finite latency: in a block of this slot after the deadline); or
@@ -190,8 +190,10 @@ class Receipts:
 
 
 @dataclass(frozen=True, slots=True)
-class Posting:
-    """What the market itself writes once its orders are in; where nobody trades, no settlement.
+class MarketTransactions:
+    """Transactions of the market itself, once a slot's orders are in: its messages and settlement.
+
+    Where nobody trades, there is no settlement.
 
     Attributes:
         rounds: float [B], rounds of messages that its clearing took, one after the other.
@@ -225,8 +227,8 @@ class Posting:
 
 
 @dataclass(frozen=True, slots=True)
-class Postage:
-    """What that took.
+class MarketReceipts:
+    """Cost and delay of a slot's `MarketTransactions`.
 
     Attributes:
         fee: float [B], currency; part of it is `burned`.
@@ -256,6 +258,21 @@ class Ledger(Protocol):
         That is where nothing queues and all validators are there; it may exceed `deadline_s`.
         """
 
+    @property
+    def state(self) -> Any:
+        """All that changes during a day, as one value that is never changed in place.
+
+        A nest for `gridbazaar.rows`: tensors with a row for each of the B environments, and what
+        all of them share, such as the slot's number. Set it to go on from there, in this ledger or
+        in another of the same configuration; B follows.
+
+        Raises:
+            LedgerError: when read before `reset`.
+        """
+
+    @state.setter
+    def state(self, state: Any) -> None: ...
+
     def reset(self, seed: Tensor) -> None:
         """Start a new day: empty mempool, slot 0; `seed` int64 [B] fixes all of its randomness."""
 
@@ -270,14 +287,18 @@ class Ledger(Protocol):
             LedgerError: before `reset`, or on impossible times, tips, shapes or deadlines.
         """
 
-    def post(self, posting: Posting) -> Postage:
-        """Write the clearing and the settlement of the slot that `step` carried last."""
+    def submit_market(self, market: MarketTransactions) -> MarketReceipts:
+        """Write the clearing and the settlement of the slot that `step` carried last.
+
+        Args:
+            market: what the market's own transactions are, [B].
+        """
 
 
 def check_started(seed: Tensor | None) -> Tensor:
     """Return the day's seeds, int64 [B]; raise `LedgerError` where `reset` was given none yet."""
     if seed is None:
-        raise LedgerError("step() before reset(); call reset(seed) at the start of a day")
+        raise LedgerError("step() or state before reset(); call reset(seed) as a day starts")
     return seed
 
 

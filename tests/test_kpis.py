@@ -134,7 +134,7 @@ def test_messages_of_the_mechanism_are_transactions_unless_seats_talk_to_each_ot
         messages = day.kpis["market_messages"]
         assert (messages > 0).all()
         torch.testing.assert_close(day.kpis["transactions"], sent + settled + messages * written)
-        delay_s = torch.stack([i.postage.delay_s for i in day.intervals])
+        delay_s = torch.stack([i.market_receipts.delay_s for i in day.intervals])
         assert (delay_s[:, messages > 0].amax() > 0) == written
 
 

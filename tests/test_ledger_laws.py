@@ -9,7 +9,7 @@ import yaml
 
 from gridbazaar import ledger_sim
 from gridbazaar.errors import LedgerError
-from gridbazaar.ledger_sim import Posting, Transactions
+from gridbazaar.ledger_sim import MarketTransactions, Transactions
 from gridbazaar.ledger_sim.consensus.proof_of_work import ProofOfWork
 from gridbazaar.ledger_sim.consensus.propagation import FIBRE_KM_PER_S
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig
@@ -57,9 +57,11 @@ def run(config, days, seeds=range(B)):
     return [ledger.step(transactions, DEADLINE_S) for transactions in days]
 
 
-def posting(batch=B, messages=20.0):
+def market_transactions(batch=B, messages=20.0):
     one = torch.ones(batch, dtype=torch.float64)
-    return Posting(rounds=4 * one, messages=messages * one, orders=7 * one, traders=5 * one)
+    return MarketTransactions(
+        rounds=4 * one, messages=messages * one, orders=7 * one, traders=5 * one
+    )
 
 
 @every_ledger
@@ -125,12 +127,15 @@ def test_what_the_market_writes_itself_costs_time_and_money_or_neither(name):
     ledger = ledger_sim.make(config_of(name))
     ledger.reset(torch.arange(B))
     ledger.step(day()[0], DEADLINE_S)
-    silent = Posting(*[torch.zeros(B, dtype=torch.float64)] * 4)
-    nothing = ledger.post(silent)
+    silent = MarketTransactions(*[torch.zeros(B, dtype=torch.float64)] * 4)
+    nothing = ledger.submit_market(silent)
     assert (nothing.fee == 0).all()
     assert (nothing.transactions == 0).all()
     assert (nothing.delay_s == 0).all()
-    few, many = ledger.post(posting(messages=20.0)), ledger.post(posting(messages=2000.0))
+    few, many = (
+        ledger.submit_market(market_transactions(messages=20.0)),
+        ledger.submit_market(market_transactions(messages=2000.0)),
+    )
     assert (few.transactions == 21).all()
     assert (many.fee >= few.fee).all()
     assert (many.delay_s >= few.delay_s).all()

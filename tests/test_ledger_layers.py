@@ -11,7 +11,7 @@ from reference.channels import break_even_trades, channel_gas_per_trade
 
 from gridbazaar import ledger_sim
 from gridbazaar.errors import LedgerError, UnknownNameError
-from gridbazaar.ledger_sim import Posting, Transactions
+from gridbazaar.ledger_sim import MarketTransactions, Transactions
 from gridbazaar.ledger_sim.chain import gas
 from gridbazaar.ledger_sim.layers import protocol as base
 from gridbazaar.sourced import plain, sources
@@ -65,18 +65,18 @@ def day(batch=4, slots=5, seed=0, start_s=700.0, end_s=SLOT_S):
     ]
 
 
-def postings(batch, traders=4.0):
+def market_transactions(batch, traders=4.0):
     one = torch.ones(batch, dtype=torch.float64)
-    return Posting(rounds=one, messages=2 * one, orders=5 * one, traders=traders * one)
+    return MarketTransactions(rounds=one, messages=2 * one, orders=5 * one, traders=traders * one)
 
 
-def run(config, days, seeds=None, posting=None):
-    """Receipts and postages of every slot."""
+def run(config, days, seeds=None, market=None):
+    """Receipts and market receipts of every slot."""
     batch = len(days[0].sent)
     ledger = ledger_sim.make(config)
     ledger.reset(torch.arange(batch) if seeds is None else torch.as_tensor(seeds))
-    posting = posting or postings(batch)
-    return [(ledger.step(t, DEADLINE_S), ledger.post(posting)) for t in days]
+    market = market or market_transactions(batch)
+    return [(ledger.step(t, DEADLINE_S), ledger.submit_market(market)) for t in days]
 
 
 def everyone(batch=2, submitted_s=800.0):
@@ -272,9 +272,11 @@ def test_clearing_off_the_chain_pays_for_the_batch_and_its_check():
 
 def test_a_root_settles_several_slots_and_claims_take_gas_by_depth():
     layer = {"name": "merkle_batch", "slots_per_root": 4, "slots_per_claim": 8}
-    silent = postings(2)
-    silent = Posting(silent.rounds * 0, silent.messages * 0, silent.orders, silent.traders)
-    got = run(block([layer], **EVM), [everyone()] * 16, posting=silent)
+    silent = market_transactions(2)
+    silent = MarketTransactions(
+        silent.rounds * 0, silent.messages * 0, silent.orders, silent.traders
+    )
+    got = run(block([layer], **EVM), [everyone()] * 16, market=silent)
     roots = torch.stack([posted.fee[0] for _, posted in got])
     root = gas.root_gas() * PRICE
     assert roots.tolist() == pytest.approx([0, 0, 0, root] * 4)
@@ -283,7 +285,9 @@ def test_a_root_settles_several_slots_and_claims_take_gas_by_depth():
     order, claim = float(gas.order_gas()) * PRICE, float(gas.claim_gas(3.0)) * PRICE
     fees = [float(one.fee[0, 0]) for one, _ in got]
     assert fees == pytest.approx([order] * 7 + [order + claim] + [order] * 7 + [order + claim])
-    nobody = run(block([layer], **EVM), [everyone()] * 4, posting=postings(2, traders=0.0))
+    nobody = run(
+        block([layer], **EVM), [everyone()] * 4, market=market_transactions(2, traders=0.0)
+    )
     assert float(nobody[3][1].transactions[0]) == 2  # messages alone
 
 
@@ -405,10 +409,10 @@ def test_impossible_postings_are_refused(field, wrong):
     numbers = {name: torch.ones(3) for name in ("rounds", "messages", "orders", "traders", "gas")}
     numbers[field][1] = wrong
     with pytest.raises(LedgerError, match=rf"{field}\[1\] is {wrong}; allowed is 0 to"):
-        Posting(**numbers)
+        MarketTransactions(**numbers)
     numbers[field] = torch.ones(2)
     with pytest.raises(LedgerError, match="must have the shape"):
-        Posting(**numbers)
+        MarketTransactions(**numbers)
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ import yaml
 
 from gridbazaar import ledger_sim
 from gridbazaar.errors import LedgerError
-from gridbazaar.ledger_sim import Posting, Transactions
+from gridbazaar.ledger_sim import MarketTransactions, Transactions
 from gridbazaar.ledger_sim.chain import gas
 from gridbazaar.ledger_sim.record.privacy import (
     OPEN,
-    Bulletin,
+    VolumePublisher,
     committed_s,
     disclosure_of,
     grouped_sums,
@@ -60,7 +60,7 @@ class Day:
         self.ledger.reset(SEEDS)
         disclosure = disclosure_of(self.ledger)
         self.recorder = Recorder(SEEDS, N, self.ledger.slot_s, disclosure)
-        self.bulletin = Bulletin(disclosure, SEEDS, 96)
+        self.publisher = VolumePublisher(disclosure, SEEDS, 96)
         like = torch.zeros(B, N, dtype=torch.float64)
         self.price = like + 0.1 + 0.01 * torch.arange(N)
         self.quantity = like + torch.tensor([1.0, -2.0, 3.0, -1.5, 2.5, -3.0])
@@ -84,10 +84,10 @@ class Day:
             committed_s(self.ledger),
         )
         one = torch.ones(B, dtype=torch.float64)
-        posted = self.ledger.post(Posting(0 * one, 0 * one, N * one, N * one))
+        posted = self.ledger.submit_market(MarketTransactions(0 * one, 0 * one, N * one, N * one))
         share = (posted.fee / N).unsqueeze(1).expand(B, N)
         self.recorder.settle(slot, quantity * 0.1, share, 900.0)
-        published = self.bulletin.publish(quantity.abs())
+        published = self.publisher.publish(quantity.abs())
         if published is not None:
             self.recorder.publish(slot, published, 900.0)
         self.paid += quantity * 0.1 - got.fee - share

@@ -68,12 +68,12 @@ def test_blocks_are_those_of_the_event_loop(capacity, interval, by_tip, most_gas
     tip = torch.randint(0, 3, (T, B, N), generator=generator).double()
     sent = torch.rand(T, B, N, generator=generator) < 0.8
     gas = torch.randint(1, (most_gas or 1) + 1, (T, B, N), generator=generator).double()
-    pool = Mempool.empty(B, torch.device("cpu"))
+    pool = Mempool.empty(B, torch.device("cpu"), 1.0)
     got: list[dict] = [{} for _ in range(B)]
     for t in range(T):
         times = arrival[t].double().masked_fill(~sent[t], torch.inf)
         first_new = pool.width
-        pool = pool.joined(times, tip[t], t, gas[t] if most_gas else None, 1.0)
+        pool = pool.joined(times, tip[t], t, gas[t] if most_gas else None)
         blocks = regular_blocks(t, SLOT_S, interval, deadline_s=870.0)
         order = tie_order(first_new, N, t)
         ranked = pool.tip if by_tip else None

@@ -20,7 +20,7 @@ SINGLES = [
     *((market, "ideal") for market in MARKETS.names()),
     *(("uniform_auction", ledger) for ledger in LEDGER_NAMES if ledger != "ideal"),
 ]
-# Market and ledger meet in orders, receipts and postage alone: each market with another ledger,
+# Market and ledger meet in orders and receipts alone: each market with another ledger,
 # in turn, stands for all pairs.
 PAIRS = [
     (market, LEDGER_NAMES[i % len(LEDGER_NAMES)])
@@ -81,7 +81,7 @@ def test_energy_money_and_limits_hold_all_day(town, market, ledger):
         together = torch.stack(list(bill.accounts.values())).sum(0)
         assert together.abs().max() < 1e-9
         receipts = interval.receipts
-        took = receipts.validator_income + receipts.burned + interval.postage.fee
+        took = receipts.validator_income + receipts.burned + interval.market_receipts.fee
         torch.testing.assert_close(bill.accounts["validators"], took, rtol=0, atol=1e-9)
 
         cleared, offered = interval.clearing.cleared_kw, interval.orders.quantity_kw

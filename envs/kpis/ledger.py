@@ -12,7 +12,7 @@ from gridbazaar.envs.kpis.trade import traded_energy
 @kpi("1/day", "lower")
 def transactions(day: DayRecord) -> Tensor:
     """Transactions that the market needs: orders sent, the mechanism's messages, settlements"""
-    return (day.included + day.missed + day.posted).sum(0)
+    return (day.included + day.missed + day.market_transactions).sum(0)
 
 
 @kpi("EUR/day", "lower")

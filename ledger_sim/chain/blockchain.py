@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +12,7 @@ from torch import Tensor
 from gridbazaar import randomness
 from gridbazaar.errors import LedgerError
 from gridbazaar.ledger_sim.chain.block_times import EDGE, Blocks
-from gridbazaar.ledger_sim.chain.energy import posted_energy_kwh, slot_energy_kwh
+from gridbazaar.ledger_sim.chain.energy import market_energy_kwh, slot_energy_kwh
 from gridbazaar.ledger_sim.chain.gas import transaction_gas_cap
 from gridbazaar.ledger_sim.chain.gas_schedule import schedule_of
 from gridbazaar.ledger_sim.chain.mempool import Mempool
@@ -22,8 +24,8 @@ from gridbazaar.ledger_sim.fees.protocol import Usage
 from gridbazaar.ledger_sim.fees.protocol import make as make_fees
 from gridbazaar.ledger_sim.protocol import (
     Inclusions,
-    Postage,
-    Posting,
+    MarketReceipts,
+    MarketTransactions,
     Receipts,
     Transactions,
     check_deadline,
@@ -35,6 +37,27 @@ from gridbazaar.ledger_sim.random_streams import OfSlot
 _LATE_SHARE = 0.01
 # Several slots at once: fewer operations for one environment, still in the cache for a thousand.
 _SLOTS_PER_DRAW = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ChainState:
+    """What changes on a blockchain during a day.
+
+    Attributes:
+        seed: int64 [B], the day's.
+        slot: number of the slot that comes next, from 0.
+        seats: accounts N; 0 before the first slot.
+        mempool: what waits.
+        price: currency per gas after the last slot, [B] or one for all.
+        fees: the fee rule's state.
+    """
+
+    seed: Tensor
+    slot: int
+    seats: int
+    mempool: Mempool
+    price: Tensor | float
+    fees: Any
 
 
 class Blockchain:
@@ -64,10 +87,11 @@ class Blockchain:
         self._adds_up = bool(config.background_gas_per_s) and self._room < math.inf
         self._most_gas = self._most()
         self._seed: Tensor | None = None
-        self._mempool = Mempool.empty(0, torch.device("cpu"))
+        self._mempool = Mempool.empty(0, torch.device("cpu"), self._schedule.order)
         self._slot = self._seats = 0
-        self._delay_s = torch.empty(0)
         self._price: Tensor | float = 0.0
+        self._delay_s = torch.empty(0)
+        self._drawn: tuple[int, int] | None = None  # first slot and accounts of these delays
 
     @property
     def slot_s(self) -> float:
@@ -82,11 +106,25 @@ class Blockchain:
     def reset(self, seed: Tensor) -> None:
         """Start a day at slot 0 with an empty mempool; `seed` int64 [B] fixes its randomness."""
         check_seed(seed)
-        self._seed = seed.clone()
-        self._timeline.reset(seed)
         self._fees.reset(seed)
-        self._mempool = Mempool.empty(seed.shape[0], seed.device)
-        self._slot = self._seats = 0
+        empty = Mempool.empty(seed.shape[0], seed.device, self._schedule.order)
+        self.state = ChainState(seed.clone(), 0, 0, empty, 0.0, self._fees.state)
+
+    @property
+    def state(self) -> ChainState:
+        """All that changes during a day; blocks and delays follow from seed and slot."""
+        seed = check_started(self._seed)
+        return ChainState(
+            seed, self._slot, self._seats, self._mempool, self._price, self._fees.state
+        )
+
+    @state.setter
+    def state(self, state: ChainState) -> None:
+        if state.seed is not self._seed:
+            self._drawn = None
+        self._seed, self._slot, self._seats = state.seed, state.slot, state.seats
+        self._mempool, self._price, self._fees.state = state.mempool, state.price, state.fees
+        self._timeline.reset(state.seed)
 
     def step(self, transactions: Transactions, deadline_s: float) -> Receipts:
         """Carry one slot's transactions; see `gridbazaar.ledger_sim.protocol.Ledger.step`."""
@@ -96,9 +134,7 @@ class Blockchain:
         blocks = self._timeline.blocks(self._slot, deadline_s)
         arrival_s = (submitted_s + self._delays(seed)).masked_fill_(~sent, torch.inf)
         first_new = self._mempool.width
-        pool = self._mempool.joined(
-            arrival_s, transactions.tip, self._slot, transactions.gas, self._schedule.order
-        )
+        pool = self._mempool.joined(arrival_s, transactions.tip, self._slot, transactions.gas)
         order = tie_order(first_new, self._seats, self._slot)
         block = self._assign(pool, order, blocks)
         block_s = blocks.time_s(block)
@@ -133,27 +169,27 @@ class Blockchain:
             earlier=earlier,
         )
 
-    def post(self, posting: Posting) -> Postage:
-        """Write the clearing and settlement; see `gridbazaar.ledger_sim.protocol.Ledger.post`.
+    def submit_market(self, market: MarketTransactions) -> MarketReceipts:
+        """Write the clearing and settlement; see `Ledger.submit_market`.
 
         Each round of messages waits for the blocks that hold it. The market's own transactions go
         ahead of the next slot's orders and take no room from them.
         """
-        rounds, messages = posting.rounds, posting.messages
+        rounds, messages = market.rounds, market.messages
         schedule, interval_s = self._schedule, self.consensus.interval_s
-        settled, settlement = posting.settled, posting.gas
+        settled, settlement = market.settled, market.gas
         if settlement is None:
-            settlement = schedule.settlement(posting.orders, posting.traders) * settled
+            settlement = schedule.settlement(market.orders, market.traders) * settled
         gas = messages * schedule.message + settlement
         per_round = messages * schedule.message / rounds.clamp(min=1)
         blocks = rounds * (per_round / self._room).ceil() + (settlement / self._room).ceil() - 1
         fee = gas * self._price
-        return Postage(
+        return MarketReceipts(
             fee=fee,
             burned=fee * self._fees.burned_share,
             delay_s=blocks.clamp(min=0) * interval_s,
             transactions=messages + settled,
-            energy_kwh=posted_energy_kwh(self.config, messages + settled, gas),
+            energy_kwh=market_energy_kwh(self.config, messages + settled, gas),
         )
 
     def _check(self, transactions: Transactions, deadline_s: float) -> Tensor:
@@ -203,12 +239,14 @@ class Blockchain:
         if not network.submission_delay_s:
             return commit_s
         place = self._slot % _SLOTS_PER_DRAW
-        if place == 0:
+        first = self._slot - place
+        if self._drawn != (first, self._seats):
             shape = (_SLOTS_PER_DRAW, self._seats)
             draw = randomness.uniform(
-                randomness.fold(seed, self._slot), OfSlot.SUBMISSION, shape, torch.float64
+                randomness.fold(seed, first), OfSlot.SUBMISSION, shape, torch.float64
             )
             self._delay_s = draw.log_().mul_(-network.submission_delay_s).add_(commit_s)
+            self._drawn = first, self._seats
         return self._delay_s[:, place]
 
     def _assign(self, pool: Mempool, order: Tensor, blocks: Blocks) -> Tensor:

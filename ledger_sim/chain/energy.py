@@ -30,7 +30,7 @@ def slot_energy_kwh(config: ChainConfig, on_chain: Tensor, gas: Tensor | float) 
     return _nodes_kwh(config) * own / (own + config.background_gas_per_s * config.slot_s)
 
 
-def posted_energy_kwh(config: ChainConfig, transactions: Tensor, gas: Tensor) -> Tensor:
+def market_energy_kwh(config: ChainConfig, transactions: Tensor, gas: Tensor) -> Tensor:
     """Return the energy [B] kWh of the market's own transactions [B], on top of the slot's."""
     if config.transaction_energy_kwh is not None:
         return transactions * config.transaction_energy_kwh

@@ -31,12 +31,19 @@ class Timeline:
             (event, consensus.health(event.crashed, event.lying, event.cut_off))
             for event in sorted(config.faults, key=lambda event: event.from_s)
         ]
+        self._seed = torch.empty(0, dtype=torch.int64)
+        self._drawn = False
         self._tables: dict[int, Tensor] = {}
         self._counts: dict[int, Tensor] = {}  # blocks in each row of a table, [B, 1] or [1, 1]
 
     def reset(self, seed: Tensor) -> None:
-        """Start a day; `seed` int64 [B]."""
-        self._seed = seed.clone()
+        """Start a day, or go on in it where `seed` int64 [B], never changed in place, is its own.
+
+        What was drawn of the same day is kept; it depends on seed and slot alone.
+        """
+        if seed is self._seed:
+            return
+        self._seed = seed
         self._tables.clear()
         self._counts.clear()
         self._drawn = bool(self._events) or self.consensus.draw_times(seed[:1], 0) is not None

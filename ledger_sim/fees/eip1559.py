@@ -116,6 +116,15 @@ class Eip1559:
         """Start a day at the configured base fee."""
         self._base_fee = torch.full_like(seed, self.config.base_fee_wei)
 
+    @property
+    def state(self) -> Tensor:
+        """Base fee of the next block, int64 [B] wei per gas."""
+        return self._base_fee
+
+    @state.setter
+    def state(self, state: Tensor) -> None:
+        self._base_fee = state
+
     def charge(self, usage: Usage) -> Charge:
         """Price one slot's blocks; a block without own transactions has the price of the next with.
 

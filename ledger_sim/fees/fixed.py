@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 from torch import Tensor
 
@@ -23,6 +25,8 @@ class FixedConfig(FeeConfig):
 @fee_rule("fixed", FixedConfig)
 class Fixed:
     """A fixed price per unit of gas"""
+
+    state: Any = None  # nothing changes
 
     def __init__(self, config: FixedConfig) -> None:
         self.burned_share = config.burned_share

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from gridbazaar.ledger_sim.fees.protocol import Charge, FeeConfig, Usage, fee_rule
@@ -17,6 +19,7 @@ class Free:
 
     burned_share = 0.0
     flat: float | None = 0.0
+    state: Any = None  # nothing changes
 
     def __init__(self, config: FreeConfig) -> None:
         self.config = config

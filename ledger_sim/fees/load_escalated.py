@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -47,6 +49,7 @@ class LoadEscalated:
     """
 
     flat: float | None = None
+    state: Any = None  # nothing changes
 
     def __init__(self, config: LoadEscalatedConfig) -> None:
         self.config = config

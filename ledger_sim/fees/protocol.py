@@ -62,6 +62,13 @@ class FeeRule(Protocol):
     burned_share: float  # of what it charges, 0 to 1; validators get the rest
     flat: float | None  # currency per gas where it never changes; such a rule needs no usage
 
+    @property
+    def state(self) -> Any:
+        """What changes from slot to slot, never in place; None where nothing does."""
+
+    @state.setter
+    def state(self, state: Any) -> None: ...
+
     def reset(self, seed: Tensor) -> None:
         """Start a day; `seed` int64 [B]."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from pydantic import Field
 from torch import Tensor
@@ -10,7 +11,11 @@ from torch import Tensor
 from gridbazaar.ledger_sim.chain import gas
 from gridbazaar.ledger_sim.layers.period import Period
 from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
-from gridbazaar.ledger_sim.protocol import Ledger, Postage, Posting
+from gridbazaar.ledger_sim.protocol import Ledger, MarketReceipts, MarketTransactions
+
+# Orders, traders and gas [B] each: the most of a period so far.
+_Most = tuple[Tensor | None, Tensor | None, Tensor | None]
+_NOTHING: _Most = (None, None, None)
 
 
 class AggregatedDisclosureConfig(LayerConfig):
@@ -39,38 +44,46 @@ class AggregatedDisclosure(Layer):
         super().__init__(inner)
         self.config = config
         self._payments = Period(config.slots, self.slots_per_day)
+        self._most = _NOTHING
 
     def reset(self, seed: Tensor) -> None:
         """Start a day in which nothing is owed; `seed` int64 [B]."""
         super().reset(seed)
         self._payments.reset()
-        self._most: Posting | None = None
+        self._most = _NOTHING
 
-    def post(self, posting: Posting) -> Postage:
+    def _get_parts(self) -> Any:
+        return super()._get_parts(), self._payments.active, self._most
+
+    def _set_parts(self, parts: Any) -> None:
+        beneath, self._payments.active, self._most = parts
+        super()._set_parts(beneath)
+
+    def submit_market(self, market: MarketTransactions) -> MarketReceipts:
         """Write payments and sums at the period's end; messages as ever."""
-        held = self._with_held(posting)
-        due = self._payments.due(self.slot, posting.traders > 0).to(posting.messages)
-        takes = (self.settlement_gas(held) + self.gas(gas.root_gas())) * due
+        in_period = self._with_most(market)
+        due = self._payments.due(self.slot, market.traders > 0).to(market.messages)
+        takes = (self.settlement_gas(in_period) + self.gas(gas.root_gas())) * due
         left = self._payments.left(self.slot)
-        self._most = held if left else None
-        written = self.inner.post(replace(posting, gas=takes))
+        self._most = (in_period.orders, in_period.traders, in_period.gas) if left else _NOTHING
+        written = self.inner.submit_market(replace(market, gas=takes))
         return replace(
             written,
             delay_s=written.delay_s + left * self.slot_s,
             transactions=written.transactions + due,
         )
 
-    def _with_held(self, posting: Posting) -> Posting:
+    def _with_most(self, market: MarketTransactions) -> MarketTransactions:
         """Return the largest book and the most traders of the period so far."""
-        most = self._most
-        if most is None:
-            return posting
-        gas_now = posting.gas
-        if gas_now is not None and most.gas is not None:
-            gas_now = gas_now.maximum(most.gas)
+        most_orders, most_traders, most_gas = self._most
+        if most_orders is None or most_traders is None:
+            return market
+        gas_now = market.gas
+        if gas_now is not None and most_gas is not None:
+            gas_now = gas_now.maximum(most_gas)
         return replace(
-            posting,
-            orders=posting.orders.maximum(most.orders),
-            traders=posting.traders.maximum(most.traders),
+            market,
+            orders=market.orders.maximum(most_orders),
+            traders=market.traders.maximum(most_traders),
             gas=gas_now,
         )

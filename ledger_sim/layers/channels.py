@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -12,13 +12,13 @@ from torch import Tensor
 from gridbazaar import randomness
 from gridbazaar.ledger_sim.chain import gas
 from gridbazaar.ledger_sim.layers.columns import of_kind, same_for_all, side_by_side
-from gridbazaar.ledger_sim.layers.held import Held
+from gridbazaar.ledger_sim.layers.pending import PendingOrders
 from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
 from gridbazaar.ledger_sim.protocol import (
     Inclusions,
     Ledger,
-    Postage,
-    Posting,
+    MarketReceipts,
+    MarketTransactions,
     Receipts,
     Transactions,
 )
@@ -64,7 +64,14 @@ class Channels(Layer):
         """Start a day without channels; `seed` int64 [B]."""
         super().reset(seed)
         self._opened_s: Tensor | None = None
-        self._held = Held.nothing(seed.device)
+        self._pending = PendingOrders.none(seed.device)
+
+    def _get_parts(self) -> Any:
+        return super()._get_parts(), self._opened_s, self._pending
+
+    def _set_parts(self, parts: Any) -> None:
+        beneath, self._opened_s, self._pending = parts
+        super()._set_parts(beneath)
 
     def lead_s(self, deadline_s: float) -> float:
         """Return a round trip where orders go through the channels."""
@@ -136,12 +143,12 @@ class Channels(Layer):
             submitted_s + self.config.round_trip_s, self._opened_s - start_s
         ).masked_fill_(~transactions.sent, torch.inf)
         here = arrival_s <= self.slot_s
-        earlier, held = self._held.released(start_s, start_s + self.slot_s, self._opened_s)
+        earlier, late = self._pending.released(start_s, start_s + self.slot_s, self._opened_s)
         waiting = transactions.sent & ~here
-        self._held = held.with_seats(
+        self._pending = late.with_seats(
             waiting, self.slot, submitted_s + self.config.round_trip_s + start_s
         )
-        backlog = torch.bincount(self._held.environment, minlength=len(waiting))
+        backlog = torch.bincount(self._pending.environment, minlength=len(waiting))
         latency_s = (arrival_s - submitted_s).masked_fill_(~here, torch.inf)
         return replace(
             got,
@@ -154,11 +161,11 @@ class Channels(Layer):
             earlier=earlier,
         )
 
-    def post(self, posting: Posting) -> Postage:
+    def submit_market(self, market: MarketTransactions) -> MarketReceipts:
         """Pay in the channels; clear on the chain where the orders are there."""
-        nothing = torch.zeros_like(posting.messages)
+        nothing = torch.zeros_like(market.messages)
         if self.config.carries == "orders":
-            silent = replace(posting, rounds=nothing, messages=nothing, gas=nothing)
-            talk_s = posting.rounds * self.config.round_trip_s
-            return replace(self.inner.post(silent), delay_s=talk_s)
-        return self.inner.post(replace(posting, gas=self.clearing_gas(posting)))
+            silent = replace(market, rounds=nothing, messages=nothing, gas=nothing)
+            talk_s = market.rounds * self.config.round_trip_s
+            return replace(self.inner.submit_market(silent), delay_s=talk_s)
+        return self.inner.submit_market(replace(market, gas=self.clearing_gas(market)))

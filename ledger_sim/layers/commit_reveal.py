@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -47,7 +48,19 @@ class CommitReveal(Layer):
     def __init__(self, inner: Ledger, config: CommitRevealConfig) -> None:
         super().__init__(inner)
         self.config = config
-        self.committed_s = torch.empty(0)
+        self.committed_s = torch.empty(0, 0, dtype=torch.float64)
+
+    def reset(self, seed: Tensor) -> None:
+        """Start a day without commitments; `seed` int64 [B]."""
+        super().reset(seed)
+        self.committed_s = torch.empty(len(seed), 0, dtype=torch.float64, device=seed.device)
+
+    def _get_parts(self) -> Any:
+        return super()._get_parts(), self.committed_s
+
+    def _set_parts(self, parts: Any) -> None:
+        beneath, self.committed_s = parts
+        super()._set_parts(beneath)
 
     def _carry(self, transactions: Transactions, deadline_s: float) -> Receipts:
         opened_s = deadline_s + self.config.reveal_s

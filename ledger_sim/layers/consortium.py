@@ -15,7 +15,13 @@ from gridbazaar.ledger_sim.layers.other_ledger import idle_step, ledger_called
 from gridbazaar.ledger_sim.layers.period import Period
 from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, is_evm, layer
 from gridbazaar.ledger_sim.layers.two_chains import added
-from gridbazaar.ledger_sim.protocol import Ledger, Postage, Posting, Receipts, Transactions
+from gridbazaar.ledger_sim.protocol import (
+    Ledger,
+    MarketReceipts,
+    MarketTransactions,
+    Receipts,
+    Transactions,
+)
 from gridbazaar.ledger_sim.random_streams import OfDay
 
 
@@ -54,6 +60,13 @@ class Consortium(Layer):
         self.public.reset(randomness.fold(seed, OfDay.PUBLIC_CHAIN))
         self._anchors.reset()
 
+    def _get_parts(self) -> Any:
+        return super()._get_parts(), self.public.state, self._anchors.active
+
+    def _set_parts(self, parts: Any) -> None:
+        beneath, self.public.state, self._anchors.active = parts
+        super()._set_parts(beneath)
+
     def _carry(self, transactions: Transactions, deadline_s: float) -> Receipts:
         got = self.inner.step(transactions, deadline_s)
         public = idle_step(self.public, transactions.tip, deadline_s)
@@ -67,13 +80,15 @@ class Consortium(Layer):
             reverted=got.reverted | public.reverted,
         )
 
-    def post(self, posting: Posting) -> Postage:
+    def submit_market(self, market: MarketTransactions) -> MarketReceipts:
         """Write everything here, and an anchor there at its period's end."""
-        written = self.inner.post(posting)
-        due = self._anchors.due(self.slot, posting.traders > 0).to(posting.messages)
-        nothing = torch.zeros_like(posting.messages)
+        written = self.inner.submit_market(market)
+        due = self._anchors.due(self.slot, market.traders > 0).to(market.messages)
+        nothing = torch.zeros_like(market.messages)
         root = due * (gas.root_gas() if is_evm(self.public) else 1.0)
-        anchor = self.public.post(replace(posting, rounds=nothing, messages=nothing, gas=root))
+        anchor = self.public.submit_market(
+            replace(market, rounds=nothing, messages=nothing, gas=root)
+        )
         together = added(written, anchor)
         return (
             together

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -13,7 +14,13 @@ from gridbazaar.ledger_sim.chain import gas
 from gridbazaar.ledger_sim.layers.columns import of_kind, same_for_all, side_by_side
 from gridbazaar.ledger_sim.layers.period import Period
 from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
-from gridbazaar.ledger_sim.protocol import Ledger, Postage, Posting, Receipts, Transactions
+from gridbazaar.ledger_sim.protocol import (
+    Ledger,
+    MarketReceipts,
+    MarketTransactions,
+    Receipts,
+    Transactions,
+)
 
 
 class MerkleBatchConfig(LayerConfig):
@@ -49,6 +56,13 @@ class MerkleBatch(Layer):
         self._roots.reset()
         self._claims.reset()
 
+    def _get_parts(self) -> Any:
+        return super()._get_parts(), self._roots.active, self._claims.active
+
+    def _set_parts(self, parts: Any) -> None:
+        beneath, self._roots.active, self._claims.active = parts
+        super()._set_parts(beneath)
+
     def claim_gas(self, seats: int) -> float:
         """Return the gas of a claim among so many seats."""
         return self.gas(float(gas.claim_gas(float(math.ceil(math.log2(max(seats, 1)))))))
@@ -63,10 +77,10 @@ class MerkleBatch(Layer):
         self._claims.note(got.included)
         return got
 
-    def post(self, posting: Posting) -> Postage:
+    def submit_market(self, market: MarketTransactions) -> MarketReceipts:
         """Write a root at its period's end; messages as ever."""
-        due = self._roots.due(self.slot, posting.traders > 0)
-        root = due.to(posting.messages) * self.gas(gas.root_gas())
-        written = self.inner.post(replace(posting, gas=root))
+        due = self._roots.due(self.slot, market.traders > 0)
+        root = due.to(market.messages) * self.gas(gas.root_gas())
+        written = self.inner.submit_market(replace(market, gas=root))
         wait_s = self._roots.left(self.slot) * self.slot_s
         return replace(written, delay_s=written.delay_s + wait_s)

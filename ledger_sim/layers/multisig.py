@@ -10,7 +10,13 @@ from torch import Tensor
 
 from gridbazaar import randomness
 from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
-from gridbazaar.ledger_sim.protocol import Ledger, Postage, Posting, Receipts, Transactions
+from gridbazaar.ledger_sim.protocol import (
+    Ledger,
+    MarketReceipts,
+    MarketTransactions,
+    Receipts,
+    Transactions,
+)
 from gridbazaar.ledger_sim.random_streams import OfSlot
 
 
@@ -72,13 +78,13 @@ class Multisig(Layer):
         """Return whether m signers are there in a slot, bool [B]."""
         return self._signing_s(slot).isfinite().sum(1) >= self.config.required
 
-    def post(self, posting: Posting) -> Postage:
+    def submit_market(self, market: MarketTransactions) -> MarketReceipts:
         """Settle with m signatures."""
         m = self.config.required
-        takes = self.settlement_gas(posting)
+        takes = self.settlement_gas(market)
         if self.evm:
             takes = takes + m * self.config.signature_gas * (takes > 0)
-        written = self.inner.post(replace(posting, gas=takes))
+        written = self.inner.submit_market(replace(market, gas=takes))
         last_s = self._signing_s(self.slot).sort(1).values[:, m - 1]
         # Who does not get m signatures has lost the slot, and waits no longer.
         waited_s = torch.where(last_s < torch.inf, last_s, 0.0) * (takes > 0)

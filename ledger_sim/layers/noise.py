@@ -8,7 +8,7 @@ from pydantic import Field
 
 from gridbazaar.ledger_sim.chain import gas
 from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
-from gridbazaar.ledger_sim.protocol import Ledger, Postage, Posting
+from gridbazaar.ledger_sim.protocol import Ledger, MarketReceipts, MarketTransactions
 
 
 class NoiseConfig(LayerConfig):
@@ -38,10 +38,10 @@ class Noise(Layer):
         super().__init__(inner)
         self.config = config
 
-    def post(self, posting: Posting) -> Postage:
+    def submit_market(self, market: MarketTransactions) -> MarketReceipts:
         """Write what is written, and the noisy volume."""
-        takes = self.settlement_gas(posting)
+        takes = self.settlement_gas(market)
         published = (takes > 0).to(takes)
         takes = takes + published * self.gas(gas.root_gas())
-        written = self.inner.post(replace(posting, gas=takes))
+        written = self.inner.submit_market(replace(market, gas=takes))
         return replace(written, transactions=written.transactions + published)

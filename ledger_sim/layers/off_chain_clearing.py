@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gridbazaar.ledger_sim.chain import gas
 from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
-from gridbazaar.ledger_sim.protocol import Ledger, Postage, Posting
+from gridbazaar.ledger_sim.protocol import Ledger, MarketReceipts, MarketTransactions
 
 
 class OffChainClearingConfig(LayerConfig):
@@ -42,16 +42,18 @@ class OffChainClearing(Layer):
         super().__init__(inner)
         self.config = config
 
-    def post(self, posting: Posting) -> Postage:
+    def submit_market(self, market: MarketTransactions) -> MarketReceipts:
         """Write net payments and, if checked, have them checked."""
-        settled = posting.traders > 0
-        takes = self.settlement_gas(posting)
-        if self.evm and posting.gas is None:
-            takes = gas.batch_gas(posting.traders) * settled
+        settled = market.traders > 0
+        takes = self.settlement_gas(market)
+        if self.evm and market.gas is None:
+            takes = gas.batch_gas(market.traders) * settled
         if self.evm and self.config.checked:
-            nobody = torch.zeros_like(posting.orders)
-            takes = takes + gas.clear_gas(posting.orders, nobody, hinted=True) * settled
-        nothing = torch.zeros_like(posting.messages)
-        written = self.inner.post(replace(posting, rounds=nothing, messages=nothing, gas=takes))
-        off_chain_s = posting.rounds * self.config.round_trip_s + self.config.solve_s * settled
+            nobody = torch.zeros_like(market.orders)
+            takes = takes + gas.clear_gas(market.orders, nobody, hinted=True) * settled
+        nothing = torch.zeros_like(market.messages)
+        written = self.inner.submit_market(
+            replace(market, rounds=nothing, messages=nothing, gas=takes)
+        )
+        off_chain_s = market.rounds * self.config.round_trip_s + self.config.solve_s * settled
         return replace(written, delay_s=written.delay_s + off_chain_s)

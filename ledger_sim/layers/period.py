@@ -18,15 +18,18 @@ class Period:
     Args:
         slots: between two writings.
         slots_per_day: the day's last slot ends a period, too.
+
+    Attributes:
+        active: bool [B] or [B, N], who was; None where nobody was asked about yet.
     """
 
     def __init__(self, slots: int, slots_per_day: int) -> None:
         self.slots, self._slots_per_day = slots, slots_per_day
-        self._active: Tensor | None = None
+        self.active: Tensor | None = None
 
     def reset(self) -> None:
         """Forget everyone."""
-        self._active = None
+        self.active = None
 
     def left(self, slot: int) -> int:
         """Return the slots from `slot` to the one that ends its period; 0 where it is due."""
@@ -37,10 +40,10 @@ class Period:
         self.note(active)
         if self.left(slot):
             return torch.zeros_like(active)
-        now, self._active = self._active, None
+        now, self.active = self.active, None
         assert now is not None
         return now
 
     def note(self, active: Tensor) -> None:
         """Add those active, to be asked for later."""
-        self._active = active if self._active is None else self._active | active
+        self.active = active if self.active is None else self.active | active

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -20,9 +21,9 @@ from gridbazaar.ledger_sim.chain.gas_schedule import schedule_of
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig
 from gridbazaar.ledger_sim.protocol import (
     Ledger,
+    MarketReceipts,
+    MarketTransactions,
     Part,
-    Postage,
-    Posting,
     Receipts,
     Transactions,
     check_deadline,
@@ -41,6 +42,23 @@ class LayerConfig(Part):
     """What every layer's configuration holds; a layer adds its own parameters."""
 
     name: str = Field(description="registered layer")
+
+
+@dataclass(frozen=True, slots=True)
+class LayerState:
+    """What changes in a layer and beneath it during a day.
+
+    Attributes:
+        seed: int64 [B], the day's.
+        slot: number of the slot that came last, -1 before the first.
+        seats: accounts N; 0 before the first slot.
+        parts: the state of the ledger beneath, and with it what the layer itself remembers.
+    """
+
+    seed: Tensor
+    slot: int
+    seats: int
+    parts: Any
 
 
 class Layer:
@@ -93,6 +111,24 @@ class Layer:
         self._seed, self.slot, self._seats = seed.clone(), -1, 0
         self.inner.reset(seed)
 
+    @property
+    def state(self) -> LayerState:
+        """All that changes during a day, here and beneath."""
+        return LayerState(self.seed, self.slot, self._seats, self._get_parts())
+
+    @state.setter
+    def state(self, state: LayerState) -> None:
+        self._seed, self.slot, self._seats = state.seed, state.slot, state.seats
+        self._set_parts(state.parts)
+
+    def _get_parts(self) -> Any:
+        """Return the state beneath; a layer that remembers something puts that beside it."""
+        return self.inner.state
+
+    def _set_parts(self, parts: Any) -> None:
+        """Go on from what `_get_parts` gave."""
+        self.inner.state = parts
+
     def step(self, transactions: Transactions, deadline_s: float) -> Receipts:
         """Carry one slot's transactions; see `gridbazaar.ledger_sim.protocol.Ledger.step`."""
         check_deadline(deadline_s, self.slot_s)
@@ -110,27 +146,27 @@ class Layer:
         """Carry checked transactions of slot number `slot`."""
         return self.inner.step(transactions, deadline_s)
 
-    def post(self, posting: Posting) -> Postage:
-        """Write clearing and settlement; see `gridbazaar.ledger_sim.protocol.Ledger.post`."""
-        return self.inner.post(posting)
+    def submit_market(self, market: MarketTransactions) -> MarketReceipts:
+        """Write clearing and settlement; see `Ledger.submit_market`."""
+        return self.inner.submit_market(market)
 
     def gas(self, measured: float, transactions: float = 1.0) -> float:
         """Return `measured` gas on an evm chain, else the number of transactions."""
         return measured if self.evm else transactions
 
-    def settlement_gas(self, posting: Posting) -> Tensor:
+    def settlement_gas(self, market: MarketTransactions) -> Tensor:
         """Return the gas [B] that clearing and settlement take without this layer."""
-        if posting.gas is not None:
-            return posting.gas
-        settled = self.schedule.settlement(posting.orders, posting.traders)
-        return settled * (posting.traders > 0)
+        if market.gas is not None:
+            return market.gas
+        settled = self.schedule.settlement(market.orders, market.traders)
+        return settled * (market.traders > 0)
 
-    def clearing_gas(self, posting: Posting) -> Tensor:
+    def clearing_gas(self, market: MarketTransactions) -> Tensor:
         """Return the gas [B] of clearing on the chain, where payments go elsewhere."""
-        if self.evm and posting.gas is None:
-            cleared = gas.clear_gas(posting.orders, posting.traders, hinted=True)
-            return cleared * (posting.traders > 0)
-        return self.settlement_gas(posting)
+        if self.evm and market.gas is None:
+            cleared = gas.clear_gas(market.orders, market.traders, hinted=True)
+            return cleared * (market.traders > 0)
+        return self.settlement_gas(market)
 
     def order_gas(self, transactions: Transactions) -> Tensor:
         """Return the gas of each order, [B, N]."""

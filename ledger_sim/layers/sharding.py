@@ -2,29 +2,59 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from gridbazaar import randomness
-from gridbazaar.ledger_sim.layers.held import Held
+from gridbazaar.ledger_sim.layers.pending import PendingOrders
 from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
 from gridbazaar.ledger_sim.protocol import (
     Inclusions,
     Ledger,
-    Postage,
-    Posting,
+    MarketReceipts,
+    MarketTransactions,
     Receipts,
     Transactions,
     check_seed,
 )
 from gridbazaar.ledger_sim.random_streams import OfDay, OfSlot
+from gridbazaar.rows import pick_rows, replace_rows
 
 
 class ShardingConfig(LayerConfig):
     """Parameters of the sharding."""
 
     shards: int = Field(ge=1, description="S", json_schema_extra={"unit": "1"})
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStates:
+    """The state of all shards of all environments, with S rows of its own for a row of others.
+
+    Attributes:
+        shards: S.
+        ledger: the state of a ledger of B x S environments.
+    """
+
+    shards: int
+    ledger: Any
+
+    def pick_rows(self, rows: Tensor) -> ShardStates:
+        """Return the shards of some environments, int64 [R]."""
+        return ShardStates(self.shards, pick_rows(self.ledger, self._of(rows)))
+
+    def replace_rows(self, rows: Tensor, other: ShardStates) -> ShardStates:
+        """Return the shards with those of some environments, int64 [R], replaced."""
+        replaced = replace_rows(self.ledger, self._of(rows), other.ledger)
+        return ShardStates(self.shards, replaced)
+
+    def _of(self, rows: Tensor) -> Tensor:
+        shard = torch.arange(self.shards, device=rows.device)
+        return (rows.unsqueeze(1) * self.shards + shard).flatten()
 
 
 @layer("sharding", ShardingConfig)
@@ -53,8 +83,16 @@ class Sharding(Layer):
         self.inner.reset(
             torch.where(number == 0, each, randomness.fold(each, number + (OfDay.SHARD << 32)))
         )
-        self._submitted_s: list[Tensor] = []
-        self._held = Held.nothing(seed.device)
+        self._in_shard = PendingOrders.none(seed.device)  # with the times when they were sent
+        self._between = PendingOrders.none(seed.device)
+
+    def _get_parts(self) -> Any:
+        shards = ShardStates(self.config.shards, self.inner.state)
+        return shards, self._in_shard, self._between
+
+    def _set_parts(self, parts: Any) -> None:
+        shards, self._in_shard, self._between = parts
+        self.inner.state = shards.ledger
 
     def lead_s(self, deadline_s: float) -> float:
         """Return the time that an order across shards takes.
@@ -92,13 +130,16 @@ class Sharding(Layer):
         def one(value: Tensor) -> Tensor:
             return value.view(batch, shards, seats).gather(1, home.unsqueeze(1)).squeeze(1)
 
-        self._submitted_s.append(transactions.submitted_s.double() + self.slot * self.slot_s)
+        start_s, submitted_s = self.slot * self.slot_s, transactions.submitted_s.double()
         first_s = one(got.latency_s)
         latency_s = torch.where(cross, 2 * first_s, first_s)
-        block_s = transactions.submitted_s.double() + latency_s.double()
+        block_s = submitted_s + latency_s.double()
         beyond = (block_s > self.slot_s) & (block_s < torch.inf) & cross
         earlier = self._earlier(got.earlier, deadline_s)
-        self._held = self._held.with_seats(beyond, self.slot, block_s + self.slot * self.slot_s)
+        self._between = self._between.with_seats(beyond, self.slot, block_s + start_s)
+        self._in_shard = self._in_shard.with_seats(
+            transactions.sent & (first_s == torch.inf), self.slot, submitted_s + start_s
+        )
         per_shard = got.fee.view(batch, shards, seats)
         return Receipts(
             included=one(got.included) & (~cross | (block_s <= deadline_s)),
@@ -108,7 +149,7 @@ class Sharding(Layer):
             reverted=self._of_shards(got.reverted).any(1),
             base_fee=self._of_shards(got.base_fee).mean(1),
             backlog=self._of_shards(got.backlog).sum(1)
-            + torch.bincount(self._held.environment, minlength=batch),
+            + torch.bincount(self._between.environment, minlength=batch),
             burned=self._of_shards(got.burned).sum(1),
             validator_income=self._of_shards(got.validator_income).sum(1),
             messages=self._of_shards(got.messages).sum(1),
@@ -131,17 +172,19 @@ class Sharding(Layer):
     def _earlier(self, came: Inclusions | None, deadline_s: float) -> Inclusions | None:
         """Return earlier slots' orders that come in now: directly, or from another shard."""
         start_s = self.slot * self.slot_s
-        ready, self._held = self._held.released(start_s, start_s + self.slot_s)
+        ready, self._between = self._between.released(start_s, start_s + self.slot_s)
         if came is None:
             return ready
         environment = came.environment // self.config.shards
-        sent_s = torch.stack(self._submitted_s)[came.slot, environment, came.seat]
-        wait_s = came.block_s.double() + start_s - sent_s
+        found = self._in_shard.find(environment, came.seat, came.slot)
+        wait_s = came.block_s.double() + start_s - self._in_shard.time_s[found]
+        still = torch.ones_like(self._in_shard.seat, dtype=torch.bool).index_fill(0, found, False)
+        self._in_shard = self._in_shard.of(still)
         cross = self.crosses(environment, came.seat, came.slot)
         block_s = came.block_s + torch.where(cross, wait_s, 0.0).to(came.block_s)
         here = block_s <= self.slot_s
         later = ~here
-        self._held = self._held.joined(
+        self._between = self._between.joined(
             environment[later], came.seat[later], came.slot[later],
             block_s[later].double() + start_s,
         )  # fmt: skip
@@ -153,26 +196,26 @@ class Sharding(Layer):
     def _of_shards(self, value: Tensor) -> Tensor:
         return value.view(-1, self.config.shards)
 
-    def post(self, posting: Posting) -> Postage:
+    def submit_market(self, market: MarketTransactions) -> MarketReceipts:
         """Let each shard write its part; what goes across shards pays and waits twice."""
         shards = self.config.shards
         if shards == 1:
-            return self.inner.post(posting)
+            return self.inner.submit_market(market)
 
         def part(value: Tensor) -> Tensor:
             return (value / shards).repeat_interleave(shards)
 
-        written = self.inner.post(
-            Posting(
-                rounds=posting.rounds.repeat_interleave(shards),
-                messages=part(posting.messages),
-                orders=part(posting.orders),
-                traders=part(posting.traders),
-                gas=None if posting.gas is None else part(posting.gas),
+        written = self.inner.submit_market(
+            MarketTransactions(
+                rounds=market.rounds.repeat_interleave(shards),
+                messages=part(market.messages),
+                orders=part(market.orders),
+                traders=part(market.traders),
+                gas=None if market.gas is None else part(market.gas),
             )
         )
         legs = 2 - 1 / shards
-        return Postage(
+        return MarketReceipts(
             fee=self._of_shards(written.fee).sum(1) * legs,
             burned=self._of_shards(written.burned).sum(1) * legs,
             delay_s=self._of_shards(written.delay_s).amax(1) * 2,

@@ -13,7 +13,13 @@ from gridbazaar import randomness
 from gridbazaar.ledger_sim.chain import gas
 from gridbazaar.ledger_sim.layers.other_ledger import idle_step, ledger_called
 from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, is_evm, layer
-from gridbazaar.ledger_sim.protocol import Ledger, Postage, Posting, Receipts, Transactions
+from gridbazaar.ledger_sim.protocol import (
+    Ledger,
+    MarketReceipts,
+    MarketTransactions,
+    Receipts,
+    Transactions,
+)
 from gridbazaar.ledger_sim.random_streams import OfDay
 
 
@@ -43,6 +49,13 @@ class TwoChains(Layer):
         super().reset(seed)
         self.other.reset(randomness.fold(seed, OfDay.SECOND_CHAIN))
 
+    def _get_parts(self) -> Any:
+        return super()._get_parts(), self.other.state
+
+    def _set_parts(self, parts: Any) -> None:
+        beneath, self.other.state = parts
+        super()._set_parts(beneath)
+
     def _carry(self, transactions: Transactions, deadline_s: float) -> Receipts:
         got = self.inner.step(transactions, deadline_s)
         other = idle_step(self.other, transactions.tip, deadline_s)
@@ -54,19 +67,21 @@ class TwoChains(Layer):
             energy_kwh=got.energy_kwh + other.energy_kwh.to(got.energy_kwh),
         )
 
-    def post(self, posting: Posting) -> Postage:
+    def submit_market(self, market: MarketTransactions) -> MarketReceipts:
         """Write messages and clearing here, then payments there."""
-        settled = (posting.traders > 0).to(posting.messages)
-        paid = gas.batch_gas(posting.traders) * settled if is_evm(self.other) else settled
-        nothing = torch.zeros_like(posting.messages)
-        here = self.inner.post(replace(posting, gas=self.clearing_gas(posting)))
-        there = self.other.post(replace(posting, rounds=nothing, messages=nothing, gas=paid))
+        settled = (market.traders > 0).to(market.messages)
+        paid = gas.batch_gas(market.traders) * settled if is_evm(self.other) else settled
+        nothing = torch.zeros_like(market.messages)
+        here = self.inner.submit_market(replace(market, gas=self.clearing_gas(market)))
+        there = self.other.submit_market(
+            replace(market, rounds=nothing, messages=nothing, gas=paid)
+        )
         return added(here, there)
 
 
-def added(one: Postage, other: Postage) -> Postage:
+def added(one: MarketReceipts, other: MarketReceipts) -> MarketReceipts:
     """Return what two writings take, one after the other."""
-    return Postage(
+    return MarketReceipts(
         fee=one.fee + other.fee,
         burned=one.burned + other.burned,
         delay_s=one.delay_s + other.delay_s,

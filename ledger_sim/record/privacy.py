@@ -155,8 +155,27 @@ class Published:
         return (self.volume * self.shown).sum(-1) / self.slots
 
 
-class Bulletin:
+@dataclass(frozen=True, slots=True)
+class VolumeState:
+    """What is known of the volumes of a period that has not ended.
+
+    Attributes:
+        seed: int64 [B]; fixes the noise.
+        slot: of the day, that came last; -1 before the first.
+        covered: slots of the period so far.
+        volume: float64 [B, N], their sum; 0.0 as the period begins.
+    """
+
+    seed: Tensor
+    slot: int
+    covered: int
+    volume: Tensor | float
+
+
+class VolumePublisher:
     """Publishes a day's volumes as far as they are disclosed.
+
+    Its attribute `state` is all that changes during a day, never in place; set it to go on there.
 
     Args:
         disclosure: how far.
@@ -165,9 +184,8 @@ class Bulletin:
     """
 
     def __init__(self, disclosure: Disclosure, seed: Tensor, slots_per_day: int) -> None:
-        self._hidden, self._seed, self._slots_per_day = disclosure, seed, slots_per_day
-        self._slot, self._covered = -1, 0
-        self._sum: Tensor | float = 0.0
+        self._hidden, self._slots_per_day = disclosure, slots_per_day
+        self.state = VolumeState(seed.clone(), -1, 0, 0.0)
 
     def publish(self, volume: Tensor) -> Published | None:
         """Add the next slot's volumes; return those of its period where that ends, else None.
@@ -177,19 +195,17 @@ class Bulletin:
         Args:
             volume: [B, N], units that each seat traded.
         """
-        hidden = self._hidden
-        self._slot, self._covered = self._slot + 1, self._covered + 1
-        self._sum = self._sum + volume.double()
-        if slots_left(self._slot, hidden.slots, self._slots_per_day):
+        hidden, seed, slot = self._hidden, self.state.seed, self.state.slot + 1
+        covered, so_far = self.state.covered + 1, self.state.volume + volume.double()
+        if slots_left(slot, hidden.slots, self._slots_per_day):
+            self.state = VolumeState(seed, slot, covered, so_far)
             return None
         exact = hidden.epsilon == math.inf
         seats = hidden.seats if hidden.seats > 1 or exact else volume.shape[1]
-        sums, shown = grouped_sums(self._sum, seats)
-        sensitivity = hidden.sensitivity * self._covered
-        sums = noisy(sums, sensitivity, hidden.epsilon, self._seed, self._slot)
-        published = Published(sums.round(decimals=3), shown | (not exact), self._covered)
-        self._sum, self._covered = 0.0, 0
-        return published
+        sums, shown = grouped_sums(so_far, seats)
+        sums = noisy(sums, hidden.sensitivity * covered, hidden.epsilon, seed, slot)
+        self.state = VolumeState(seed, slot, 0, 0.0)
+        return Published(sums.round(decimals=3), shown | (not exact), covered)
 
 
 def names_of(seed: Tensor, slot: int, seats: int) -> Tensor:

@@ -137,7 +137,7 @@ class Recorder:
 
         Args:
             slot: number of the slot since reset.
-            published: what `Bulletin.publish` returned.
+            published: what `VolumePublisher.publish` returned.
             block_s: the block's time in seconds since the slot's window opened.
         """
         records = np.zeros(tuple(published.volume.shape), RECORD)

@@ -18,7 +18,7 @@ from gridbazaar.ledger_sim.protocol import LedgerConfig, Transactions
 from gridbazaar.ledger_sim.random_streams import OfSlot
 from gridbazaar.ledger_sim.registry import consensus_of, make
 from gridbazaar.studies.ledger.distribution import Distribution
-from gridbazaar.studies.ledger.tally import Tally
+from gridbazaar.studies.ledger.load_statistics import LoadStatistics
 
 Watch = Callable[[Iterable[int]], Iterable[int]]
 
@@ -155,28 +155,28 @@ def simulate(
     consensus = consensus_of(config) if isinstance(config, ChainConfig) else None
     messages = consensus.block_messages if consensus else 0.0
     probability = consensus.reversal_probability if consensus else 0.0
-    tally = Tally(seed, slot_s, consensus)
+    statistics = LoadStatistics(seed, slot_s, consensus)
     reverted = 0
     for slot in watch(range(slots)):
         transactions = _arrivals(seed, slot, load_per_s, slot_s)
         deadline_s = slot_s * ((slot + 1) * _GOLDEN % 1)
         got = ledger.step(transactions, deadline_s)
-        tally.add(slot, transactions, deadline_s, got)
+        statistics.add(slot, transactions, deadline_s, got)
         reverted += int(got.reverted.sum())
     return LoadResult(
         ledger=config.name,
         load_per_s=load_per_s,
         hours=hours,
         seeds=seeds,
-        sent=tally.sent,
-        included=tally.latency.count,
-        latency=tally.latency,
-        finality=tally.finality,
-        backlog=tally.backlog,
-        fee_eur=tally.fee,
-        burned_eur=tally.burned,
-        energy_kwh=tally.energy_kwh,
-        blocks=tally.messages / messages if messages else math.nan,
+        sent=statistics.sent,
+        included=statistics.latency.count,
+        latency=statistics.latency,
+        finality=statistics.finality,
+        backlog=statistics.backlog,
+        fee_eur=statistics.fee,
+        burned_eur=statistics.burned,
+        energy_kwh=statistics.energy_kwh,
+        blocks=statistics.messages / messages if messages else math.nan,
         messages_per_block=messages if messages else math.nan,
         capacity_per_s=math.nan if config.layers else capacity_per_s(config),
         reverted_share=reverted / (slots * seeds),

@@ -1,4 +1,4 @@
-"""Adds up what receipts say, slot by slot, transaction by transaction."""
+"""Statistics of a load study: latency, finality and sums over all receipts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gridbazaar.ledger_sim.protocol import Receipts, Transactions
 from gridbazaar.studies.ledger.distribution import Distribution
 
 
-class Tally:
+class LoadStatistics:
     """Latency, finality and sums of B environments.
 
     Receipts tell when the block after the deadline is final. How much later than the block itself
