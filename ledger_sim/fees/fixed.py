@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
-from gridbazaar.ledger_sim.fees.protocol import Charge, FeeConfig, Usage, fee_rule
+from gridbazaar.ledger_sim.fees.protocol import FEE_RULES, Charge, FeeConfig, Usage
 
 
 class FixedConfig(FeeConfig):
@@ -20,9 +20,11 @@ class FixedConfig(FeeConfig):
     )  # fmt: skip
 
 
-@fee_rule("fixed", FixedConfig)
+@FEE_RULES.register("fixed")
 class Fixed:
     """A fixed price per unit of gas"""
+
+    Config = FixedConfig
 
     def __init__(self, config: FixedConfig) -> None:
         self.burned_share = config.burned_share

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gridbazaar import randomness
 from gridbazaar.ledger_sim.layers.held import Held
-from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig
 from gridbazaar.ledger_sim.protocol import (
     Inclusions,
     Ledger,
@@ -27,7 +27,7 @@ class ShardingConfig(LayerConfig):
     shards: int = Field(ge=1, description="S", json_schema_extra={"unit": "1"})
 
 
-@layer("sharding", ShardingConfig)
+@LAYERS.register("sharding")
 class Sharding(Layer):
     """S copies of the ledger carry the seats between them; trades across shards pay and wait twice
 
@@ -38,6 +38,8 @@ class Sharding(Layer):
     comes in after twice the time that its own shard took. Each shard settles its part, with the
     same share across shards.
     """
+
+    Config = ShardingConfig
 
     def __init__(self, inner: Ledger, config: ShardingConfig) -> None:
         super().__init__(inner)
