@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from gridbazaar.config import Config, Count, NonNegative, Positive, RunName, Share, Whole
 from gridbazaar.envs.action import ACTIONS
-from gridbazaar.envs.config import Frozen, NonNegative, Positive, Share, TaskConfig, WorldConfig
+from gridbazaar.envs.config import TaskConfig, WorldConfig
 
-Count = Annotated[int, Field(ge=1)]
 LogStd = Annotated[float, Field(ge=-5, le=1)]
 
 
-class PPOSettings(Frozen):
+class PPOSettings(Config):
     """Hyper-parameters of proximal policy optimisation, by RLlib's names."""
 
     name: Literal["ppo"]
@@ -41,24 +41,24 @@ class PPOSettings(Frozen):
     team_weight: Share = Field(description="0: own reward; 1: the community's mean")
 
 
-class RayConfig(Frozen):
+class RayConfig(Config):
     """Where RLlib's actors run."""
 
     address: str | None = Field(description="of a running cluster; null starts one here")
     num_cpus: Count | None = Field(description="of the cluster started here; null: all")
 
 
-class TrainConfig(Frozen):
+class TrainConfig(Config):
     """Everything `train.py` is told."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: RunName
     folder: str = Field(description="where runs are written")
     resume: bool
-    seed: Annotated[int, Field(ge=0)]
+    seed: Whole
     device: Annotated[str, Field(pattern=r"^(cpu|cuda)$")]
     num_envs: Count = Field(description="parallel markets of one env runner")
-    num_env_runners: Annotated[int, Field(ge=0)]
-    num_learners: Annotated[int, Field(ge=0)]
+    num_env_runners: Whole
+    num_learners: Whole
     total_agent_steps: Count
     validate_every: Count = Field(description="iterations")
     checkpoint_every: Count = Field(description="iterations")

@@ -19,7 +19,6 @@ import os
 import statistics
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,17 +26,17 @@ from rows import Row, print_rows, seconds
 from tqdm import tqdm
 
 from gridbazaar import configs, envs, ledger_sim
-from gridbazaar.ledger_sim.registry import read_config
 
 BATCH, ACCOUNTS, SLOTS, DEADLINE_S = 1024, 100, 24, 870.0
-LEDGERS = Path(configs.FOLDER) / "ledger"
 
 
 def transactions_per_s(
     name: str, repeats: int, submitted_s: float | None = None, **changes: Any
 ) -> float:
     """Transactions a second that a changed ledger carries; sent in good time by default."""
-    ledger = ledger_sim.make(read_config(LEDGERS / f"{name}.yaml").model_copy(update=changes))
+    ledger = ledger_sim.make(
+        ledger_sim.configure(configs.option("ledger", name)).model_copy(update=changes)
+    )
     if submitted_s is None:
         submitted_s = max(DEADLINE_S - ledger.lead_s(DEADLINE_S), 0.0)
     seed = torch.arange(BATCH)

@@ -29,7 +29,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from gridbazaar.configs import option, validate
+from gridbazaar.configs import option
 from gridbazaar.envs.data.simbench import load_grid
 from gridbazaar.envs.grid import Limits, Network, PowerFlow
 from gridbazaar.envs.grid.distance import electrical_distance
@@ -99,8 +99,8 @@ def family(name: str) -> str:
 
 def market(name: str) -> Market:
     """Build a market with its default parameters."""
-    kind = MARKETS[name]
-    return kind(validate(kind.Config, option("market", name)))
+    config = MARKETS.configure(option("market", name), "market")
+    return MARKETS[name](config)
 
 
 @lru_cache

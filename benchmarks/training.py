@@ -28,7 +28,8 @@ from gridbazaar.agents.config import TrainConfig
 from gridbazaar.agents.learning.ppo import algorithm_config, role_of
 from gridbazaar.agents.learning.ray_session import ray_session
 from gridbazaar.agents.learning.role_module import ACTION_SPACE, OBSERVATION_SPACE, role_specs
-from gridbazaar.configs import compose, validate
+from gridbazaar.config import validate
+from gridbazaar.configs import compose
 from gridbazaar.envs.market_env import MarketEnv
 
 ROLES = ("prosumer", "storage", "ev", "consumer")

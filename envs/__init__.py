@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from gridbazaar.configs import compose, validate
+from gridbazaar.config import validate
+from gridbazaar.configs import compose
 from gridbazaar.envs.build import build
 from gridbazaar.envs.config import WorldConfig
 from gridbazaar.envs.interval import Interval

@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gridbazaar.configs import validate
 from gridbazaar.envs.community import Community
 from gridbazaar.envs.config import TaskConfig, WorldConfig
 from gridbazaar.envs.data import calendar
@@ -45,8 +44,8 @@ def build(
     task = world.task
     net, series = load_grid_and_series(task)
     community, delivery = settle(task, net, series, device, dtype)
-    kind = MARKETS[world.market["name"]]
-    market = kind(validate(kind.Config, world.market, "market"))
+    rules = MARKETS.configure(world.market, "market")
+    market = MARKETS[rules.name](rules)
     ledger = make_ledger(world.ledger)
     slot_s = series.slot_minutes * 60
     if ledger.slot_s != slot_s or task.rules.gate_closure_s > slot_s:

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from gridbazaar.config import Config, NonNegative, Positive, PositiveShare, Share
 from gridbazaar.envs.data.ownership import OwnershipConfig
 from gridbazaar.envs.data.user_series import UserData
 
-Share = Annotated[float, Field(ge=0, le=1)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-
-class Frozen(BaseModel):
-    """Refuses unknown keys and changes after it was built."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LimitsConfig(Frozen):
+class LimitsConfig(Config):
     """What happens where voltage or loading leave their band."""
 
     action: Literal["price", "curtail", "prevent"]
@@ -29,7 +20,7 @@ class LimitsConfig(Frozen):
     unsolved_price: NonNegative = Field(description="EUR for an interval without a power flow")
 
 
-class RulesConfig(Frozen):
+class RulesConfig(Config):
     """Rules of one interval that hold under every market."""
 
     gate_closure_s: Positive = Field(description="s from the opening of the book to its closing")
@@ -61,7 +52,7 @@ class RulesConfig(Frozen):
         return self
 
 
-class FeederConfig(Frozen):
+class FeederConfig(Config):
     """Which network carries the energy."""
 
     source: Literal["simbench", "pandapower"]
@@ -77,10 +68,10 @@ class FeederConfig(Frozen):
         return self
 
 
-class StorageConfig(Frozen):
+class StorageConfig(Config):
     """Stationary batteries of homes and community."""
 
-    round_trip_efficiency: Annotated[float, Field(gt=0, le=1)]
+    round_trip_efficiency: PositiveShare
     soc_floor: Share
     soc_ceiling: Share
     wear_price: NonNegative = Field(description="EUR per kWh discharged")
@@ -94,16 +85,16 @@ class StorageConfig(Frozen):
         return self
 
 
-class VehicleConfig(Frozen):
+class VehicleConfig(Config):
     """Charging points."""
 
-    round_trip_efficiency: Annotated[float, Field(gt=0, le=1)]
+    round_trip_efficiency: PositiveShare
     v2g: bool = Field(description="whether cars may feed back")
     lent_kwh: NonNegative = Field(description="kWh a driver lends for feeding back, with v2g")
     wear_price: NonNegative = Field(description="EUR per kWh fed back")
 
 
-class SimbenchData(Frozen):
+class SimbenchData(Config):
     """Homes, sun and chargers of a SimBench grid."""
 
     source: Literal["simbench"]
@@ -116,7 +107,7 @@ class FilesData(UserData):
     source: Literal["files"]
 
 
-class TaskConfig(Frozen):
+class TaskConfig(Config):
     """A task: feeder, seats, data and rules, under a name with a version."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]+-v\d+$")]
@@ -131,7 +122,7 @@ class TaskConfig(Frozen):
     rules: RulesConfig
 
 
-class WorldConfig(Frozen):
+class WorldConfig(Config):
     """A task under one market and one ledger: everything a simulation is built from."""
 
     task: TaskConfig

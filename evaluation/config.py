@@ -6,30 +6,28 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from gridbazaar import ledger_sim
 from gridbazaar.agents.bidders import BIDDERS
-from gridbazaar.configs import compose, option, options, validate
+from gridbazaar.config import Config, Count, NonNegative, RunName, Share, Whole, validate
+from gridbazaar.configs import compose, option, options
 from gridbazaar.envs.config import TaskConfig, WorldConfig
 from gridbazaar.envs.markets import MARKETS
 from gridbazaar.errors import ConfigError, UnknownNameError
+from gridbazaar.ledger_sim import LAYERS, LEDGERS
 from gridbazaar.ledger_sim.layers import protocol as layers
 
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 # Groups of which an evaluation takes lists, where Hydra's own words would choose a single option.
 _LISTS = ("bidder", "market", "ledger")
 ALL, IDEAL = "all", "ideal"
 
 
-class EvaluationConfig(BaseModel):
+class EvaluationConfig(Config):
     """Everything an evaluation depends on; the meaning of each key stands in evaluate.yaml."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: RunName
     folder: str
     overwrite: bool
     task: TaskConfig
@@ -40,14 +38,14 @@ class EvaluationConfig(BaseModel):
     split: Literal["train", "validation", "test"]
     days: Count | None
     repeats: Count
-    seed: Annotated[int, Field(ge=0)]
+    seed: Whole
     device: str
     precision: Literal["float32", "float64"]
     baseline: str
     reference: str | None
     reference_market: str
     resamples: Annotated[int, Field(ge=100)]
-    carbon_kg_per_kwh: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    carbon_kg_per_kwh: NonNegative
     signatures: bool
     signed_days: Count | None
     verified_share: Share
@@ -96,7 +94,7 @@ def configure(words: Sequence[str]) -> EvaluationConfig:
 
 def label(bidder: str) -> str:
     """Return how tables call a bidder: its name, or its folder's path below runs/."""
-    if bidder in BIDDERS.names():
+    if bidder in BIDDERS:
         return bidder
     parts = [part for part in Path(bidder).parts if part not in ("/", ".", "..")]
     if "runs" in parts[:-1]:
@@ -106,7 +104,7 @@ def label(bidder: str) -> str:
 
 def is_learned(bidder: str) -> bool:
     """Return whether a bidder comes from a folder."""
-    return bidder not in BIDDERS.names()
+    return bidder not in BIDDERS
 
 
 def listing() -> str:
@@ -115,8 +113,8 @@ def listing() -> str:
     described = {
         "task": {name: str(option("task", name)["description"]) for name in options("task")},
         "market": MARKETS.describe(),
-        "ledger": _configured(ledger_sim.describe(), "ledger"),
-        "layer": layers.describe(),
+        "ledger": _configured(LEDGERS.describe(), "ledger"),
+        "layer": LAYERS.describe(),
         "bidder": BIDDERS.describe(),
         "preset": dict.fromkeys(options("preset"), ""),
     }

@@ -3,6 +3,7 @@
 GridBazaarError
 ├── ConfigError          a configuration that cannot be used
 ├── UnknownNameError     a name that is not among the known ones
+├── PluginError          a plug-in that cannot be imported
 ├── DataError            input data that cannot be used
 ├── NetworkError         a grid that cannot be modelled
 ├── LedgerError          what a ledger cannot accept
@@ -40,6 +41,10 @@ class UnknownNameError(GridBazaarError, KeyError):
 
     def __init__(self, kind: str, given: str, known: Iterable[str]):
         super().__init__(f"unknown {kind} {given!r}: {nearest(given, sorted(set(known)))}")
+
+
+class PluginError(GridBazaarError, ImportError):
+    """A plug-in that cannot be imported; the message names it and says why."""
 
 
 class DataError(GridBazaarError, ValueError):

@@ -1,4 +1,4 @@
-"""The YAML files, and the values in them that say where they come from."""
+"""Sourced values: entries of a YAML file with value, unit, source and status."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
 
-from gridbazaar.errors import LedgerError
+from gridbazaar.errors import ConfigError
 
 STATUSES = ("measured", "published", "derived", "assumed")
 _KEYS = ("value", "unit", "source", "status")
@@ -35,10 +34,11 @@ class Source:
     status: str
 
 
-class _Strict(yaml.SafeLoader):
+class StrictLoader(yaml.SafeLoader):
     """Refuses a key that stands twice, of which YAML silently takes the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping; raises ConstructorError for a key that stands twice."""
         seen: set[Any] = set()
         for key, _ in node.value:
             if key.value in seen:
@@ -50,18 +50,18 @@ class _Strict(yaml.SafeLoader):
 
 
 def parse_yaml(text: str | bytes, where: str) -> Any:
-    """Read YAML; raises `LedgerError`, one line that names `where`, for what is none."""
+    """Read YAML; raises `ConfigError`, one line that names `where`, for what is none."""
     try:
-        return yaml.load(text, _Strict)
+        return yaml.load(text, StrictLoader)
     except yaml.YAMLError as error:
-        raise LedgerError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read the mapping that a file holds; raises `LedgerError` where it holds none."""
+    """Read the mapping that a file holds; raises `ConfigError` where it holds none."""
     raw = parse_yaml(path.read_bytes(), str(path))
     if not isinstance(raw, dict):
-        raise LedgerError(
+        raise ConfigError(
             f"{path} holds {type(raw).__name__}; it must be a mapping that begins with name:"
         )
     return raw
@@ -71,12 +71,12 @@ def plain(raw: Any, path: str = "ledger") -> Any:
     """Return what a YAML file holds with every sourced entry replaced by its value.
 
     Raises:
-        LedgerError: for an entry that lacks one of value, unit, source and status or holds more, or
+        ConfigError: for an entry that lacks one of value, unit, source and status or holds more, or
             whose status is unknown.
     """
+    if is_sourced(raw):
+        return _checked(raw, path)["value"]
     if isinstance(raw, Mapping):
-        if "value" in raw:
-            return _checked(raw, path)["value"]
         return {str(key): plain(entry, f"{path}.{key}") for key, entry in raw.items()}
     if isinstance(raw, list):
         return [plain(entry, f"{path}[{index}]") for index, entry in enumerate(raw)]
@@ -85,7 +85,7 @@ def plain(raw: Any, path: str = "ledger") -> Any:
 
 def sources(raw: Any, path: str = "") -> Iterator[Source]:
     """List the values of what a YAML file holds, in its order; raises as `plain`."""
-    if isinstance(raw, Mapping) and "value" in raw:
+    if is_sourced(raw):
         entry = _checked(raw, path)
         yield Source(path, *(entry[key] for key in _KEYS))
     elif isinstance(raw, Mapping):
@@ -98,31 +98,32 @@ def sources(raw: Any, path: str = "") -> Iterator[Source]:
         yield Source(path, raw, "", "", "given")
 
 
-def check_units(raw: Mapping[str, Any], model: type[BaseModel], path: str = "ledger") -> None:
-    """Raise `LedgerError` where a sourced entry's unit is not the one its field declares."""
-    for name, field in model.model_fields.items():
-        entry = raw.get(name)
-        if not isinstance(entry, Mapping):
-            continue
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            check_units(entry, inner, f"{path}.{name}")
-            continue
-        extra = field.json_schema_extra
-        unit = extra.get("unit") if isinstance(extra, dict) else None
-        if unit is not None and "value" in entry and entry.get("unit") != unit:
-            raise LedgerError(f"{path}.{name} has unit {entry.get('unit')!r}; it is in {unit!r}")
+def is_sourced(entry: Any) -> bool:
+    """Return whether this is a value with its source."""
+    return isinstance(entry, Mapping) and "value" in entry
+
+
+def flaw(entry: Mapping[str, Any], unit: str | None = None) -> str:
+    """Return what is wrong with a sourced entry, to be said after its path; "" where nothing is.
+
+    Args:
+        entry: with a value.
+        unit: that it must have; None: any.
+    """
+    for key in _KEYS:
+        if key != "value" and not str(entry.get(key) or "").strip():
+            return f"has no {key}; a sourced entry holds {', '.join(_KEYS)}"
+    unknown = sorted(set(entry) - set(_KEYS))
+    if unknown:
+        return f"holds {unknown[0]!r}; a sourced entry holds {', '.join(_KEYS)}"
+    if entry["status"] not in STATUSES:
+        return f"has status {entry['status']!r}; allowed are {', '.join(STATUSES)}"
+    if unit is not None and entry["unit"] != unit:
+        return f"has unit {entry['unit']!r}; it is in {unit!r}"
+    return ""
 
 
 def _checked(entry: Mapping[str, Any], path: str) -> Mapping[str, Any]:
-    for key in _KEYS:
-        if key != "value" and not str(entry.get(key) or "").strip():
-            raise LedgerError(f"{path} has no {key}; a sourced entry holds {', '.join(_KEYS)}")
-    unknown = sorted(set(entry) - set(_KEYS))
-    if unknown:
-        raise LedgerError(f"{path} holds {unknown[0]!r}; a sourced entry holds {', '.join(_KEYS)}")
-    if entry["status"] not in STATUSES:
-        raise LedgerError(
-            f"{path} has status {entry['status']!r}; allowed are {', '.join(STATUSES)}"
-        )
+    if wrong := flaw(entry):
+        raise ConfigError(f"{path} {wrong}")
     return entry

@@ -4,6 +4,7 @@ Knows nothing of energy. Everything is batched over `[B, N]`: B independent ledg
 """
 
 from gridbazaar.errors import LedgerError
+from gridbazaar.ledger_sim.layers.protocol import LAYERS
 from gridbazaar.ledger_sim.protocol import (
     Inclusions,
     Ledger,
@@ -13,9 +14,11 @@ from gridbazaar.ledger_sim.protocol import (
     Receipts,
     Transactions,
 )
-from gridbazaar.ledger_sim.registry import describe, make, names, read_config, register
+from gridbazaar.ledger_sim.registry import LEDGERS, configure, make
 
 __all__ = [
+    "LAYERS",
+    "LEDGERS",
     "Inclusions",
     "Ledger",
     "LedgerConfig",
@@ -24,9 +27,6 @@ __all__ = [
     "MarketTransactions",
     "Receipts",
     "Transactions",
-    "describe",
+    "configure",
     "make",
-    "names",
-    "read_config",
-    "register",
 ]

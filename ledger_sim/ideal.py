@@ -15,16 +15,18 @@ from gridbazaar.ledger_sim.protocol import (
     check_seed,
     check_started,
 )
-from gridbazaar.ledger_sim.registry import register
+from gridbazaar.ledger_sim.registry import LEDGERS
 
 
 class IdealConfig(LedgerConfig):
     """The ideal ledger has no parameters of its own."""
 
 
-@register("ideal", IdealConfig)
+@LEDGERS.register("ideal")
 class IdealLedger:
     """Instant, free, without limit, final at once: the reference that others are held against."""
+
+    Config = IdealConfig
 
     def __init__(self, config: IdealConfig) -> None:
         self.config = config

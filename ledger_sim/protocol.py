@@ -4,48 +4,19 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field
 from torch import Tensor
 
-from gridbazaar.errors import LedgerError, nearest
+from gridbazaar.config import Config
+from gridbazaar.errors import LedgerError
 
 
-class Part(BaseModel):
-    """A part of a configuration: refuses unknown keys, NaN, infinity and changes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, raw: Any) -> Any:
-        for key in raw if isinstance(raw, Mapping) else ():
-            if key not in cls.model_fields:
-                raise ValueError(f"unknown {key!r}: {nearest(str(key), cls.model_fields)}")
-        return raw
-
-
-def describe_errors(error: ValidationError, where: str) -> str:
-    """Return one line that names each wrong entry below `where`, its value and what is allowed."""
-    return "; ".join(f"{where}{_described(item)}" for item in error.errors())
-
-
-def _described(item: ErrorDetails) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"])
-    if item["type"] == "missing":
-        return f"{path} is missing"
-    # Of a whole mapping, the message says what in it is wrong.
-    given = "" if isinstance(item["input"], Mapping) else f" is {item['input']!r}"
-    return f"{path}{given}: {item['msg'].removeprefix('Value error, ')}"
-
-
-class LedgerConfig(Part):
-    """Parameters that all ledgers have; a kind of ledger adds its own."""
+class LedgerConfig(Config):
+    """What every ledger's configuration holds; a kind of ledger adds its own parameters."""
 
     name: str = Field(description="registered kind of ledger")
     slot_s: float = Field(
@@ -246,7 +217,10 @@ class MarketReceipts:
 
 
 class Ledger(Protocol):
-    """Carries mempool and chain state of B environments from slot to slot."""
+    """Carries mempool and chain state of B environments from slot to slot.
+
+    A registered kind of ledger has its parameters' class as `Config` and is built from one.
+    """
 
     @property
     def slot_s(self) -> float:

@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gridbazaar.configs import option, validate
+from gridbazaar.config import validate
+from gridbazaar.configs import option
 from gridbazaar.envs.markets import Context, Orders
 from gridbazaar.envs.markets.bilateral.admm import (
     AdmmConfig,

@@ -19,7 +19,8 @@ from torch import Tensor
 from gridbazaar.agents.bidders import BIDDERS
 from gridbazaar.agents.bidders.chance import Chance
 from gridbazaar.agents.bidders.price_rule import News, PriceRule, Quotes, Traders
-from gridbazaar.configs import option, validate
+from gridbazaar.config import validate
+from gridbazaar.configs import option
 
 LOW, HIGH = 0.01, 4.0
 _LADDER = [0.75 + 0.25 * i for i in range(11)]

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from gridbazaar.configs import option, validate
+from gridbazaar.config import validate
+from gridbazaar.configs import option
 from gridbazaar.envs.markets import Orders
 from gridbazaar.envs.markets.games.coalitions import Players, players, traded
 from gridbazaar.envs.markets.games.shapley import ShapleyConfig, shapley_value

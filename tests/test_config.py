@@ -48,7 +48,7 @@ def test_an_unknown_key_is_answered_with_the_nearest(key, nearest):
 
 def test_keys_are_judged_under_the_options_that_were_chosen():
     message = refused("ledger.interval_s=5", "ledger.interval=5", ledger="block")
-    assert "unknown key 'ledger.interval'; did you mean 'ledger.interval_s'" in message
+    assert "unknown key 'ledger.interval': did you mean 'ledger.interval_s'" in message
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_keys_are_judged_under_the_options_that_were_chosen():
 )
 def test_an_impossible_value_is_named_with_its_path(override, parts):
     message = refused(*override)
-    assert "configuration refused" in message
+    assert "\n" not in message
     for part in parts:
         assert part in message
 
@@ -142,7 +142,7 @@ def test_every_registered_name_has_a_yaml_and_every_yaml_a_name():
     assert configs.options("market") == MARKETS.names()
     assert configs.options("bidder") == BIDDERS.names()
     kinds = {configs.option("ledger", name)["name"] for name in configs.options("ledger")}
-    assert kinds == set(ledger_sim.names())
+    assert kinds == set(ledger_sim.LEDGERS.names())
 
 
 def test_a_world_cannot_be_changed():

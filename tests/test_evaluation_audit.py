@@ -16,7 +16,7 @@ from gridbazaar.evaluation.config import configure
 from gridbazaar.evaluation.plots import title_of
 from gridbazaar.evaluation.summary import rows
 from gridbazaar.evaluation.tournament import run
-from gridbazaar.ledger_sim.layers import protocol as layers
+from gridbazaar.ledger_sim import LAYERS
 from gridbazaar.ledger_sim.record.privacy import names_of
 from gridbazaar.ledger_sim.record.signed_chain import (
     FEE,
@@ -69,7 +69,7 @@ def open_day(town):
 
 @pytest.mark.parametrize(
     "chosen",
-    [(), *((name,) for name in layers.names()), ("noise", "commit_reveal", "pseudonyms")],
+    [(), *((name,) for name in LAYERS.names()), ("noise", "commit_reveal", "pseudonyms")],
     ids=str,
 )
 def test_balances_from_the_chain_alone_are_the_bills(town, chosen):

@@ -8,9 +8,10 @@ import torch
 import yaml
 
 from gridbazaar import ledger_sim
-from gridbazaar.errors import LedgerError, UnknownNameError
+from gridbazaar.errors import ConfigError, LedgerError, UnknownNameError
 from gridbazaar.ledger_sim import Receipts, Transactions
 from gridbazaar.sourced import plain
+from gridbazaar.studies.ledger.configured import read
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "ledger"
 SLOT_S, DEADLINE_S, N = 900.0, 870.0, 11
@@ -243,33 +244,37 @@ def test_submission_delay_has_its_mean():
     ],
 )
 def test_a_wrong_configuration_says_what_is_allowed(changes, says):
-    with pytest.raises((LedgerError, UnknownNameError), match=says):
+    with pytest.raises((ConfigError, UnknownNameError), match=says):
         ledger_sim.make(block_config(**changes))
 
 
 def test_a_missing_parameter_or_name_is_named():
     config = block_config()
     del config["fees"]["price"]
-    with pytest.raises(LedgerError, match=r"ledger\.fees\.price is missing"):
+    with pytest.raises(ConfigError, match=r"ledger\.fees\.price is missing"):
         ledger_sim.make(config)
-    with pytest.raises(LedgerError, match=r"ledger\.name is missing"):
+    with pytest.raises(ConfigError, match=r"ledger\.name is missing"):
         ledger_sim.make({})
 
 
 def test_broken_files_are_named(tmp_path):
     path = tmp_path / "broken.yaml"
-    path.write_text("name: [")
-    with pytest.raises(LedgerError, match=r"broken\.yaml is not valid YAML"):
-        ledger_sim.read_config(path)
-    path.write_text("- name")
-    with pytest.raises(LedgerError, match="must be a mapping"):
-        ledger_sim.read_config(path)
+    for text, says in (
+        ("name: [", "not valid YAML"),
+        ("- name", "must be a mapping"),
+        ("name: ideal\nname: block", "not valid YAML.*'name' stands there twice"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=says) as caught:
+            read(str(path))
+        assert "broken.yaml" in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["ideal", "block"])
 @pytest.mark.parametrize("deadline_s", [0.0, -1.0, 901.0, float("nan")])
 def test_a_deadline_outside_the_slot_is_refused(name, deadline_s):
-    ledger = ledger_sim.make(ledger_sim.read_config(CONFIGS / f"{name}.yaml"))
+    ledger = ledger_sim.make(read(name))
     ledger.reset(torch.arange(16))
     with pytest.raises(LedgerError, match="deadline_s is"):
         ledger.step(day(slots=1)[0], deadline_s)
@@ -282,7 +287,7 @@ def test_a_deadline_outside_the_slot_is_refused(name, deadline_s):
      ("submitted_s", -0.5), ("submitted_s", float("nan"))],
 )  # fmt: skip
 def test_impossible_times_and_tips_are_refused(name, field, value):
-    ledger = ledger_sim.make(ledger_sim.read_config(CONFIGS / f"{name}.yaml"))
+    ledger = ledger_sim.make(read(name))
     ledger.reset(torch.arange(16))
     transactions = day(slots=1)[0]
     getattr(transactions, field)[3, 2] = value
@@ -311,7 +316,7 @@ def test_wrong_shapes_types_and_order_of_calls_are_refused():
 
 
 def test_the_registry_lists_and_guards_its_names():
-    assert {"ideal", "block"} <= set(ledger_sim.names())
-    assert all(ledger_sim.describe().values())
+    assert {"ideal", "block"} <= set(ledger_sim.LEDGERS.names())
+    assert all(ledger_sim.LEDGERS.describe().values())
     with pytest.raises(ValueError, match="registered twice"):
-        ledger_sim.register("ideal", ledger_sim.LedgerConfig)(object)
+        ledger_sim.LEDGERS.register("ideal")(object)

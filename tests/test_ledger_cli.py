@@ -11,11 +11,11 @@ import torch
 from reference.waiting import wait_for_regular_blocks
 
 from gridbazaar import ledger_sim
-from gridbazaar.errors import LedgerError, UnknownNameError
-from gridbazaar.ledger_sim import defaults
+from gridbazaar.configs import path_of
+from gridbazaar.errors import ConfigError, LedgerError, UnknownNameError
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig
 from gridbazaar.sourced import STATUSES
-from gridbazaar.studies.ledger import published_order, trilemma
+from gridbazaar.studies.ledger import configured, published_order, trilemma
 from gridbazaar.studies.ledger.cli import main
 from gridbazaar.studies.ledger.distribution import Distribution
 from gridbazaar.studies.ledger.load import capacity_per_s, simulate, sweep
@@ -26,12 +26,13 @@ INTERVAL_S, PLACES = 30.0, 10
 
 
 def test_every_kind_of_ledger_is_configured():
-    assert {defaults.read(name).name for name in defaults.configured()} == set(ledger_sim.names())
+    kinds = {configured.read(name).name for name in configured.configured()}
+    assert kinds == set(ledger_sim.LEDGERS.names())
 
 
 @pytest.mark.parametrize("arrivals", [5, 8, 9])
 def test_waits_are_those_of_the_queue(arrivals):
-    config = defaults.read("block", [f"block_gas={PLACES}", f"interval_s={INTERVAL_S}"])
+    config = configured.read("block", [f"block_gas={PLACES}", f"interval_s={INTERVAL_S}"])
     result = simulate(config, arrivals / INTERVAL_S, hours=24, seeds=48)
     wait_s = INTERVAL_S * wait_for_regular_blocks(arrivals, PLACES)
     assert result.latency.mean == pytest.approx(
@@ -43,7 +44,7 @@ def test_waits_are_those_of_the_queue(arrivals):
 
 
 def test_beyond_its_capacity_a_ledger_carries_its_capacity_and_the_rest_waits():
-    config = defaults.read("block", [f"block_gas={PLACES}"])
+    config = configured.read("block", [f"block_gas={PLACES}"])
     capacity = capacity_per_s(config)
     result = simulate(config, 1.5 * capacity, hours=4, seeds=2)
     assert capacity == PLACES / config.interval_s
@@ -53,9 +54,9 @@ def test_beyond_its_capacity_a_ledger_carries_its_capacity_and_the_rest_waits():
     assert result.backlog == pytest.approx(0.5 * capacity * 4 * 3600, rel=0.05)
 
 
-@pytest.mark.parametrize("name", defaults.configured())
+@pytest.mark.parametrize("name", configured.configured())
 def test_transactions_and_money_are_conserved_and_finality_follows_inclusion(name):
-    config = defaults.read(name)
+    config = configured.read(name)
     result = simulate(config, 0.05, hours=1, seeds=3)
     assert result.sent == result.included + round(3 * result.backlog)
     assert result.sent == pytest.approx(0.05 * 3600 * 3, rel=0.25)
@@ -69,16 +70,16 @@ def test_transactions_and_money_are_conserved_and_finality_follows_inclusion(nam
 
 
 def test_settlements_are_lost_as_often_as_the_closed_form_says():
-    config = defaults.read("proof_of_work", ["confirmations=1"])
+    config = configured.read("proof_of_work", ["confirmations=1"])
     result = simulate(config, 0.01, hours=72, seeds=8)
     p, slots = result.reversal_probability, 72 * 4 * 8
     assert 0.01 < p < 0.1
     assert abs(result.reverted_share - p) < 4 * (p * (1 - p) / slots) ** 0.5
-    assert simulate(defaults.read("raft"), 0.01, hours=24).reverted_share == 0
+    assert simulate(configured.read("raft"), 0.01, hours=24).reverted_share == 0
 
 
 def test_layers_have_no_capacity_and_no_closed_form():
-    config = defaults.read("block", ["layers=[sharding]"])
+    config = configured.read("block", ["layers=[sharding]"])
     result = simulate(config, 1.5 * capacity_per_s(config), hours=0.5, seeds=1)
     assert result.throughput_per_s > capacity_per_s(config)
     assert not result.saturated
@@ -86,18 +87,18 @@ def test_layers_have_no_capacity_and_no_closed_form():
 
 
 def test_waits_grow_with_the_load_and_end_at_capacity():
-    config = defaults.read("block", [f"block_gas={PLACES}"])
+    config = configured.read("block", [f"block_gas={PLACES}"])
     results = sweep(config, shares=(0.1, 0.8, 0.95), transactions=20_000)
     waits = [r.latency.mean for r in results]
     assert waits == sorted(waits)
     assert [r.load_per_s / capacity_per_s(config) for r in results] == pytest.approx(
         [0.1, 0.8, 0.95]
     )
-    assert sweep(defaults.read("ideal")) == []
+    assert sweep(configured.read("ideal")) == []
 
 
 def test_the_same_load_gives_the_same_result_whatever_runs_beside_it():
-    config = defaults.read("proof_of_work")
+    config = configured.read("proof_of_work")
     one, other = (simulate(config, 0.2, hours=2, seeds=3) for _ in range(2))
     assert one.latency.curve() == other.latency.curve()
     assert (one.sent, one.fee_eur, one.backlog) == (other.sent, other.fee_eur, other.backlog)
@@ -110,7 +111,7 @@ def test_the_same_load_gives_the_same_result_whatever_runs_beside_it():
 )  # fmt: skip
 def test_impossible_loads_are_refused(load, hours, seeds, says):
     with pytest.raises(LedgerError, match=says):
-        simulate(defaults.read("block"), load, hours, seeds)
+        simulate(configured.read("block"), load, hours, seeds)
 
 
 def test_a_distribution_keeps_mean_and_quantiles():
@@ -131,9 +132,9 @@ def test_a_distribution_keeps_mean_and_quantiles():
     assert Distribution().quantile(0.5) != Distribution().quantile(0.5)  # nan: nothing was added
 
 
-@pytest.mark.parametrize("name", defaults.sourced())
+@pytest.mark.parametrize("name", configured.sourced())
 def test_every_number_has_a_source(name):
-    for source in defaults.sources_of(name):
+    for source in configured.sources_of(name):
         if isinstance(source.value, (int, float)) and not isinstance(source.value, bool):
             assert source.status in STATUSES, f"{name}: {source.path} has no source"
             assert source.unit, source.path
@@ -141,19 +142,19 @@ def test_every_number_has_a_source(name):
 
 
 def test_changes_reach_nested_parameters_and_typos_get_the_nearest():
-    config = defaults.read("block", ["network.latency_s=0.5", "fees.price=1e-3", "queue=tip"])
+    config = configured.read("block", ["network.latency_s=0.5", "fees.price=1e-3", "queue=tip"])
     assert isinstance(config, ChainConfig)
     assert config.network.latency_s == 0.5
     assert config.fees["price"] == 0.001
     assert config.queue == "tip"
-    with pytest.raises(UnknownNameError, match=r"mean 'network\.latency_s'"):
-        defaults.read("block", ["network.latencys=1"])
+    with pytest.raises(ConfigError, match=r"mean 'ledger\.network\.latency_s'"):
+        configured.read("block", ["network.latencys=1"])
     with pytest.raises(UnknownNameError, match="mean 'tendermint'"):
-        defaults.read("tendermnt")
-    with pytest.raises(LedgerError, match=r"ledger\.interval_s is -5"):
-        defaults.read("block", ["interval_s=-5"])
-    with pytest.raises(LedgerError, match="write it as in"):
-        defaults.read("block", ["interval_s"])
+        configured.read("tendermnt")
+    with pytest.raises(ConfigError, match=r"ledger\.interval_s is -5"):
+        configured.read("block", ["interval_s=-5"])
+    with pytest.raises(ConfigError, match="write key=value"):
+        configured.read("block", ["interval_s"])
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +176,7 @@ def test_messages_of_votes_grow_with_the_square_and_those_of_chains_with_the_num
             assert more.messages >= fewer.messages
             assert more.capacity_per_s <= fewer.capacity_per_s * 1.001
             assert more.latency_s >= fewer.latency_s * 0.95
-    assert {one.name for one in found} == set(defaults.configured()) - {"ideal"}
+    assert {one.name for one in found} == set(configured.configured()) - {"ideal"}
 
 
 def test_fault_bounds_are_those_of_the_protocols(found):
@@ -212,7 +213,7 @@ def test_figures_and_tables_are_readable():
 def test_commands_print_and_plot(tmp_path, capsys, found, monkeypatch):
     assert main(["list"]) == 0
     listed = capsys.readouterr().out.splitlines()[2:]
-    assert [line.split()[0] for line in listed] == defaults.configured()
+    assert [line.split()[0] for line in listed] == configured.configured()
 
     assert main(["sources", "raft"]) == 0
     assert "BatchTimeout of the sample configuration" in capsys.readouterr().out
@@ -247,7 +248,7 @@ def test_commands_print_and_plot(tmp_path, capsys, found, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [(["run", "tendermnt"], "did you mean 'tendermint'?"),
-     (["run", "block", "--set", "intervl_s=5"], "did you mean 'interval_s'?"),
+     (["run", "block", "--set", "intervl_s=5"], "did you mean 'ledger.interval_s'?"),
      (["run", "pbft", "--set", "validators=2"], "pbft needs at least 4"),
      (["run", "block", "--load", "-1"], "load is -1"),
      (["run", "block", "--plot", "load.txt"], "must end with one of .png"),
@@ -260,9 +261,9 @@ def test_commands_print_and_plot(tmp_path, capsys, found, monkeypatch):
       "error: ledger: faults: crashed 11 of 10 validators\n"),
      (["run", "proof_of_stake", "--set", "block_gas=1000"], "error: ledger: background_gas_per_s"),
      (["run", "pbft", "--set", "faults=[{from_s: 0, to_s: 9, crahsed: 1}]"],
-      "ledger.faults[0]: unknown 'crahsed': did you mean 'crashed'?"),
+      "unknown key 'ledger.faults[0].crahsed': did you mean 'crashed'?"),
      (["run", "pbft", "--set", "network={latency_s: 1, bandwith_kbit_s: 1}"],
-      "ledger.network: unknown 'bandwith_kbit_s': did you mean 'bandwidth_kbit_s'?"),
+      "unknown key 'ledger.network.bandwith_kbit_s': did you mean 'bandwidth_kbit_s'?"),
      (["run", "block", "--set", "fees={rule: free, rule: fixed}"], "'rule' stands there twice"),
      (["sources", "rafft"], "did you mean 'raft'?"),
      (["sources", "chanels"], "did you mean 'channels'?")],
@@ -284,7 +285,7 @@ def test_wrong_input_is_one_line_and_status_2(arguments, says, capsys):
      ("small against the interval", " ", "ledger.network.latency_s has no source")],
 )  # fmt: skip
 def test_a_wrong_file_is_named_in_one_line(command, old, new, says, tmp_path, capsys):
-    text = (defaults.FOLDER / "block.yaml").read_text()
+    text = path_of("ledger", "block").read_text()
     assert old in text
     path = tmp_path / "mine.yaml"
     path.write_text(text.replace(old, new, 1), encoding="latin-1")

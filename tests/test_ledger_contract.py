@@ -14,7 +14,8 @@ pytest.importorskip("eth", reason="the contract needs the extra: pip install 'gr
 from eth_abi import encode
 from eth_hash.auto import keccak
 
-from gridbazaar.configs import option, validate
+from gridbazaar.config import validate
+from gridbazaar.configs import option
 from gridbazaar.envs.markets import MARKETS, Clearing, Context, Orders
 from gridbazaar.studies.contract.entries import (
     CLOSE,

@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from gridbazaar import ledger_sim
-from gridbazaar.errors import LedgerError, UnknownNameError
+from gridbazaar.errors import ConfigError, LedgerError, UnknownNameError
 from gridbazaar.ledger_sim import Transactions
 from gridbazaar.ledger_sim.fees.eip1559 import MOST_BASE_FEE, next_base_fee
 from gridbazaar.ledger_sim.fees.protocol import Usage, make
@@ -146,7 +146,7 @@ def test_base_fee_beyond_its_range_says_why():
     with pytest.raises(LedgerError, match=rf"passes {MOST_BASE_FEE} wei.*send fewer"):
         rule.charge(usage([[LIMIT] * 200]))
     for limit in (float("inf"), 1.0, 2.0**31):
-        with pytest.raises(LedgerError, match=r"block_gas is .* aims at half"):
+        with pytest.raises(ConfigError, match=r"block_gas is .* aims at half"):
             started(ETHEREUM).charge(usage([[0.0]], limit=limit))
 
 
@@ -271,5 +271,5 @@ def test_a_crowd_pays_more_each_on_a_chain_with_escalation():
     ],
 )
 def test_impossible_fees_are_named(config, says):
-    with pytest.raises((LedgerError, UnknownNameError), match=says):
+    with pytest.raises((ConfigError, UnknownNameError), match=says):
         make(config)

@@ -8,19 +8,18 @@ import torch
 import yaml
 
 from gridbazaar import ledger_sim
-from gridbazaar.errors import LedgerError
+from gridbazaar.errors import ConfigError
 from gridbazaar.ledger_sim import MarketTransactions, Transactions
 from gridbazaar.ledger_sim.consensus.proof_of_work import ProofOfWork
 from gridbazaar.ledger_sim.consensus.propagation import FIBRE_KM_PER_S
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig
-from gridbazaar.ledger_sim.registry import consensus_of, read_config
+from gridbazaar.ledger_sim.registry import consensus_of
 from gridbazaar.sourced import plain, sources
+from gridbazaar.studies.ledger.configured import read
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "ledger"
 LEDGERS = sorted(path.stem for path in CONFIGS.glob("[!_]*.yaml"))
-CHAINS = [
-    name for name in LEDGERS if isinstance(read_config(CONFIGS / f"{name}.yaml"), ChainConfig)
-]
+CHAINS = [name for name in LEDGERS if isinstance(read(name), ChainConfig)]
 SLOT_S, DEADLINE_S, N, B = 900.0, 870.0, 7, 6
 every_ledger = pytest.mark.parametrize("name", LEDGERS)
 every_chain = pytest.mark.parametrize("name", CHAINS)
@@ -32,7 +31,7 @@ def config_of(name, **changes):
 
 def crowded(name):
     """The same ledger with room for a few orders a slot."""
-    chain = read_config(CONFIGS / f"{name}.yaml")
+    chain = read(name)
     order_gas = 1.0 if chain.gas == "unit" else 60_000.0
     per_slot = SLOT_S / consensus_of(chain).interval_s
     places = max(1.0, round(4.0 / per_slot))
@@ -171,7 +170,7 @@ def test_a_higher_tip_never_delays(name):
 
 @every_chain
 def test_faults_up_to_the_bound_are_borne_and_beyond_it_are_not(name):
-    consensus = consensus_of(read_config(CONFIGS / f"{name}.yaml"))
+    consensus = consensus_of(read(name))
     tolerance, n = consensus.tolerance, consensus.config.validators
     assert 0 <= tolerance.lying <= n
     assert tolerance.beyond
@@ -193,7 +192,7 @@ def test_faults_up_to_the_bound_are_borne_and_beyond_it_are_not(name):
 
 @every_chain
 def test_an_outage_of_all_halts_the_ledger_and_it_recovers(name):
-    chain = read_config(CONFIGS / f"{name}.yaml")
+    chain = read(name)
     outage = {"from_s": 1 * SLOT_S, "to_s": 3 * SLOT_S + 1, "crashed": chain.validators}
     days = day(slots=12, start_s=0.0)
     got = run(config_of(name, faults=[outage]), days)
@@ -207,17 +206,17 @@ def test_an_outage_of_all_halts_the_ledger_and_it_recovers(name):
 
 @every_chain
 def test_validators_below_the_minimum_are_refused(name):
-    consensus = consensus_of(read_config(CONFIGS / f"{name}.yaml"))
+    consensus = consensus_of(read(name))
     if consensus.minimum_validators > 1:
-        with pytest.raises(LedgerError, match="validators"):
+        with pytest.raises(ConfigError, match="validators"):
             ledger_sim.make(config_of(name, validators=consensus.minimum_validators - 1))
-    with pytest.raises(LedgerError, match="validators"):
+    with pytest.raises(ConfigError, match="validators"):
         ledger_sim.make(config_of(name, validators=0))
 
 
 @every_chain
 def test_what_a_ledger_was_built_from_rebuilds_it(name):
-    built = consensus_of(read_config(CONFIGS / f"{name}.yaml"))
+    built = consensus_of(read(name))
     again = consensus_of(built.config)
     assert again.config == built.config
     assert (again.interval_s, again.commit_s) == (built.interval_s, built.commit_s)
@@ -247,7 +246,7 @@ def test_farther_validators_take_longer(name):
 
 @every_chain
 def test_bad_parameters_say_what_is_allowed(name):
-    validators = read_config(CONFIGS / f"{name}.yaml").validators
+    validators = read(name).validators
     for changes, says in (
         ({"block_gas": 0}, "block_gas"),
         ({"interval_s": -1}, "interval_s"),
@@ -265,7 +264,7 @@ def test_bad_parameters_say_what_is_allowed(name):
          "status 'sure'"),
         ({"interval_s": {"value": 5, "unit": "s", "status": "published"}}, "no source"),
     ):  # fmt: skip
-        with pytest.raises(LedgerError, match=says):
+        with pytest.raises(ConfigError, match=says):
             ledger_sim.make(config_of(name, **changes))
 
 
@@ -283,7 +282,7 @@ def test_liars_that_are_gone_before_the_deadline_leave_the_slot_alone(name):
     quiet = {"attacker_share": 0.0} if "attacker_share" in config_of(name) else {}
     if "reorganisation_probability" in config_of(name):
         quiet = {"reorganisation_probability": 0.0}
-    lying = read_config(CONFIGS / f"{name}.yaml").validators
+    lying = read(name).validators
     for from_s, to_s, lost in ((0, SLOT_S + 1, [0]), (SLOT_S + 860, SLOT_S + 880, [1])):
         liars = [{"from_s": from_s, "to_s": to_s, "lying": lying}]
         got = run(config_of(name, faults=liars, **quiet), day(slots=3))
@@ -298,7 +297,7 @@ def test_liars_that_are_gone_before_the_deadline_leave_the_slot_alone(name):
 @every_chain
 def test_messages_are_those_of_the_blocks_that_are_made(name):
     config, orders = config_of(name, background_gas_per_s=0.0), day(slots=1)[0]
-    consensus = consensus_of(read_config(CONFIGS / f"{name}.yaml"))
+    consensus = consensus_of(read(name))
     nobody = Transactions(orders.sent & False, orders.submitted_s, orders.tip)
     idle, busy = run(config, [nobody])[0], run(config, [orders])[0]
     assert consensus.empty_blocks == (name not in ("pbft", "raft"))

@@ -10,7 +10,8 @@ import yaml
 from reference.channels import break_even_trades, channel_gas_per_trade
 
 from gridbazaar import ledger_sim
-from gridbazaar.errors import LedgerError, UnknownNameError
+from gridbazaar.configs import complete_ledger, option
+from gridbazaar.errors import ConfigError, LedgerError, UnknownNameError
 from gridbazaar.ledger_sim import MarketTransactions, Transactions
 from gridbazaar.ledger_sim.chain import gas
 from gridbazaar.ledger_sim.layers import protocol as base
@@ -50,7 +51,7 @@ AT_ONCE = [
 
 def block(layers=(), **changes):
     config = plain(yaml.safe_load((CONFIGS / "ledger" / "block.yaml").read_text()))
-    return config | changes | {"layers": list(layers)}
+    return complete_ledger(config | changes | {"layers": list(layers)})
 
 
 def day(batch=4, slots=5, seed=0, start_s=700.0, end_s=SLOT_S):
@@ -84,7 +85,7 @@ def everyone(batch=2, submitted_s=800.0):
     return Transactions(torch.ones_like(like, dtype=torch.bool), like + submitted_s, like)
 
 
-@pytest.fixture(params=base.names())
+@pytest.fixture(params=ledger_sim.LAYERS.names())
 def name(request):
     return request.param
 
@@ -167,7 +168,7 @@ def test_on_a_free_and_instant_ledger_the_same_orders_come_in(layer):
             assert not got.reverted.any()
 
 
-@pytest.mark.parametrize("layer", base.names())
+@pytest.mark.parametrize("layer", ledger_sim.LAYERS.names())
 @pytest.mark.parametrize("deadline_s", [845.0, 860.0, 870.0])
 def test_what_is_sent_in_good_time_comes_in_through_a_layer(layer, deadline_s):
     ledger, batch = ledger_sim.make(block([layer])), 400
@@ -182,7 +183,7 @@ def test_what_is_sent_in_good_time_comes_in_through_a_layer(layer, deadline_s):
 
 def test_layers_compose_in_any_order():
     days = day(batch=2, slots=3)
-    for pair in itertools.permutations(base.names(), 2):
+    for pair in itertools.permutations(ledger_sim.LAYERS.names(), 2):
         for config in (block(pair, **EVM), IDEAL | {"layers": list(pair)}):
             for got, posted in run(config, days):
                 paid = got.burned + got.validator_income
@@ -392,8 +393,11 @@ def test_signatures_are_checked_where_gas_is_measured():
 
 
 def test_every_layer_has_a_file_and_a_line():
-    assert sorted(path.stem for path in (CONFIGS / "layer").glob("*.yaml")) == base.names()
-    assert all(base.describe().values())
+    assert (
+        sorted(path.stem for path in (CONFIGS / "layer").glob("*.yaml"))
+        == ledger_sim.LAYERS.names()
+    )
+    assert all(ledger_sim.LAYERS.describe().values())
 
 
 def test_a_second_ledger_with_layers_counts_gas_as_its_chain_does():
@@ -419,15 +423,15 @@ def test_impossible_postings_are_refused(field, wrong):
     ("layer", "error", "says"),
     [
         ("chanels", UnknownNameError, "did you mean 'channels'"),
-        ({"name": "channels", "roundtrip_s": 1}, UnknownNameError, "did you mean 'round_trip_s'"),
-        ({"round_trip_s": 1}, LedgerError, "has no name"),
-        ({"name": "sharding", "shards": 0}, LedgerError, r"layers\.sharding\.shards is 0"),
-        ({"name": "channels", "dispute_probability": 1.5}, LedgerError, "less than or equal to 1"),
-        ({"name": "channels", "carries": "energy"}, LedgerError, "'payments' or 'orders'"),
+        ({"name": "channels", "roundtrip_s": 1}, ConfigError, "did you mean 'round_trip_s'"),
+        ({"round_trip_s": 1}, ConfigError, r"layers\.name is missing"),
+        ({"name": "sharding", "shards": 0}, ConfigError, r"layers\.sharding\.shards is 0"),
+        ({"name": "channels", "dispute_probability": 1.5}, ConfigError, "less than or equal to 1"),
+        ({"name": "channels", "carries": "energy"}, ConfigError, "'payments' or 'orders'"),
         ({"name": "two_chains", "settlement_ledger": "blok"}, UnknownNameError, "mean 'block'"),
         (
             {"name": "two_chains", "settlement_ledger": IDEAL | {"slot_s": 60.0, "layers": []}},
-            LedgerError,
+            ConfigError,
             "must be 900",
         ),
     ],
@@ -439,9 +443,9 @@ def test_a_wrong_layer_is_refused_with_what_is_allowed(layer, error, says):
 
 def test_a_wrong_unit_is_refused():
     epsilon = {"value": 1, "unit": "m", "source": "a study", "status": "published"}
-    with pytest.raises(LedgerError, match=r"noise\.epsilon has unit 'm'; it is in '1'"):
-        base.wrap(ledger_sim.make(block()), {"name": "noise", "epsilon": epsilon})
-    with pytest.raises(LedgerError, match=r"noise\.epsilon has unit 'm'; it is in '1'"):
+    with pytest.raises(ConfigError, match=r"noise\.epsilon has unit 'm'; it is in '1'"):
+        base.wrap(ledger_sim.make(block()), option("layer", "noise") | {"epsilon": epsilon})
+    with pytest.raises(ConfigError, match=r"noise\.epsilon has unit 'm'; it is in '1'"):
         ledger_sim.make(block([{"name": "noise", "epsilon": epsilon}]))
     nested = {"layers": [{"name": "noise", "epsilon": epsilon}, "pseudonyms"]}
     assert [entry.status for entry in sources(nested)] == ["given", "published", "given"]

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from gridbazaar import ledger_sim
+from gridbazaar.configs import complete_ledger
 from gridbazaar.errors import LedgerError
 from gridbazaar.ledger_sim import MarketTransactions, Transactions
 from gridbazaar.ledger_sim.chain import gas
@@ -49,7 +50,7 @@ SEEDS = torch.tensor([5, -1])
 
 
 def ledger_with(*layers):
-    return ledger_sim.make(BLOCK | EVM | {"layers": list(layers)})
+    return ledger_sim.make(complete_ledger(BLOCK | EVM | {"layers": list(layers)}))
 
 
 class Day:

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from gridbazaar import ledger_sim
-from gridbazaar.errors import LedgerError
+from gridbazaar.errors import ConfigError, LedgerError
 from gridbazaar.ledger_sim import Transactions
 from gridbazaar.ledger_sim.chain.block_times import regular_blocks
 from gridbazaar.ledger_sim.chain.mempool import Mempool
@@ -177,7 +177,7 @@ def test_nobodys_gas_is_no_error():
 
 
 def test_room_that_no_order_ever_fits_is_refused():
-    with pytest.raises(LedgerError, match=r"leaves 0\.03, and an order takes 1"):
+    with pytest.raises(ConfigError, match=r"leaves 0\.03, and an order takes 1"):
         ledger_of("block", background_gas_per_s=299.97 / 30)
 
 

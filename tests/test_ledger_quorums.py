@@ -13,13 +13,14 @@ from reference.optimality import Programme, Solution, residuals
 from scipy.optimize import linprog
 
 from gridbazaar import ledger_sim
-from gridbazaar.configs import option, validate
+from gridbazaar.config import validate
+from gridbazaar.configs import option
 from gridbazaar.envs.markets import MARKETS, Context, Orders
-from gridbazaar.errors import LedgerError
+from gridbazaar.errors import ConfigError, LedgerError
 from gridbazaar.ledger_sim import Transactions
 from gridbazaar.ledger_sim.consensus.raft import round_trips
-from gridbazaar.ledger_sim.registry import read_config
 from gridbazaar.sourced import plain, sources
+from gridbazaar.studies.ledger.configured import read
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "ledger"
 BYZANTINE = ["pbft", "qbft", "dbft", "tendermint", "tendermint_pilot", "proof_of_solution"]
@@ -336,7 +337,7 @@ def test_raft_cuts_blocks_early():
     ]
     assert waits == sorted(waits, reverse=True)
     assert waits[0] > waits[2] + 0.5
-    with pytest.raises(LedgerError, match="background_gas_per_s"):
+    with pytest.raises(ConfigError, match="background_gas_per_s"):
         ledger_sim.make(raw("raft", background_gas_per_s=1e5))
 
 
@@ -382,15 +383,15 @@ def test_silent_proposers_cost_their_timeouts(n, silent):
     ("name", "n", "fewest"), [(name, 3, 4) for name in BYZANTINE] + [("ripple", 4, 5)]
 )
 def test_too_few_validators_are_refused(name, n, fewest):
-    with pytest.raises(LedgerError, match=rf"validators is {n}.*at least {fewest}"):
+    with pytest.raises(ConfigError, match=rf"validators is {n}.*at least {fewest}"):
         ledger_sim.make(raw(name, validators=n))
 
 
 @every_ledger
 def test_a_block_without_end_is_refused(name):
-    with pytest.raises(LedgerError, match=r"block_gas inf.*give a limit"):
+    with pytest.raises(ConfigError, match=r"block_gas inf.*give a limit"):
         ledger_sim.make(raw(name, block_gas=float("inf")))
-    with pytest.raises(LedgerError, match="signature_s"):
+    with pytest.raises(ConfigError, match="signature_s"):
         ledger_sim.make(raw(name, signature_s=-1.0))
 
 
@@ -401,7 +402,7 @@ def test_every_number_has_a_source(name):
         number = isinstance(source.value, int | float) and not isinstance(source.value, bool)
         assert source.status != "given" or not number, source.path
         assert not number or len(source.source) > 8, source.path
-    assert read_config(CONFIGS / f"{name}.yaml").name == given["name"]
+    assert read(name).name == given["name"]
 
 
 def test_the_pilot_is_a_choice_of_its_own():
@@ -416,7 +417,7 @@ def test_energy_is_the_nodes_shared_by_load(name):
     """n P / throughput at the simulated load; the proposer's solving comes on top."""
     chain, got = consensus(name), run(raw(name), day())[0]
     config = chain.config
-    whole = config.validators * config.node_power_w * SLOT_S / 3.6e6
+    whole = config.validators * chain.node_power_w * SLOT_S / 3.6e6
     if config.background_gas_per_s:
         assert (got.energy_kwh < whole).all()
     else:
@@ -428,7 +429,7 @@ def test_proof_of_solution_solves_and_verifies():
     slow = consensus("proof_of_solution", solve_s=2.0, verify_s=0.5, interval_s=5.0)
     assert slow.commit_s == pytest.approx(plain_vote.commit_s + 2.5)
     # 2 s of every 5 s at 50 W, on top of ten nodes.
-    extra_w = slow.config.validators * slow.config.node_power_w
+    extra_w = slow.config.validators * slow.node_power_w
     assert extra_w == pytest.approx(10 * 2.8 + 50 * 2 / 5)
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gridbazaar.configs import option, validate
+from gridbazaar.config import validate
+from gridbazaar.configs import option
 from gridbazaar.envs.markets import MARKETS, Clearing, Context, Orders, Place
 from gridbazaar.envs.markets.auctions.ce_sdt import suggest
 from gridbazaar.envs.markets.bilateral.stable_matching import match

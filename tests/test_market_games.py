@@ -10,7 +10,8 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
-from gridbazaar.configs import option, validate
+from gridbazaar.config import validate
+from gridbazaar.configs import option
 from gridbazaar.envs.markets import MARKETS, Context, Orders
 from gridbazaar.envs.markets.games.coalitions import by_seat, members, players, worths
 from gridbazaar.envs.markets.games.nucleolus import nucleolus

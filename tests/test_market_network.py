@@ -10,7 +10,8 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
-from gridbazaar.configs import option, validate
+from gridbazaar.config import validate
+from gridbazaar.configs import option
 from gridbazaar.envs.data.simbench import load_grid
 from gridbazaar.envs.grid import Limits, Network, PowerFlow, load_net, violations
 from gridbazaar.envs.grid.distance import electrical_distance

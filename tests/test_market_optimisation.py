@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.optimize import linprog, minimize
 
-from gridbazaar.configs import option, validate
+from gridbazaar.config import validate
+from gridbazaar.configs import option
 from gridbazaar.envs.markets import MARKETS, Context, Orders, Place
 from gridbazaar.envs.markets.bilateral.admm import negotiate, residual_curves, start
 from gridbazaar.envs.markets.bilateral.admm_parallel import PARTNERS

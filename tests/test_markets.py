@@ -10,10 +10,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from gridbazaar.configs import option, validate
+from gridbazaar.config import validate
+from gridbazaar.configs import option
 from gridbazaar.envs.grid import Limits, Network, PowerFlow, load_net
 from gridbazaar.envs.grid.distance import electrical_distance
-from gridbazaar.envs.markets import MARKETS, Clearing, Context, Order, Orders, Place, book_of
+from gridbazaar.envs.markets import (
+    MARKETS,
+    Clearing,
+    Context,
+    Order,
+    Orders,
+    Place,
+    book_of,
+    clear_checked,
+)
 from gridbazaar.envs.markets.network.trade_limits import broken_by
 from gridbazaar.errors import UnknownNameError
 
@@ -436,21 +446,21 @@ def test_every_market_refuses_what_is_not_a_number(name):
         values = getattr(good, field).clone()
         values[1, 2] = wrong
         with pytest.raises(ValueError, match=rf"{field} of seat 2 in market 1 is {wrong}"):
-            market(name).clear(replace(good, **{field: values}), at)
+            clear_checked(market(name), replace(good, **{field: values}), at)
     with pytest.raises(ValueError, match=r"arrival_s has shape \(2, 1\), expected \(2, 3\)"):
-        market(name).clear(replace(good, arrival_s=good.arrival_s[:, :1]), at)
+        clear_checked(market(name), replace(good, arrival_s=good.arrival_s[:, :1]), at)
     with pytest.raises(ValueError, match="seller_floor of market 0 is nan"):
-        market(name).clear(good, replace(at, seller_floor=at.seller_floor * torch.nan))
+        clear_checked(market(name), good, replace(at, seller_floor=at.seller_floor * torch.nan))
     with pytest.raises(ValueError, match=r"buyer_ceiling has shape \(5, 1\), expected \(2, 1\)"):
-        market(name).clear(good, context(5))
+        clear_checked(market(name), good, context(5))
     with pytest.raises(
         ValueError, match=r"quantity_kw has shape \(3,\), expected \[markets, seats"
     ):
-        market(name).clear(pick(good, 0), at)
+        clear_checked(market(name), pick(good, 0), at)
     with pytest.raises(ValueError, match=r"quantity_kw is torch\.int64 .* one floating type"):
-        market(name).clear(replace(good, quantity_kw=good.quantity_kw.long()), at)
+        clear_checked(market(name), replace(good, quantity_kw=good.quantity_kw.long()), at)
     with pytest.raises(ValueError, match=r"limit_price is torch\.float32 and quantity_kw torch\.f"):
-        market(name).clear(replace(good, limit_price=good.limit_price.float()), at)
+        clear_checked(market(name), replace(good, limit_price=good.limit_price.float()), at)
 
 
 @every_market
@@ -459,13 +469,13 @@ def test_every_market_refuses_a_place_without_distances(name):
     place = at.place
     place.distance[1, 2] = torch.nan
     with pytest.raises(ValueError, match=r"place\.distance of seats 1 and 2 is nan"):
-        market(name).clear(orders, at)
+        clear_checked(market(name), orders, at)
     elsewhere = replace(place, distance=place.distance[:2])
     with pytest.raises(ValueError, match=r"place\.distance has shape \(2, 3\), expected \(3, 3\)"):
-        market(name).clear(orders, replace(at, place=elsewhere))
+        clear_checked(market(name), orders, replace(at, place=elsewhere))
     elsewhere = replace(place, distance=place.distance.nan_to_num(), green=place.green[:2])
     with pytest.raises(ValueError, match=r"place\.green has shape \(2,\), expected \(3,\)"):
-        market(name).clear(orders, replace(at, place=elsewhere))
+        clear_checked(market(name), orders, replace(at, place=elsewhere))
 
 
 @every_market
@@ -474,10 +484,10 @@ def test_prices_beyond_the_cap_and_its_margin_are_refused(name):
     good = replace(good, quantity_kw=good.quantity_kw.abs() + 1)
     price = good.limit_price.clone()
     price[1, 0] = 0.34 + 0.1 * 0.26
-    market(name).clear(replace(good, limit_price=price), at)
+    clear_checked(market(name), replace(good, limit_price=price), at)
     price[1, 0] += 1e-4
     with pytest.raises(ValueError, match=r"limit_price of seat 0 in market 1 .* 0\.1 of their gap"):
-        market(name).clear(replace(good, limit_price=price), at)
+        clear_checked(market(name), replace(good, limit_price=price), at)
 
 
 def test_limits_beyond_the_cap_are_named():

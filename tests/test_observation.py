@@ -43,7 +43,12 @@ def changed_from(series, slot):
 
 @pytest.mark.parametrize(
     ("ledger", "t"),
-    [("ideal", 1), ("ideal", 52), ("ideal", 77), *((name, 37) for name in ledger_sim.names())],
+    [
+        ("ideal", 1),
+        ("ideal", 52),
+        ("ideal", 77),
+        *((name, 37) for name in ledger_sim.LEDGERS.names()),
+    ],
 )
 def test_nothing_metered_in_the_slot_bid_for_is_seen(town, ledger, t):
     world = envs.world(ledger=ledger)
@@ -90,7 +95,7 @@ def test_a_car_is_seen_from_the_slot_after_its_arrival(town):
 
 @pytest.mark.parametrize(
     ("ledger", "dtype"),
-    [("ideal", torch.float64), *((name, torch.float32) for name in ledger_sim.names())],
+    [("ideal", torch.float64), *((name, torch.float32) for name in ledger_sim.LEDGERS.names())],
 )
 def test_observations_are_finite_and_of_moderate_size_all_day(town, ledger, dtype):
     sim = town.simulation(ledger=ledger, dtype=dtype)

@@ -17,7 +17,8 @@ import yaml
 from gridbazaar import envs, ledger_sim
 from gridbazaar.agents.bidders import make
 from gridbazaar.agents.config import TrainConfig
-from gridbazaar.configs import FOLDER, compose, groups, option, options, validate
+from gridbazaar.config import validate
+from gridbazaar.configs import FOLDER, compose, groups, option, options
 from gridbazaar.envs.config import WorldConfig
 from gridbazaar.envs.data.tariffs import parse_tariff
 from gridbazaar.envs.markets import MARKETS

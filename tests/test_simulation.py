@@ -15,7 +15,7 @@ from gridbazaar import envs, ledger_sim
 from gridbazaar.envs.markets import MARKETS
 
 F64 = torch.float64
-LEDGER_NAMES = ledger_sim.names()
+LEDGER_NAMES = ledger_sim.LEDGERS.names()
 SINGLES = [
     *((market, "ideal") for market in MARKETS.names()),
     *(("uniform_auction", ledger) for ledger in LEDGER_NAMES if ledger != "ideal"),
@@ -275,7 +275,7 @@ def test_a_batch_is_its_environments_one_by_one(town, market, ledger):
             assert_same(expected, one.step(action[b : b + 1]), rows=slice(b, b + 1), tolerance=1e-9)
 
 
-@pytest.mark.parametrize("ledger", ledger_sim.names())
+@pytest.mark.parametrize("ledger", ledger_sim.LEDGERS.names())
 def test_reset_leaves_nothing_behind(town, ledger):
     spread = "task.rules.forecast_spread=0.2"
     world = envs.world(ledger=ledger, overrides=(spread,))

@@ -13,17 +13,15 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-from gridbazaar import ledger_sim
 from gridbazaar.agents.bidders import BIDDERS
 from gridbazaar.configs import option, options
 from gridbazaar.envs import observation
 from gridbazaar.envs.action import ACTIONS
 from gridbazaar.envs.markets import MARKETS
 from gridbazaar.evaluation.summary import kpi_table
-from gridbazaar.ledger_sim import defaults
+from gridbazaar.ledger_sim import LAYERS, LEDGERS
 from gridbazaar.ledger_sim.chain import gas
-from gridbazaar.ledger_sim.layers import protocol as layers
-from gridbazaar.studies.ledger import published_order, trilemma
+from gridbazaar.studies.ledger import configured, published_order, trilemma
 from gridbazaar.studies.ledger.cli import main as ledger_command
 
 ROOT = Path(__file__).parents[1]
@@ -84,8 +82,8 @@ def box() -> str:
     described = {
         "task": {name: str(option("task", name)["description"]) for name in options("task")},
         "market": MARKETS.describe(),
-        "ledger": ledger_sim.describe(),
-        "layer": layers.describe(),
+        "ledger": LEDGERS.describe(),
+        "layer": LAYERS.describe(),
         "bidder": BIDDERS.describe(),
     }
     rows = [
@@ -108,7 +106,7 @@ def contract_gas() -> str:
 
 def ledgers() -> str:
     """Return the configured ledgers."""
-    rows = [(f"`{name}`", defaults.summary(name)) for name in defaults.configured()]
+    rows = [(f"`{name}`", configured.summary(name)) for name in configured.configured()]
     return _table(("ledger", "what it is, and after whom"), rows)
 
 
@@ -150,8 +148,8 @@ def ledger_sources() -> str:
     """Return every value of ledgers, layers and contract calls with its source."""
     rows = [
         (f"`{name}`", f"`{s.path}`", s.value, s.unit, s.status, s.source.replace("|", "\\|"))
-        for name in defaults.sourced()
-        for s in defaults.sources_of(name)
+        for name in configured.sourced()
+        for s in configured.sources_of(name)
         if s.source
     ]
     return _table(("file", "parameter", "value", "unit", "status", "source"), rows)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from pathlib import Path
 
 from gridbazaar.agents.bidders.protocol import (
@@ -15,9 +13,6 @@ from gridbazaar.agents.bidders.protocol import (
 )
 from gridbazaar.envs.config import RulesConfig
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
-
 __all__ = ["BIDDERS", "QUARTER_HOUR", "Bidder", "BidderConfig", "make", "make_classic"]
 
 
@@ -26,7 +21,7 @@ def make(name: str, rules: RulesConfig, slot_h: float = QUARTER_HOUR) -> Bidder:
 
     `slot_h` is the length of an interval in hours, `simulation.community.slot_h`.
     """
-    if name in BIDDERS.names() or not Path(name).is_dir():
+    if name in BIDDERS or not Path(name).is_dir():
         return make_classic(name, rules, slot_h=slot_h)
     from gridbazaar.agents.learning.bidder import LearnedBidder
 

@@ -13,8 +13,8 @@ from gridbazaar.agents.bidders.auction_bidder import AuctionBidder, PricingConfi
 from gridbazaar.agents.bidders.chance import Chance
 from gridbazaar.agents.bidders.price_rule import News, Quotes, Traders
 from gridbazaar.agents.bidders.protocol import BIDDERS
+from gridbazaar.config import Positive, Share
 
-Rate = Annotated[float, Field(ge=0, le=1)]
 _SMALL = 1e-6
 _NEWTON_STEPS, _STEEPEST = 5, 40.0  # for the curvature towards the market's end
 
@@ -22,17 +22,17 @@ _NEWTON_STEPS, _STEEPEST = 5, 40.0  # for the curvature towards the market's end
 class AdaptiveAggressiveConfig(PricingConfig):
     """Parameters of AA, with the paper's letters."""
 
-    short_rate: tuple[Rate, Rate] = Field(description="beta 1, drawn from this range per seat")
-    long_rate: tuple[Rate, Rate] = Field(description="beta 2, likewise")
+    short_rate: tuple[Share, Share] = Field(description="beta 1, drawn from this range per seat")
+    long_rate: tuple[Share, Share] = Field(description="beta 2, likewise")
     window: Annotated[int, Field(ge=2)] = Field(description="N, trades that estimate equilibrium")
-    recency: Rate = Field(description="rho, weight of a trade against the next later one")
-    relative_step: Rate = Field(description="lambda r, of the aggressiveness and of a first quote")
-    absolute_step: Rate = Field(description="lambda a, likewise")
+    recency: Share = Field(description="rho, weight of a trade against the next later one")
+    relative_step: Share = Field(description="lambda r, of the aggressiveness and of a first quote")
+    absolute_step: Share = Field(description="lambda a, likewise")
     approach: Annotated[float, Field(ge=1)] = Field(description="eta, quotes to reach the target")
     theta_min: float
     theta_max: float
     theta: float = Field(description="first one")
-    gamma: Annotated[float, Field(gt=0)] = Field(description="how theta answers volatility")
+    gamma: Positive = Field(description="how theta answers volatility")
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -13,12 +11,13 @@ from gridbazaar.agents.bidders.chance import Chance
 from gridbazaar.agents.bidders.price_rule import News, Quotes, Traders
 from gridbazaar.agents.bidders.protocol import BIDDERS
 from gridbazaar.agents.bidders.seat import Seat
+from gridbazaar.config import NonNegative
 
 
 class BestResponseConfig(PricingConfig):
     """Parameters of the strategy."""
 
-    undercut: Annotated[float, Field(ge=0)] = Field(
+    undercut: NonNegative = Field(
         description="EUR/kWh by which an order betters the last price, to be filled before it"
     )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -12,12 +10,13 @@ from gridbazaar.agents.bidders.auction_bidder import AuctionBidder, PricingConfi
 from gridbazaar.agents.bidders.chance import Chance
 from gridbazaar.agents.bidders.price_rule import News, Quotes, Traders
 from gridbazaar.agents.bidders.protocol import BIDDERS
+from gridbazaar.config import Share
 
 
 class FixedMarginConfig(PricingConfig):
     """Parameters of the strategy."""
 
-    margin: Annotated[float, Field(ge=0, le=1)] = Field(description="share of the limit price")
+    margin: Share = Field(description="share of the limit price")
 
 
 class FixedMarginRule:

@@ -13,6 +13,7 @@ from gridbazaar.agents.bidders.auction_bidder import AuctionBidder, PricingConfi
 from gridbazaar.agents.bidders.chance import Chance
 from gridbazaar.agents.bidders.price_rule import News, Quotes, Traders
 from gridbazaar.agents.bidders.protocol import BIDDERS
+from gridbazaar.config import Count
 
 _NONE, _TRADE, _ASK, _BID = range(4)
 
@@ -20,7 +21,7 @@ _NONE, _TRADE, _ASK, _BID = range(4)
 class GjerstadDickhautConfig(PricingConfig):
     """Parameters of GD, with the paper's letters."""
 
-    memory_trades: Annotated[int, Field(ge=1)] = Field(description="L, trades remembered")
+    memory_trades: Count = Field(description="L, trades remembered")
     memory_events: Annotated[int, Field(ge=2)] = Field(
         description="most trades and rejected orders kept; older ones are forgotten before L trades"
     )

@@ -12,6 +12,7 @@ from gridbazaar.agents.bidders.outlook import expect
 from gridbazaar.agents.bidders.protocol import BIDDERS, BidderConfig
 from gridbazaar.agents.bidders.seat import Seat, StorageCosts, within_reach
 from gridbazaar.agents.bidders.storage_plan import Store, plan
+from gridbazaar.config import NonNegative
 from gridbazaar.envs.config import RulesConfig
 
 
@@ -22,7 +23,7 @@ class MpcConfig(BidderConfig):
     day_length_h: tuple[
         Annotated[float, Field(gt=0, le=24)], Annotated[float, Field(gt=0, le=24)]
     ] = Field(description="hours of daylight at midwinter and midsummer")
-    impatience: Annotated[float, Field(ge=0)] = Field(
+    impatience: NonNegative = Field(
         description="EUR/kWh that waiting an hour costs: decides between equal prices"
     )
 

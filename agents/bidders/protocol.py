@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from gridbazaar.configs import option, validate
+from gridbazaar.config import Config
+from gridbazaar.configs import option
 from gridbazaar.envs.config import RulesConfig
 from gridbazaar.registry import Registry
 
 QUARTER_HOUR = 0.25
 
 
-class BidderConfig(BaseModel):
+class BidderConfig(Config):
     """Parameters of a bidder; one with parameters of its own subclasses this."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
 
@@ -38,7 +36,7 @@ class Bidder(Protocol):
         ...
 
 
-BIDDERS: Registry[type[Any]] = Registry("bidder")
+BIDDERS: Registry[type[Any]] = Registry("bidder", "gridbazaar.agents.bidders")
 
 
 def make_classic(
@@ -55,7 +53,7 @@ def make_classic(
         parameters: replace single parameters.
         slot_h: length of an interval in hours, `simulation.community.slot_h`.
     """
-    kind = BIDDERS[name]
+    kind: Any = BIDDERS[name]
     values = {**option("bidder", name), **(parameters or {})}
-    bidder: Bidder = kind(validate(kind.Config, values, f"bidder.{name}"), rules, slot_h)
+    bidder: Bidder = kind(BIDDERS.configure(values, f"bidder.{name}"), rules, slot_h)
     return bidder

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
+from gridbazaar.config import Config, NonNegative, PositiveShare
 from gridbazaar.envs.action import encode
 from gridbazaar.envs.config import RulesConfig
 from gridbazaar.envs.markets import Context
 from gridbazaar.envs.observation import read
 
 
-class StorageCosts(BaseModel):
+class StorageCosts(Config):
     """What the owner of a battery knows of it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    efficiency: Annotated[float, Field(gt=0, le=1)] = Field(description="one way")
-    wear_price: Annotated[float, Field(ge=0)] = Field(description="EUR per kWh discharged")
+    efficiency: PositiveShare = Field(description="one way")
+    wear_price: NonNegative = Field(description="EUR per kWh discharged")
 
 
 class Seat:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -16,6 +14,7 @@ from gridbazaar.agents.bidders.seat import (
     own_use_power,
     within_reach,
 )
+from gridbazaar.config import NonNegative, PositiveShare
 from gridbazaar.envs.config import RulesConfig
 from gridbazaar.envs.observation import OUTLOOK_HOURS
 
@@ -23,11 +22,11 @@ from gridbazaar.envs.observation import OUTLOOK_HOURS
 class TariffRuleConfig(BidderConfig):
     """Parameters of the rule."""
 
-    least_gain: Annotated[float, Field(ge=0)] = Field(
+    least_gain: NonNegative = Field(
         description="EUR/kWh that a battery must gain over a round trip, wear and losses included"
     )
     storage: StorageCosts
-    latest_urgency: Annotated[float, Field(gt=0, le=1)] = Field(
+    latest_urgency: PositiveShare = Field(
         description="a car waits until it needs this share of the charger's power until departure"
     )
 

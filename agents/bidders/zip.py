@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -13,18 +12,19 @@ from gridbazaar.agents.bidders.auction_bidder import AuctionBidder, PricingConfi
 from gridbazaar.agents.bidders.chance import Chance
 from gridbazaar.agents.bidders.price_rule import News, Quotes, Traders
 from gridbazaar.agents.bidders.protocol import BIDDERS
-
-Rate = Annotated[float, Field(ge=0, le=1)]
+from gridbazaar.config import Share
 
 
 class ZipConfig(PricingConfig):
     """Parameters of ZIP, with Cliff's letters."""
 
-    learning_rate: tuple[Rate, Rate] = Field(description="beta is drawn from this range per seat")
-    momentum: tuple[Rate, Rate] = Field(description="gamma, likewise")
-    margin: tuple[Rate, Rate] = Field(description="first margin as a share of the limit, likewise")
-    relative_step: Rate = Field(description="targets lie up to this share beyond the last price")
-    absolute_step: Rate = Field(description="and up to this many EUR/kWh")
+    learning_rate: tuple[Share, Share] = Field(description="beta is drawn from this range per seat")
+    momentum: tuple[Share, Share] = Field(description="gamma, likewise")
+    margin: tuple[Share, Share] = Field(
+        description="first margin as a share of the limit, likewise"
+    )
+    relative_step: Share = Field(description="targets lie up to this share beyond the last price")
+    absolute_step: Share = Field(description="and up to this many EUR/kWh")
 
 
 @dataclass(frozen=True)

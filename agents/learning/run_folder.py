@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 from gridbazaar.agents.config import TrainConfig
-from gridbazaar.configs import compose, validate
+from gridbazaar.config import validate
+from gridbazaar.configs import compose
 from gridbazaar.errors import ConfigError, RunError
 
 CONFIG, VERSIONS = "config.yaml", "versions.json"

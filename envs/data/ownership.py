@@ -10,23 +10,20 @@ no battery would have had by the same rule: Quernheim and Waffenschmidt, Energie
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import model_validator
 
+from gridbazaar.config import Config, Positive, Share, Whole
 from gridbazaar.envs.data.series import Series
 
 Floats = NDArray[np.float32]
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class OwnershipConfig(BaseModel):
+class OwnershipConfig(Config):
     """Penetration and sizing; c-rates in kW per usable kWh."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     pv_share: Share
     battery_share: Share  # of the homes with PV
@@ -35,7 +32,7 @@ class OwnershipConfig(BaseModel):
     pv_kwp_max: Positive
     battery_kwh_per_kwp: Positive
     battery_c_rate: Positive
-    community_batteries: Annotated[int, Field(ge=0)]
+    community_batteries: Whole
     community_kwh_per_kwp: Positive
     community_c_rate: Positive
 

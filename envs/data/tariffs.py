@@ -9,13 +9,12 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import Field, model_validator
 
+from gridbazaar.config import Config, NonNegative, Share, validate
 from gridbazaar.envs.data.user_files import PriceFile, read_prices
 from gridbazaar.errors import DataError
 
-Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
 DAY_MINUTES = 24 * 60
 
 
@@ -33,24 +32,20 @@ class Prices:
     local_network: NDArray[np.float32]
 
 
-class _Tariff(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Tariff(Config):
     name: str
     currency: str
     source: str
-    feed_in: Price
+    feed_in: NonNegative
     local_network_share: Share
 
 
-class Window(BaseModel):
+class Window(Config):
     """Part of a day, from `start` to before `end` ("HH:MM", may pass midnight), and its charge."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     start: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
     end: Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
-    network: Price
+    network: NonNegative
 
     def minutes(self) -> NDArray[np.int64]:
         """Return the minutes of the day that the window holds."""
@@ -58,10 +53,8 @@ class Window(BaseModel):
         return np.arange(begin, end if end > begin else end + DAY_MINUTES) % DAY_MINUTES
 
 
-class Season(BaseModel):
+class Season(Config):
     """Months (1..12) with the windows of their days."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     months: tuple[Annotated[int, Field(ge=1, le=12)], ...]
     windows: tuple[Window, ...]
@@ -94,7 +87,7 @@ class WindowTariff(_Tariff):
     """Prices by time of day and month: retail = base + the window's network charge."""
 
     kind: Literal["windows"]
-    base: Price
+    base: NonNegative
     seasons: tuple[Season, ...]
 
     @model_validator(mode="after")
@@ -131,8 +124,8 @@ class DayAheadTariff(_Tariff):
 
     kind: Literal["day_ahead"]
     price: PriceFile
-    adders: Price
-    network: Price
+    adders: NonNegative
+    network: NonNegative
     vat: Share
 
     def prices(self, start: pd.Timestamp, days: int, slot_minutes: int) -> Prices:
@@ -144,12 +137,15 @@ class DayAheadTariff(_Tariff):
 
 
 Tariff = WindowTariff | DayAheadTariff
-_ADAPTER: TypeAdapter[Tariff] = TypeAdapter(Annotated[Tariff, Field(discriminator="kind")])
+
+
+class _Task(Config):
+    tariff: Annotated[Tariff, Field(discriminator="kind")]
 
 
 def parse_tariff(config: Mapping[str, Any]) -> Tariff:
-    """Return the tariff of a YAML mapping; raises pydantic's ValidationError with the path."""
-    return _ADAPTER.validate_python(dict(config))
+    """Return the tariff of a YAML mapping; raises ConfigError with the path."""
+    return validate(_Task, {"tariff": dict(config)}, "task").tariff
 
 
 def _clock(minute: int) -> str:

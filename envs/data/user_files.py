@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
+from gridbazaar.config import Config
 from gridbazaar.envs.data.time_axis import (
     check_order,
     regular_step,
@@ -25,15 +25,13 @@ PriceUnit = Literal["per_kwh", "per_mwh", "cent_per_kwh"]
 PRICE_FACTOR: dict[PriceUnit, float] = {"per_kwh": 1.0, "per_mwh": 1e-3, "cent_per_kwh": 1e-2}
 
 
-class TimedFile(BaseModel):
+class TimedFile(Config):
     """A file with a time column.
 
     time_column: null where a Parquet file has its time stamps as index. time_zone: IANA zone of the
     place; null where the stamps are standard time already. Relative paths start at the folder of
     the call.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Path
     time_column: str | None

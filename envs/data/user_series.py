@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
+from gridbazaar.config import Config, Count, Positive, PositiveShare
 from gridbazaar.envs.data.series import Floats, Series
 from gridbazaar.envs.data.sessions import no_sessions
 from gridbazaar.envs.data.user_files import PowerUnit, TimedFile, read_power
 from gridbazaar.envs.data.user_sessions import SessionFile, read_sessions
 from gridbazaar.errors import DataError
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 LARGEST_HOME_KW = 100.0
 ANNUAL_KWH = (100.0, 100_000.0)
@@ -40,18 +38,16 @@ class PvFile(TimedFile):
     kwp: dict[str, Positive] | Literal["peak"]
 
 
-class UserData(BaseModel):
+class UserData(Config):
     """A user's files; `start` and `days` choose whole days, null takes all that the load covers.
 
     Reactive power of the homes follows from `power_factor` (inductive).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     slot_minutes: Literal[5, 10, 15, 30, 60]
     start: str | None
-    days: Annotated[int, Field(gt=0)] | None
-    power_factor: Annotated[float, Field(gt=0, le=1)]
+    days: Count | None
+    power_factor: PositiveShare
     load: LoadFile
     pv: PvFile | None
     sessions: SessionFile | None

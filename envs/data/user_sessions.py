@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
 
+from gridbazaar.config import Config, Positive
 from gridbazaar.envs.data.sessions import Sessions
 from gridbazaar.envs.data.time_axis import event_time
 from gridbazaar.envs.data.user_files import numbers, pick, read_table
 from gridbazaar.errors import DataError
 
 
-class SessionFile(BaseModel):
+class SessionFile(Config):
     """The columns of a session file; energy in kWh, `max_power_kw` of every charger.
 
     chargers: those to keep, null keeps all. drop_incomplete: leave out rows with missing cells
     instead of refusing the file.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Path
     time_zone: str | None
@@ -31,7 +28,7 @@ class SessionFile(BaseModel):
     departure: str
     energy_kwh: str
     chargers: tuple[str, ...] | None
-    max_power_kw: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    max_power_kw: Positive
     drop_incomplete: bool
 
 

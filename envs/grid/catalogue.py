@@ -37,9 +37,9 @@ def _pandapower(function: str, arguments: dict[str, Any]) -> Any:
     return getattr(pandapower.networks, function)(**arguments)
 
 
-_FEEDERS: Registry[Callable[[], Any]] = Registry("pandapower feeder")
+FEEDERS: Registry[Callable[[], Any]] = Registry("pandapower feeder")
 for _name, _recipe in _PANDAPOWER.items():
-    _FEEDERS.register(_name)(partial(_pandapower, *_recipe))
+    FEEDERS.register(_name)(partial(_pandapower, *_recipe))
 
 
 def sources() -> tuple[str, ...]:
@@ -50,7 +50,7 @@ def sources() -> tuple[str, ...]:
 def names(source: str) -> tuple[str, ...]:
     """Known feeders of a source, sorted; for SimBench those of the installed package."""
     if source == "pandapower":
-        return tuple(_FEEDERS.names())
+        return tuple(FEEDERS.names())
     if source == "simbench":
         return tuple(sorted(_simbench().collect_all_simbench_codes()))
     raise UnknownNameError("feeder source", source, sources())
@@ -59,7 +59,7 @@ def names(source: str) -> tuple[str, ...]:
 def load_net(source: str, code: str) -> Any:
     """A fresh pandapower net; `UnknownNameError` names the nearest known source or feeder."""
     if source == "pandapower":
-        build = _FEEDERS[code]
+        build = FEEDERS[code]
     else:
         if code not in (known := names(source)):
             raise UnknownNameError("SimBench feeder", code, known)

@@ -9,10 +9,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from gridbazaar.envs.day_record import DayRecord
-from gridbazaar.envs.kpis import community, feeder, ledger, trade
 from gridbazaar.envs.kpis.registry import KPIS, Better, Kpi
 
-__all__ = ["KPIS", "Better", "Kpi", "community", "compute", "feeder", "ledger", "trade"]
+__all__ = ["KPIS", "Better", "Kpi", "compute"]
 
 
 def compute(day: DayRecord) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gridbazaar.envs.day_record import DayRecord
+from gridbazaar.registry import Registry
 
 Better = Literal["lower", "higher", "-"]
 
@@ -24,15 +25,20 @@ class Kpi:
     meaning: str
     compute: Callable[[DayRecord], Tensor]
 
+    def __post_init__(self) -> None:
+        # As a registry asks of every entry: what it is, and which module brought it.
+        object.__setattr__(self, "__doc__", self.meaning)
+        object.__setattr__(self, "__module__", self.compute.__module__)
 
-KPIS: dict[str, Kpi] = {}
+
+KPIS: Registry[Kpi] = Registry("key figure", "gridbazaar.envs.kpis")
 
 
 def enter(name: str, unit: str, better: Better, meaning: str) -> Callable:
-    """Enter a function of a day under a name."""
+    """Enter a function of a day under a name; raises ValueError where it is taken."""
 
     def decorate(function: Callable[[DayRecord], Tensor]) -> Callable[[DayRecord], Tensor]:
-        KPIS[name] = Kpi(name, unit, better, meaning, function)
+        KPIS.register(name)(Kpi(name, unit, better, meaning, function))
         return function
 
     return decorate

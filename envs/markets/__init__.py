@@ -1,8 +1,5 @@
 """Market mechanisms: one file each, found by name in MARKETS."""
 
-import importlib
-import pkgutil
-
 from gridbazaar.envs.markets.order_list import Order, book_of
 from gridbazaar.envs.markets.protocol import (
     Claim,
@@ -12,11 +9,9 @@ from gridbazaar.envs.markets.protocol import (
     MarketConfig,
     Orders,
     Place,
+    clear_checked,
 )
 from gridbazaar.envs.markets.registry import MARKETS
-
-for _module in pkgutil.walk_packages(__path__, f"{__name__}."):
-    importlib.import_module(_module.name)
 
 __all__ = [
     "MARKETS",
@@ -29,4 +24,5 @@ __all__ = [
     "Orders",
     "Place",
     "book_of",
+    "clear_checked",
 ]

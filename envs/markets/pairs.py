@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gridbazaar.envs.config import NonNegative
+from gridbazaar.config import NonNegative
 from gridbazaar.envs.markets.book import dust_kw
 from gridbazaar.envs.markets.protocol import Clearing, Context, MarketConfig, Orders
 

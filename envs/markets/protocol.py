@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from gridbazaar.config import Config
 from gridbazaar.envs.grid.limits import Limits
 from gridbazaar.envs.grid.power_flow import FlowSolver
 
@@ -34,10 +34,8 @@ PRICE_BOUND = 1e6
 _ONE, _NONE = torch.ones((), dtype=torch.int64), torch.zeros((), dtype=torch.int64)
 
 
-class MarketConfig(BaseModel):
+class MarketConfig(Config):
     """Parameters of one mechanism; a mechanism with parameters of its own subclasses this."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
 
@@ -257,18 +255,39 @@ class Clearing:
 class Market(Protocol):
     """A mechanism: a pure function from orders to a clearing, [B, N] in and out.
 
-    Attributes:
-        Config: its parameters.
-        claims: what the literature proves of it, and the tests therefore hold it to.
-        time_priority: whether the order of arrival matters to it.
+    A class states what follows as plain attributes.
     """
 
-    Config: type[MarketConfig]
-    claims: frozenset[Claim]
-    time_priority: bool
+    @property
+    def Config(self) -> type[Any]:  # noqa: N802
+        """Its parameters, a `MarketConfig`."""
 
-    def __init__(self, config: MarketConfig): ...
+    @property
+    def claims(self) -> frozenset[Claim]:
+        """What the literature proves of it, and the tests therefore hold it to."""
+
+    @property
+    def time_priority(self) -> bool:
+        """Whether the order of arrival matters to it."""
+
+    def __init__(self, config: Any): ...
 
     def clear(self, orders: Orders, context: Context) -> Clearing:
-        """Match the orders; keep no state."""
+        """Match orders that can stand; keep no state. See `clear_checked`."""
         ...
+
+
+def clear_checked(market: Market, orders: Orders, context: Context) -> Clearing:
+    """Clear orders of anybody's making, which a mechanism takes at their word.
+
+    A simulation's orders need no check: an action cannot mean one that could not stand.
+
+    Raises:
+        ValueError: as `Orders.check`, against the context's prices only where it has a margin.
+    """
+    if context.price_margin is None:
+        orders.check()
+        context.check(*orders.quantity_kw.shape)
+    else:
+        orders.check(context)
+    return market.clear(orders, context)

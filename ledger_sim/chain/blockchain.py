@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gridbazaar import randomness
-from gridbazaar.errors import LedgerError
+from gridbazaar.errors import ConfigError, LedgerError
 from gridbazaar.ledger_sim.chain.block_times import EDGE, Blocks
 from gridbazaar.ledger_sim.chain.energy import market_energy_kwh, slot_energy_kwh
 from gridbazaar.ledger_sim.chain.gas import transaction_gas_cap
@@ -74,7 +74,7 @@ class Blockchain:
     def __init__(self, consensus: Consensus[ChainConfig]) -> None:
         config = consensus.config
         if config.validators < consensus.minimum_validators:
-            raise LedgerError(
+            raise ConfigError(
                 f"ledger.validators is {config.validators}; {config.name} needs at least "
                 f"{consensus.minimum_validators}"
             )
@@ -165,7 +165,7 @@ class Blockchain:
             burned=burned,
             validator_income=fee.sum(dim=1) - burned,
             messages=like + self._made(block, on_chain, blocks) * self.consensus.block_messages,
-            energy_kwh=like + slot_energy_kwh(self.config, on_chain, self._gas_of(pool)),
+            energy_kwh=like + slot_energy_kwh(self.consensus, on_chain, self._gas_of(pool)),
             earlier=earlier,
         )
 
@@ -189,7 +189,7 @@ class Blockchain:
             burned=fee * self._fees.burned_share,
             delay_s=blocks.clamp(min=0) * interval_s,
             transactions=messages + settled,
-            energy_kwh=market_energy_kwh(self.config, messages + settled, gas),
+            energy_kwh=market_energy_kwh(self.consensus, messages + settled, gas),
         )
 
     def _check(self, transactions: Transactions, deadline_s: float) -> Tensor:
@@ -220,7 +220,7 @@ class Blockchain:
             blocks = max(1, int(self.slot_s / interval_s))
             most = order * math.ceil(math.floor(blocks * self._room / order + EDGE) / blocks)
         if most < order:
-            raise LedgerError(
+            raise ConfigError(
                 f"ledger.block_gas is {config.block_gas:g}: background_gas_per_s "
                 f"{config.background_gas_per_s:g} x {interval_s:g} s between blocks leaves "
                 f"{self._room:g}, and an order takes {order:g}"

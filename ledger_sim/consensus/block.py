@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Consensus, Health, Tolerance
-from gridbazaar.ledger_sim.registry import consensus
+from gridbazaar.ledger_sim.registry import LEDGERS
 
 
 class BlockConfig(ChainConfig):
@@ -24,9 +24,11 @@ class BlockConfig(ChainConfig):
     )
 
 
-@consensus("block", BlockConfig)
+@LEDGERS.register("block")
 class Block(Consensus[BlockConfig]):
     """Blocks at a fixed interval with limited room, a flat fee, and finality some blocks later"""
+
+    Config = BlockConfig
 
     @property
     def confirmations(self) -> int:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from gridbazaar.ledger_sim.consensus.quorum import pbft_messages
 from gridbazaar.ledger_sim.consensus.voting import Voting, VotingConfig
-from gridbazaar.ledger_sim.registry import consensus
+from gridbazaar.ledger_sim.registry import LEDGERS
 
 
 class DbftConfig(VotingConfig):
     """Parameters of dBFT; values and their sources are in configs/ledger/dbft.yaml."""
 
 
-@consensus("dbft", DbftConfig)
+@LEDGERS.register("dbft")
 class Dbft(Voting[DbftConfig]):
     """dBFT (Neo): elected nodes propose in turn and vote twice, one block and it is final
 
     Neo's documentation of dBFT 2.0: the speaker proposes as its timer says, an empty block too.
     """
+
+    Config = DbftConfig
 
     permission = "both"
     decentralisation = "low"

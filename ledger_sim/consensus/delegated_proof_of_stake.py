@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Consensus, Health, Tolerance
 from gridbazaar.ledger_sim.consensus.rotation import clock, missed
-from gridbazaar.ledger_sim.registry import consensus
+from gridbazaar.ledger_sim.registry import LEDGERS
 
 
 class DelegatedProofOfStakeConfig(ChainConfig):
@@ -26,7 +26,7 @@ class DelegatedProofOfStakeConfig(ChainConfig):
     )
 
 
-@consensus("delegated_proof_of_stake", DelegatedProofOfStakeConfig)
+@LEDGERS.register("delegated_proof_of_stake")
 class DelegatedProofOfStake(Consensus[DelegatedProofOfStakeConfig]):
     """Elected producers make several blocks each in turn; irreversible after two rounds of votes
 
@@ -34,6 +34,8 @@ class DelegatedProofOfStake(Consensus[DelegatedProofOfStakeConfig]):
     producers nothing becomes irreversible (EOSIO, "DPOS BFT - Pipelined Byzantine Fault Tolerance",
     2018; before the finality gadget of Antelope 1.0).
     """
+
+    Config = DelegatedProofOfStakeConfig
 
     minimum_validators = 4
     permission = "both"

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 from pydantic import Field, model_validator
 
-from gridbazaar.ledger_sim.protocol import Part
+from gridbazaar.config import Config
 
 
-class FaultEvent(Part):
+class FaultEvent(Config):
     """Validators that fail from one time of the day to another."""
 
     from_s: float = Field(ge=0, description="s since the day's start")

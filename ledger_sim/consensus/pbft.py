@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from gridbazaar.ledger_sim.consensus.quorum import pbft_messages
 from gridbazaar.ledger_sim.consensus.voting import Voting, VotingConfig
-from gridbazaar.ledger_sim.registry import consensus
+from gridbazaar.ledger_sim.registry import LEDGERS
 
 
 class PbftConfig(VotingConfig):
     """Parameters of PBFT; values and their sources are in configs/ledger/pbft.yaml."""
 
 
-@consensus("pbft", PbftConfig)
+@LEDGERS.register("pbft")
 class Pbft(Voting[PbftConfig]):
     """PBFT: a batch as soon as the last is agreed on, three phases, 2n(n - 1) messages
 
@@ -19,6 +19,8 @@ class Pbft(Voting[PbftConfig]):
     fails; the one change of view that a fault costs is left out. A round begins with a client's
     request, so that no request makes no round.
     """
+
+    Config = PbftConfig
 
     decentralisation = "high"
     rotates = False

@@ -10,7 +10,7 @@ from gridbazaar import randomness
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Consensus, Health, Tolerance
 from gridbazaar.ledger_sim.consensus.rotation import clock, missed
 from gridbazaar.ledger_sim.random_streams import OfSlot
-from gridbazaar.ledger_sim.registry import consensus
+from gridbazaar.ledger_sim.registry import LEDGERS
 
 
 class ProofOfAuthorityConfig(ChainConfig):
@@ -23,7 +23,7 @@ class ProofOfAuthorityConfig(ChainConfig):
     )
 
 
-@consensus("proof_of_authority", ProofOfAuthorityConfig)
+@LEDGERS.register("proof_of_authority")
 class ProofOfAuthority(Consensus[ProofOfAuthorityConfig]):
     """Known signers sign in turn by the clock; final once a majority has signed on top
 
@@ -31,6 +31,8 @@ class ProofOfAuthority(Consensus[ProofOfAuthorityConfig]):
     turn is away, the others that may sign wait for a random time up to n x wiggle_s each, and the
     first of them makes the block; the clock goes on from the time that it was due.
     """
+
+    Config = ProofOfAuthorityConfig
 
     permission = "both"
     decentralisation = "low"

@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gridbazaar.ledger_sim.consensus.proof_of_work import ProofOfWork, ProofOfWorkConfig
-from gridbazaar.ledger_sim.registry import consensus
+from gridbazaar.ledger_sim.registry import LEDGERS
 
 
 class ProofOfCapacityConfig(ProofOfWorkConfig):
@@ -19,8 +19,8 @@ class ProofOfCapacityConfig(ProofOfWorkConfig):
     )
 
 
-@consensus("proof_of_capacity", ProofOfCapacityConfig)
-class ProofOfCapacity(ProofOfWork):
+@LEDGERS.register("proof_of_capacity")
+class ProofOfCapacity(ProofOfWork[ProofOfCapacityConfig]):
     """Blocks at random times, final by depth: a lottery by disk space, timed by delay functions
 
     Space takes the place of computing power: each of Chia's signage points, every 9.375 s, draws
@@ -30,6 +30,8 @@ class ProofOfCapacity(ProofOfWork):
     pause that the rule makes after each. Confirmations are blocks of either kind, and take their
     mean time. The attack on a chain of space is taken to be as likely as that on a chain of work.
     """
+
+    Config = ProofOfCapacityConfig
 
     config: ProofOfCapacityConfig
     permission = "both"

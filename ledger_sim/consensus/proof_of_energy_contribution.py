@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from gridbazaar.ledger_sim.consensus.proof_of_work import ProofOfWork, ProofOfWorkConfig
-from gridbazaar.ledger_sim.registry import consensus
+from gridbazaar.ledger_sim.registry import LEDGERS
 
 
 class ProofOfEnergyContributionConfig(ProofOfWorkConfig):
@@ -30,8 +30,8 @@ class ProofOfEnergyContributionConfig(ProofOfWorkConfig):
     )
 
 
-@consensus("proof_of_energy_contribution", ProofOfEnergyContributionConfig)
-class ProofOfEnergyContribution(ProofOfWork):
+@LEDGERS.register("proof_of_energy_contribution")
+class ProofOfEnergyContribution(ProofOfWork[ProofOfEnergyContributionConfig]):
     """Proof of work whose difficulty falls with the energy that the validators feed in
 
     The hybrid with proof of work (Kang et al., "Enabling localized peer-to-peer electricity trading
@@ -41,12 +41,24 @@ class ProofOfEnergyContribution(ProofOfWork):
     1 - relief x contributed_share.
     """
 
+    Config = ProofOfEnergyContributionConfig
+
     permission = "permissioned"
     decentralisation = "medium"
 
-    def __init__(self, config: ProofOfEnergyContributionConfig) -> None:
-        self.work = 1 - config.relief * config.contributed_share
-        scaled = "node_power_w" if config.saves == "energy" else "interval_s"
-        left = getattr(config, scaled) * self.work
-        # No relief once more where a consensus is made of this configuration again.
-        super().__init__(config.model_copy(update={scaled: left, "relief": 0.0}))
+    @property
+    def work(self) -> float:
+        """Work per block, as a share of what it takes where nothing is contributed."""
+        return 1 - self.config.relief * self.config.contributed_share
+
+    @property
+    def node_power_w(self) -> float:
+        """Of one validator: less where the relief saves energy."""
+        power_w = super().node_power_w
+        return power_w * self.work if self.config.saves == "energy" else power_w
+
+    @property
+    def aim_s(self) -> float:
+        """Seconds between blocks: fewer where the relief saves time."""
+        aim_s = super().aim_s
+        return aim_s * self.work if self.config.saves == "time" else aim_s

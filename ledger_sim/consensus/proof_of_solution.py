@@ -6,7 +6,7 @@ from pydantic import Field
 
 from gridbazaar.ledger_sim.consensus.quorum import pbft_messages
 from gridbazaar.ledger_sim.consensus.voting import Voting, VotingConfig
-from gridbazaar.ledger_sim.registry import consensus
+from gridbazaar.ledger_sim.registry import LEDGERS
 
 
 class ProofOfSolutionConfig(VotingConfig):
@@ -29,7 +29,7 @@ class ProofOfSolutionConfig(VotingConfig):
     )
 
 
-@consensus("proof_of_solution", ProofOfSolutionConfig)
+@LEDGERS.register("proof_of_solution")
 class ProofOfSolution(Voting[ProofOfSolutionConfig]):
     """Proof of Solution: the proposer solves the market, the others vote if the solution is optimal
 
@@ -39,13 +39,15 @@ class ProofOfSolution(Voting[ProofOfSolutionConfig]):
     vote as in PBFT. Every block counts as one that holds a solution, so that none is empty.
     """
 
-    def __init__(self, config: ProofOfSolutionConfig) -> None:
-        super().__init__(config)
+    Config = ProofOfSolutionConfig
+
+    @property
+    def node_power_w(self) -> float:
+        """A validator's, and its share of the proposer's while it solves."""
+        config = self.config
         # The energy account knows one power per validator; the proposer's solving is spread out.
         spread = config.solve_s / self.interval_s / config.validators
-        power_w = config.node_power_w + config.solver_power_w * spread
-        # No solving once more where a consensus is made of this configuration again.
-        self.config = config.model_copy(update={"node_power_w": power_w, "solver_power_w": 0.0})
+        return config.node_power_w + config.solver_power_w * spread
 
     @property
     def commit_s(self) -> float:

@@ -13,7 +13,7 @@ from gridbazaar.ledger_sim.chain.block_times import EDGE
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Consensus, Health, Tolerance
 from gridbazaar.ledger_sim.consensus.rotation import clock
 from gridbazaar.ledger_sim.random_streams import OfSlot
-from gridbazaar.ledger_sim.registry import consensus
+from gridbazaar.ledger_sim.registry import LEDGERS
 
 # The checkpoint after an epoch is justified at the end of the next, and final at that of the third.
 _EPOCHS_TO_FINALITY = 3
@@ -33,7 +33,7 @@ class ProofOfStakeConfig(ChainConfig):
     )
 
 
-@consensus("proof_of_stake", ProofOfStakeConfig)
+@LEDGERS.register("proof_of_stake")
 class ProofOfStake(Consensus[ProofOfStakeConfig]):
     """A slot every few seconds, final two epochs after its own by votes of two thirds of the stake
 
@@ -42,6 +42,8 @@ class ProofOfStake(Consensus[ProofOfStakeConfig]):
     more than a third of the stake away, blocks go on, but nothing becomes final until enough are
     back; the leak of the absent stake's balances, which takes days, is left out.
     """
+
+    Config = ProofOfStakeConfig
 
     permission = "both"
     decentralisation = "medium"

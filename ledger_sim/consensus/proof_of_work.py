@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from gridbazaar import randomness
-from gridbazaar.errors import LedgerError
+from gridbazaar.errors import ConfigError
 from gridbazaar.ledger_sim.consensus.finality import Form, catch_up_probability
 from gridbazaar.ledger_sim.consensus.propagation import gossip_hops, stale_share
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, LongestChain, exponential_times
 from gridbazaar.ledger_sim.random_streams import OfSlot
-from gridbazaar.ledger_sim.registry import consensus
+from gridbazaar.ledger_sim.registry import LEDGERS
 
 
 class ProofOfWorkConfig(ChainConfig):
@@ -43,8 +44,11 @@ class ProofOfWorkConfig(ChainConfig):
     )
 
 
-@consensus("proof_of_work", ProofOfWorkConfig)
-class ProofOfWork(LongestChain[ProofOfWorkConfig]):
+W = TypeVar("W", bound=ProofOfWorkConfig)
+
+
+@LEDGERS.register("proof_of_work")
+class ProofOfWork(LongestChain[W]):
     """Blocks at random times, final by depth: the longest chain of a lottery by computing power
 
     The difficulty holds the main chain's mean interval at the aim, so that all blocks together,
@@ -52,11 +56,13 @@ class ProofOfWork(LongestChain[ProofOfWorkConfig]):
     the blocks for the day: bitcoin retargets after two weeks.
     """
 
-    def __init__(self, config: ProofOfWorkConfig) -> None:
+    Config: ClassVar[type[Any]] = ProofOfWorkConfig
+
+    def __init__(self, config: W) -> None:
         super().__init__(config)
-        if self.commit_s >= config.interval_s:
-            raise LedgerError(
-                f"ledger.interval_s is {config.interval_s:g}, but a block takes "
+        if self.commit_s >= self.aim_s:
+            raise ConfigError(
+                f"ledger.interval_s is {self.aim_s:g}, but a block takes "
                 f"{self.commit_s:g} s to all nodes; it must take less, or no chain outgrows the "
                 "forks: lower block_bytes or raise bandwidth_kbit_s"
             )
@@ -71,7 +77,7 @@ class ProofOfWork(LongestChain[ProofOfWorkConfig]):
     @property
     def stale_share(self) -> float:
         """Share of all blocks found that another of the same height displaces."""
-        return stale_share(self.commit_s, self.config.interval_s - self.commit_s)
+        return stale_share(self.commit_s, self.aim_s - self.commit_s)
 
     def wait_s(self, late_share: float) -> float:
         """Return the quantile of the exponential time between blocks."""

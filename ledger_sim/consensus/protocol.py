@@ -10,12 +10,13 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from gridbazaar.config import Config
 from gridbazaar.ledger_sim.consensus.faults import FaultEvent, check_faults
 from gridbazaar.ledger_sim.consensus.propagation import propagation_s
-from gridbazaar.ledger_sim.protocol import LedgerConfig, Part
+from gridbazaar.ledger_sim.protocol import LedgerConfig
 
 
-class NetworkConfig(Part):
+class NetworkConfig(Config):
     """How validators and senders reach each other."""
 
     latency_s: float = Field(
@@ -142,12 +143,14 @@ class Consensus(ABC, Generic[C]):
     do. All is fixed by the configuration and the seed.
 
     Attributes:
+        Config: its parameters; a consensus is built from one.
         minimum_validators: fewest that the protocol works with.
         permission: who may validate.
         decentralisation: how power is spread: low, medium or high.
         empty_blocks: whether validators agree on a block though there is nothing to put in.
     """
 
+    Config: ClassVar[type[Any]] = ChainConfig
     minimum_validators: ClassVar[int] = 1
     permission: ClassVar[Permission] = "both"
     decentralisation: ClassVar[Spread] = "medium"
@@ -157,14 +160,24 @@ class Consensus(ABC, Generic[C]):
         self.config = config
 
     @property
+    def aim_s(self) -> float:
+        """Seconds between blocks that the protocol aims at."""
+        return self.config.interval_s
+
+    @property
     def interval_s(self) -> float:
         """Mean seconds between blocks: the aim, or what the network allows where that is longer."""
-        return max(self.config.interval_s, self.commit_s)
+        return max(self.aim_s, self.commit_s)
 
     @property
     def block_gas(self) -> float:
         """Gas that a block, `interval_s` after the last, has room for; may be inf."""
         return self.config.block_gas
+
+    @property
+    def node_power_w(self) -> float:
+        """Mean power of one validator, W."""
+        return self.config.node_power_w
 
     @property
     def commit_s(self) -> float:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from gridbazaar.ledger_sim.consensus.voting import Voting, VotingConfig
-from gridbazaar.ledger_sim.registry import consensus
+from gridbazaar.ledger_sim.registry import LEDGERS
 
 
 class QbftConfig(VotingConfig):
     """Parameters of QBFT; values and their sources are in configs/ledger/qbft.yaml."""
 
 
-@consensus("qbft", QbftConfig)
+@LEDGERS.register("qbft")
 class Qbft(Voting[QbftConfig]):
     """QBFT: known validators take turns to propose, two thirds sign, final at once
 
@@ -19,3 +19,5 @@ class Qbft(Voting[QbftConfig]):
     that fails in a row; here every one costs the first timeout. Empty blocks come at the same pace
     (Besu, where xemptyblockperiodseconds does not space them out).
     """
+
+    Config = QbftConfig

@@ -8,7 +8,7 @@ from scipy import integrate, special
 from gridbazaar.ledger_sim.consensus.propagation import transfer_s
 from gridbazaar.ledger_sim.consensus.protocol import Health, Tolerance
 from gridbazaar.ledger_sim.consensus.voting import Voting, VotingConfig
-from gridbazaar.ledger_sim.registry import consensus
+from gridbazaar.ledger_sim.registry import LEDGERS
 
 
 class RaftConfig(VotingConfig):
@@ -52,7 +52,7 @@ def round_trips(followers: int, answers: int) -> float:
     return float(integrate.simpson(special.bdtr(answers - 1, followers, answered), x=at))
 
 
-@consensus("raft", RaftConfig)
+@LEDGERS.register("raft")
 class Raft(Voting[RaftConfig]):
     """Raft: a leader writes and a majority copies; validators may crash, but not lie
 
@@ -66,6 +66,8 @@ class Raft(Voting[RaftConfig]):
     timeout runs from a batch's first transaction on (Fabric's BatchTimeout), so that there are no
     empty blocks; heartbeats are not counted.
     """
+
+    Config = RaftConfig
 
     minimum_validators = 1
     decentralisation = "low"

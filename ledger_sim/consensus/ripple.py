@@ -8,7 +8,7 @@ from gridbazaar.ledger_sim.consensus.propagation import transfer_s
 from gridbazaar.ledger_sim.consensus.protocol import Tolerance
 from gridbazaar.ledger_sim.consensus.quorum import votes_s
 from gridbazaar.ledger_sim.consensus.voting import Voting, VotingConfig
-from gridbazaar.ledger_sim.registry import consensus
+from gridbazaar.ledger_sim.registry import LEDGERS
 
 
 class RippleConfig(VotingConfig):
@@ -21,13 +21,15 @@ class RippleConfig(VotingConfig):
     )
 
 
-@consensus("ripple", RippleConfig)
+@LEDGERS.register("ripple")
 class Ripple(Voting[RippleConfig]):
     """Ripple: rounds of proposals, final once 80 % of the trusted validators sign a ledger
 
     Schwartz, Youngs and Britto, "The Ripple protocol consensus algorithm", 2014; quorum and rounds
     after xrpl.org and rippled's ConsensusParms.h. All validators trust the same list here.
     """
+
+    Config = RippleConfig
 
     minimum_validators = 5
     permission = "both"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from gridbazaar.errors import LedgerError
+from gridbazaar.errors import ConfigError
 from gridbazaar.ledger_sim.consensus import tangle_approval as tangle
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Consensus, Health, Tolerance
-from gridbazaar.ledger_sim.registry import consensus
+from gridbazaar.ledger_sim.registry import LEDGERS
 
 
 class TangleConfig(ChainConfig):
@@ -25,7 +25,7 @@ class TangleConfig(ChainConfig):
     )
 
 
-@consensus("tangle", TangleConfig)
+@LEDGERS.register("tangle")
 class Tangle(Consensus[TangleConfig]):
     """Each transaction approves others; final once a coordinator's milestone refers to it
 
@@ -35,13 +35,15 @@ class Tangle(Consensus[TangleConfig]):
     is its rate.
     """
 
+    Config = TangleConfig
+
     permission = "none"
     decentralisation = "low"
 
     def __init__(self, config: TangleConfig) -> None:
         super().__init__(config)
         if config.signatures > config.validators:
-            raise LedgerError(
+            raise ConfigError(
                 f"ledger.signatures is {config.signatures} of ledger.validators "
                 f"{config.validators}; allowed is 1 to {config.validators}"
             )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from gridbazaar.ledger_sim.consensus.voting import Voting, VotingConfig
-from gridbazaar.ledger_sim.registry import consensus
+from gridbazaar.ledger_sim.registry import LEDGERS
 
 
 class TendermintConfig(VotingConfig):
     """Parameters of Tendermint; configs/ledger/tendermint.yaml and tendermint_pilot.yaml."""
 
 
-@consensus("tendermint", TendermintConfig)
+@LEDGERS.register("tendermint")
 class Tendermint(Voting[TendermintConfig]):
     """Tendermint: proposers in turn, prevote and precommit of more than two thirds, final at once
 
@@ -18,5 +18,7 @@ class Tendermint(Voting[TendermintConfig]):
     all others here; a gossiping network relays them, which takes longer and sends more. Empty
     blocks are made too, as by default (CometBFT's configuration, create_empty_blocks).
     """
+
+    Config = TendermintConfig
 
     permission = "both"

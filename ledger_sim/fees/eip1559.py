@@ -6,8 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gridbazaar.errors import LedgerError
-from gridbazaar.ledger_sim.fees.protocol import Charge, FeeConfig, Usage, fee_rule
+from gridbazaar.errors import ConfigError, LedgerError
+from gridbazaar.ledger_sim.fees.protocol import FEE_RULES, Charge, FeeConfig, Usage
 
 # EIP-1559: BASE_FEE_MAX_CHANGE_DENOMINATOR, ELASTICITY_MULTIPLIER.
 _CHANGE_DENOMINATOR, _ELASTICITY = 8, 2
@@ -88,7 +88,7 @@ class Eip1559Config(FeeConfig):
     )
 
 
-@fee_rule("eip1559", Eip1559Config)
+@FEE_RULES.register("eip1559")
 class Eip1559:
     """Ethereum's base fee: it rises after blocks over half full, falls after others, and is burned
 
@@ -103,6 +103,8 @@ class Eip1559:
     Blocks that nobody proposed leave the base fee as it is. It is kept in wei as int64 [B]; the
     price is in EUR per gas.
     """
+
+    Config = Eip1559Config
 
     burned_share = 1.0
     flat: float | None = None
@@ -129,12 +131,12 @@ class Eip1559:
         """Price one slot's blocks; a block without own transactions has the price of the next with.
 
         Raises:
-            LedgerError: where the block's limit is not within 2 to 2**31 - 1 gas, or so many blocks
-                are over half full that the base fee passes 2**62 wei.
+            ConfigError: where the block's limit is not within 2 to 2**31 - 1 gas.
+            LedgerError: where so many blocks are over half full that the base fee passes 2**62 wei.
         """
         most = _ELASTICITY * MOST_GAS_TARGET + 1
         if not _ELASTICITY <= usage.limit <= most:
-            raise LedgerError(
+            raise ConfigError(
                 f"ledger.block_gas is {usage.limit:g}; the fee rule eip1559 aims at half of it: "
                 f"allowed is {_ELASTICITY} to {most}"
             )

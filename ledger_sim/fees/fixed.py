@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 from torch import Tensor
 
-from gridbazaar.ledger_sim.fees.protocol import Charge, FeeConfig, Usage, fee_rule
+from gridbazaar.ledger_sim.fees.protocol import FEE_RULES, Charge, FeeConfig, Usage
 
 
 class FixedConfig(FeeConfig):
@@ -22,11 +22,12 @@ class FixedConfig(FeeConfig):
     )  # fmt: skip
 
 
-@fee_rule("fixed", FixedConfig)
+@FEE_RULES.register("fixed")
 class Fixed:
     """A fixed price per unit of gas"""
 
     state: Any = None  # nothing changes
+    Config = FixedConfig
 
     def __init__(self, config: FixedConfig) -> None:
         self.burned_share = config.burned_share

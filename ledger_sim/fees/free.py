@@ -6,16 +6,18 @@ from typing import Any
 
 from torch import Tensor
 
-from gridbazaar.ledger_sim.fees.protocol import Charge, FeeConfig, Usage, fee_rule
+from gridbazaar.ledger_sim.fees.protocol import FEE_RULES, Charge, FeeConfig, Usage
 
 
 class FreeConfig(FeeConfig):
     """The free rule has no parameters."""
 
 
-@fee_rule("free", FreeConfig)
+@FEE_RULES.register("free")
 class Free:
     """Nothing is charged"""
+
+    Config = FreeConfig
 
     burned_share = 0.0
     flat: float | None = 0.0

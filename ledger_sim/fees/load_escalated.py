@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gridbazaar.ledger_sim.fees.protocol import Charge, FeeConfig, Usage, fee_rule
+from gridbazaar.ledger_sim.fees.protocol import FEE_RULES, Charge, FeeConfig, Usage
 
 
 class LoadEscalatedConfig(FeeConfig):
@@ -37,7 +37,7 @@ class LoadEscalatedConfig(FeeConfig):
     )
 
 
-@fee_rule("load_escalated", LoadEscalatedConfig)
+@FEE_RULES.register("load_escalated")
 class LoadEscalated:
     """A low price that leaps, and then grows with the square of the load, beyond a soft limit
 
@@ -47,6 +47,8 @@ class LoadEscalated:
     are configured; there they follow the last ledgers. All of a block's transactions, others'
     traffic included, share what it charges alike.
     """
+
+    Config = LoadEscalatedConfig
 
     flat: float | None = None
     state: Any = None  # nothing changes

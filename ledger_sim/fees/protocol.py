@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import Tensor
 
-from gridbazaar.errors import LedgerError, UnknownNameError
-from gridbazaar.ledger_sim import fees
-from gridbazaar.ledger_sim.protocol import Part, describe_errors
+from gridbazaar.config import Config
 from gridbazaar.registry import Registry
 
 
-class FeeConfig(Part):
+class FeeConfig(Config):
     """What every rule is given."""
 
     rule: str = Field(description="registered rule")
@@ -57,7 +52,10 @@ class Charge:
 
 
 class FeeRule(Protocol):
-    """Carries the price of B environments from slot to slot."""
+    """Carries the price of B environments from slot to slot.
+
+    A registered rule has its parameters' class as `Config` and is built from one.
+    """
 
     burned_share: float  # of what it charges, 0 to 1; validators get the rest
     flat: float | None  # currency per gas where it never changes; such a rule needs no usage
@@ -76,53 +74,12 @@ class FeeRule(Protocol):
         """Price one slot's blocks."""
 
 
-Builder = TypeVar("Builder", bound=Callable[[Any], FeeRule])
-_RULES: Registry[Callable[[Any], FeeRule]] = Registry("fee rule")
-_CONFIGS: dict[str, type[FeeConfig]] = {}
+FEE_RULES: Registry[type[FeeRule]] = Registry("fee rule", "gridbazaar.ledger_sim.fees")
 
 
-def fee_rule(name: str, config: type[FeeConfig]) -> Callable[[Builder], Builder]:
-    """Class decorator: make a rule known as `name`, built from the validated `config` model."""
-
-    def enter(builder: Builder) -> Builder:
-        _RULES.register(name)(builder)
-        _CONFIGS[name] = config
-        return builder
-
-    return enter
-
-
-@cache
-def _import_rules() -> None:
-    for module in pkgutil.iter_modules(fees.__path__):
-        importlib.import_module(f"{fees.__name__}.{module.name}")
-
-
-def names() -> list[str]:
-    """Return the registered rules."""
-    _import_rules()
-    return _RULES.names()
-
-
-def config_of(rule: str) -> type[FeeConfig]:
-    """Return the model that validates a rule; raises `UnknownNameError`."""
-    _import_rules()
-    _RULES[rule]
-    return _CONFIGS[rule]
-
-
-def make(raw: Mapping[str, Any]) -> FeeRule:
-    """Build a rule from its mapping; raises `UnknownNameError` or `LedgerError` as ledgers do."""
-    _import_rules()
-    if "rule" not in raw:
-        raise LedgerError(f"ledger.fees.rule is missing; it is one of {', '.join(names())}")
-    model = config_of(str(raw["rule"]))
-    for key in raw:
-        if key not in model.model_fields:
-            raise UnknownNameError(
-                f"parameter of fee rule {raw['rule']!r}", key, model.model_fields
-            )
-    try:
-        return _RULES[str(raw["rule"])](model.model_validate(dict(raw)))
-    except ValidationError as error:
-        raise LedgerError(describe_errors(error, "ledger.fees")) from error
+def make(values: Mapping[str, Any]) -> FeeRule:
+    """Build a rule from its mapping; raises `UnknownNameError` or `ConfigError`."""
+    config = FEE_RULES.configure(values, "ledger.fees", key="rule")
+    kind: Any = FEE_RULES[config.rule]
+    rule: FeeRule = kind(config)
+    return rule

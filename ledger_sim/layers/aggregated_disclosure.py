@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gridbazaar.ledger_sim.chain import gas
 from gridbazaar.ledger_sim.layers.period import Period
-from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig
 from gridbazaar.ledger_sim.protocol import Ledger, MarketReceipts, MarketTransactions
 
 # Orders, traders and gas [B] each: the most of a period so far.
@@ -29,7 +29,7 @@ class AggregatedDisclosureConfig(LayerConfig):
     )
 
 
-@layer("aggregated_disclosure", AggregatedDisclosureConfig)
+@LAYERS.register("aggregated_disclosure")
 class AggregatedDisclosure(Layer):
     """Volumes are published as sums over seats and slots, and paid in one payment for all slots
 
@@ -37,6 +37,8 @@ class AggregatedDisclosure(Layer):
     written once in `slots` slots, with the figures of the slot in which they are due, and with a
     transaction that publishes the sums.
     """
+
+    Config = AggregatedDisclosureConfig
 
     changes = "privacy"
 

@@ -13,7 +13,7 @@ from gridbazaar import randomness
 from gridbazaar.ledger_sim.chain import gas
 from gridbazaar.ledger_sim.layers.columns import of_kind, same_for_all, side_by_side
 from gridbazaar.ledger_sim.layers.pending import PendingOrders
-from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig
 from gridbazaar.ledger_sim.protocol import (
     Inclusions,
     Ledger,
@@ -45,7 +45,7 @@ class ChannelsConfig(LayerConfig):
     )
 
 
-@layer("channels", ChannelsConfig)
+@LAYERS.register("channels")
 class Channels(Layer):
     """Every seat opens a channel to the market in the morning and closes it at night
 
@@ -55,6 +55,8 @@ class Channels(Layer):
     with the newest one, and the contract pays out after the challenge: that takes gas and time, but
     no payment changes. Openings and closings carry no tip.
     """
+
+    Config = ChannelsConfig
 
     def __init__(self, inner: Ledger, config: ChannelsConfig) -> None:
         super().__init__(inner)

@@ -12,7 +12,7 @@ from torch import Tensor
 from gridbazaar.errors import LedgerError
 from gridbazaar.ledger_sim.chain import gas
 from gridbazaar.ledger_sim.layers.columns import of_kind, side_by_side
-from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig
 from gridbazaar.ledger_sim.protocol import Ledger, Receipts, Transactions
 
 
@@ -26,7 +26,7 @@ class CommitRevealConfig(LayerConfig):
     )
 
 
-@layer("commit_reveal", CommitRevealConfig)
+@LAYERS.register("commit_reveal")
 class CommitReveal(Layer):
     """Orders are committed to before gate closure and revealed after it, in two transactions
 
@@ -42,6 +42,8 @@ class CommitReveal(Layer):
         committed_s: float64 [B, N], the last slot's commitments' blocks, s since its window
             opened; inf where there is none by gate closure.
     """
+
+    Config = CommitRevealConfig
 
     changes = "privacy"
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from gridbazaar import randomness
 from gridbazaar.ledger_sim.chain import gas
-from gridbazaar.ledger_sim.layers.other_ledger import idle_step, ledger_called
+from gridbazaar.ledger_sim.layers.other_ledger import idle_step, ledger_of_slots
 from gridbazaar.ledger_sim.layers.period import Period
-from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, is_evm, layer
+from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig, is_evm
 from gridbazaar.ledger_sim.layers.two_chains import added
 from gridbazaar.ledger_sim.protocol import (
     Ledger,
@@ -28,8 +28,8 @@ from gridbazaar.ledger_sim.random_streams import OfDay
 class ConsortiumConfig(LayerConfig):
     """Parameters of the anchoring."""
 
-    public_ledger: str | dict[str, Any] = Field(
-        description="name in configs/ledger, path of a YAML file, or a ledger's whole mapping"
+    public_ledger: dict[str, Any] = Field(
+        description="parameters of another ledger; a configuration file may give its name alone"
     )
     slots_per_anchor: int = Field(
         ge=1, description="slots that an anchor vouches for", json_schema_extra={"unit": "slots"}
@@ -39,7 +39,7 @@ class ConsortiumConfig(LayerConfig):
     )
 
 
-@layer("consortium", ConsortiumConfig)
+@LAYERS.register("consortium")
 class Consortium(Layer):
     """This ledger is private and carries everything; a public one holds a root of it now and then
 
@@ -48,10 +48,12 @@ class Consortium(Layer):
     private chain loses it, and where the anchor is what counts, when the public one does.
     """
 
+    Config = ConsortiumConfig
+
     def __init__(self, inner: Ledger, config: ConsortiumConfig) -> None:
         super().__init__(inner)
         self.config = config
-        self.public = ledger_called(config.public_ledger, inner.slot_s)
+        self.public = ledger_of_slots(config.public_ledger, inner.slot_s)
         self._anchors = Period(config.slots_per_anchor, self.slots_per_day)
 
     def reset(self, seed: Tensor) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from gridbazaar.ledger_sim.chain import gas
 from gridbazaar.ledger_sim.layers.columns import of_kind, same_for_all, side_by_side
 from gridbazaar.ledger_sim.layers.period import Period
-from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig
 from gridbazaar.ledger_sim.protocol import (
     Ledger,
     MarketReceipts,
@@ -34,7 +34,7 @@ class MerkleBatchConfig(LayerConfig):
     )
 
 
-@layer("merkle_batch", MerkleBatchConfig)
+@LAYERS.register("merkle_batch")
 class MerkleBatch(Layer):
     """A Merkle root settles several slots; seats claim what they are owed now and then
 
@@ -43,6 +43,8 @@ class MerkleBatch(Layer):
     the book since their last claim send one, without tip, as the period's last slot opens: for what
     the roots before it hold. A root in which nobody trades is left out.
     """
+
+    Config = MerkleBatchConfig
 
     def __init__(self, inner: Ledger, config: MerkleBatchConfig) -> None:
         super().__init__(inner)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from gridbazaar import randomness
-from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig
 from gridbazaar.ledger_sim.protocol import (
     Ledger,
     MarketReceipts,
@@ -49,7 +49,7 @@ class MultisigConfig(LayerConfig):
         return self
 
 
-@layer("multisig", MultisigConfig)
+@LAYERS.register("multisig")
 class Multisig(Layer):
     """Money in escrow until m of n signers release it; where fewer are there, it goes back
 
@@ -57,6 +57,8 @@ class Multisig(Layer):
     Where fewer than m signers are there in a slot, the escrow returns what it holds and the slot
     counts as reverted; its transactions are paid for all the same.
     """
+
+    Config = MultisigConfig
 
     def __init__(self, inner: Ledger, config: MultisigConfig) -> None:
         super().__init__(inner)

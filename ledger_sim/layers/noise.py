@@ -7,7 +7,7 @@ from dataclasses import replace
 from pydantic import Field
 
 from gridbazaar.ledger_sim.chain import gas
-from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig
 from gridbazaar.ledger_sim.protocol import Ledger, MarketReceipts, MarketTransactions
 
 
@@ -24,13 +24,15 @@ class NoiseConfig(LayerConfig):
     )
 
 
-@layer("noise", NoiseConfig)
+@LAYERS.register("noise")
 class Noise(Layer):
     """The published volume of a slot is noisy enough to be differentially private
 
     Orders stand on the chain as hashes; the market publishes the slot's volume plus Laplace noise
     in a transaction of its own. See `gridbazaar.ledger_sim.record.privacy.noisy`.
     """
+
+    Config = NoiseConfig
 
     changes = "privacy"
 

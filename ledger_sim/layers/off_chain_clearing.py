@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 
 from gridbazaar.ledger_sim.chain import gas
-from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig
 from gridbazaar.ledger_sim.protocol import Ledger, MarketReceipts, MarketTransactions
 
 
@@ -29,7 +29,7 @@ class OffChainClearingConfig(LayerConfig):
     )
 
 
-@layer("off_chain_clearing", OffChainClearingConfig)
+@LAYERS.register("off_chain_clearing")
 class OffChainClearing(Layer):
     """The market clears off the chain; net payments, and a check of the price, are written
 
@@ -37,6 +37,8 @@ class OffChainClearing(Layer):
     sorted order that it is given, at the gas of a hinted clearing in which nothing is stored.
     Messages of iterative mechanisms stay off the chain.
     """
+
+    Config = OffChainClearingConfig
 
     def __init__(self, inner: Ledger, config: OffChainClearingConfig) -> None:
         super().__init__(inner)

@@ -8,25 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gridbazaar.errors import LedgerError
-from gridbazaar.ledger_sim import defaults, registry
+from gridbazaar.errors import ConfigError
+from gridbazaar.ledger_sim import registry
 from gridbazaar.ledger_sim.protocol import Ledger, Receipts, Transactions
 
 
-def ledger_called(chosen: str | Mapping[str, Any], slot_s: float) -> Ledger:
-    """Build a ledger for slots of `slot_s` from a name or path, as of a file, or a whole mapping.
+def ledger_of_slots(values: Mapping[str, Any], slot_s: float) -> Ledger:
+    """Build a ledger from all its parameters; its slots must be of `slot_s`.
 
     Raises:
-        UnknownNameError: for an unknown name, with the nearest known one.
-        LedgerError: for what a configuration may not hold, or other slots.
+        UnknownNameError, ConfigError: as `gridbazaar.ledger_sim.make`, or for other slots.
     """
-    if isinstance(chosen, str):
-        return registry.make(defaults.read(chosen).model_copy(update={"slot_s": slot_s}))
-    ledger = registry.make(chosen)
+    ledger = registry.make(values)
     if ledger.slot_s != slot_s:
-        raise LedgerError(
-            f"ledger {chosen.get('name')!r} has slot_s {ledger.slot_s:g}; beside this one it must "
-            f"be {slot_s:g}"
+        raise ConfigError(
+            f"ledger {values['name']!r} has slot_s {ledger.slot_s:g}; beside this one it must be "
+            f"{slot_s:g}"
         )
     return ledger
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import Tensor
 
-from gridbazaar.errors import LedgerError, UnknownNameError
-from gridbazaar.ledger_sim import layers
+from gridbazaar.config import Config
+from gridbazaar.errors import LedgerError
 from gridbazaar.ledger_sim.chain import gas
 from gridbazaar.ledger_sim.chain.gas_schedule import schedule_of
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig
@@ -23,22 +19,18 @@ from gridbazaar.ledger_sim.protocol import (
     Ledger,
     MarketReceipts,
     MarketTransactions,
-    Part,
     Receipts,
     Transactions,
     check_deadline,
     check_seed,
     check_started,
-    describe_errors,
 )
 from gridbazaar.registry import Registry
-from gridbazaar.sourced import check_units, plain, read_yaml
 
-FOLDER = Path(__file__).parents[2] / "configs" / "layer"
 _DAY_S = 86400
 
 
-class LayerConfig(Part):
+class LayerConfig(Config):
     """What every layer's configuration holds; a layer adds its own parameters."""
 
     name: str = Field(description="registered layer")
@@ -68,6 +60,7 @@ class Layer:
     else one for each transaction.
 
     Attributes:
+        Config: its parameters; a layer is built from a ledger and one of these.
         inner: the ledger beneath.
         chain: the ledger at the bottom.
         evm: whether the chain counts gas as measured on an Ethereum machine.
@@ -75,6 +68,7 @@ class Layer:
         slot: number of the slot that `step` carried last, -1 after reset.
     """
 
+    Config: ClassVar[type[Any]] = LayerConfig
     changes: ClassVar[str] = "scaling"  # or privacy: what the layer is for
 
     def __init__(self, inner: Ledger) -> None:
@@ -175,43 +169,7 @@ class Layer:
         return torch.full_like(transactions.tip, self.schedule.order)
 
 
-Builder = TypeVar("Builder", bound=Callable[..., Layer])
-
-_KINDS: Registry[Callable[..., Layer]] = Registry("layer")
-_CONFIGS: dict[str, type[LayerConfig]] = {}
-
-
-def layer(name: str, config: type[LayerConfig]) -> Callable[[Builder], Builder]:
-    """Class decorator: make a layer known as `name`, built as `kind(ledger, config)`.
-
-    The first line of the class's docstring describes it. A module in `ledger_sim/layers` is found
-    by itself; its defaults stand in `configs/layer/<name>.yaml`.
-    """
-
-    def enter(kind: Builder) -> Builder:
-        _KINDS.register(name)(kind)
-        _CONFIGS[name] = config
-        return kind
-
-    return enter
-
-
-@cache
-def _import_layers() -> None:
-    for module in pkgutil.iter_modules(layers.__path__):
-        importlib.import_module(f"{layers.__name__}.{module.name}")
-
-
-def names() -> list[str]:
-    """Return the registered layers, in alphabetical order."""
-    _import_layers()
-    return _KINDS.names()
-
-
-def describe() -> dict[str, str]:
-    """Return one line for each registered layer."""
-    _import_layers()
-    return _KINDS.describe()
+LAYERS: Registry[type[Layer]] = Registry("layer", "gridbazaar.ledger_sim.layers")
 
 
 def wrap(ledger: Ledger, chosen: str | Mapping[str, Any]) -> Layer:
@@ -219,42 +177,24 @@ def wrap(ledger: Ledger, chosen: str | Mapping[str, Any]) -> Layer:
 
     Args:
         ledger: the ledger beneath, itself with layers or not.
-        chosen: a name, or a mapping of `name` and those parameters that differ from the YAML's.
+        chosen: `name` and all parameters, or the name alone of a layer without any.
 
     Raises:
-        UnknownNameError: for an unknown layer or parameter, with the nearest known one.
-        LedgerError: for missing or impossible values, with path, value and what is allowed.
+        UnknownNameError: for an unknown layer, with the nearest known one.
+        ConfigError: for unknown, missing or impossible parameters, with path and value.
     """
     config = config_of(chosen)
-    return _KINDS[config.name](ledger, config)
+    kind: Any = LAYERS[config.name]
+    layer: Layer = kind(ledger, config)
+    return layer
 
 
 def config_of(chosen: str | Mapping[str, Any]) -> LayerConfig:
     """Return a layer's validated configuration; argument and errors as for `wrap`."""
-    raw: dict[str, Any] = {"name": chosen} if isinstance(chosen, str) else dict(chosen)
-    if "name" not in raw:
-        raise LedgerError(f"ledger.layers: {raw} has no name; it is one of {', '.join(names())}")
-    _import_layers()
-    name = str(raw["name"])
-    _KINDS[name]  # an unknown one raises here, with the nearest known one
-    model = _CONFIGS[name]
-    for key in raw:
-        if key not in model.model_fields:
-            raise UnknownNameError(f"parameter of layer {name!r}", key, model.model_fields)
-    path = f"ledger.layers.{name}"
-    values = _defaults(name) | raw
-    check_units(values, model, path)
-    try:
-        return model.model_validate(plain(values, path))
-    except ValidationError as error:
-        raise LedgerError(describe_errors(error, path)) from error
-
-
-def _defaults(name: str) -> dict[str, Any]:
-    path = FOLDER / f"{name}.yaml"
-    if not path.exists():  # a layer from elsewhere brings all its parameters along
-        return {}
-    return read_yaml(path)
+    values = {"name": chosen} if isinstance(chosen, str) else chosen
+    where = "ledger.layers" + (f".{values['name']}" if "name" in values else "")
+    config: LayerConfig = LAYERS.configure(values, where)
+    return config
 
 
 def chain_config(ledger: Ledger) -> ChainConfig | None:

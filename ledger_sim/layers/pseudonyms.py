@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gridbazaar.ledger_sim.chain import gas
-from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig
 from gridbazaar.ledger_sim.protocol import Ledger, Receipts, Transactions
 
 
@@ -13,13 +13,15 @@ class PseudonymsConfig(LayerConfig):
     """Pseudonyms have no parameters of their own."""
 
 
-@layer("pseudonyms", PseudonymsConfig)
+@LAYERS.register("pseudonyms")
 class Pseudonyms(Layer):
     """A new key for every order, registered together with it
 
     Hides which orders are of one seat. An order takes the gas of a registration on top, or the room
     of two transactions where gas is not measured. Price, quantity and time stay in the open.
     """
+
+    Config = PseudonymsConfig
 
     changes = "privacy"
 

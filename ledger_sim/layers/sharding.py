@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gridbazaar import randomness
 from gridbazaar.ledger_sim.layers.pending import PendingOrders
-from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, layer
+from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig
 from gridbazaar.ledger_sim.protocol import (
     Inclusions,
     Ledger,
@@ -57,7 +57,7 @@ class ShardStates:
         return (rows.unsqueeze(1) * self.shards + shard).flatten()
 
 
-@layer("sharding", ShardingConfig)
+@LAYERS.register("sharding")
 class Sharding(Layer):
     """S copies of the ledger carry the seats between them; trades across shards pay and wait twice
 
@@ -68,6 +68,8 @@ class Sharding(Layer):
     comes in after twice the time that its own shard took. Each shard settles its part, with the
     same share across shards.
     """
+
+    Config = ShardingConfig
 
     def __init__(self, inner: Ledger, config: ShardingConfig) -> None:
         super().__init__(inner)

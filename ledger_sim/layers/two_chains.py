@@ -11,8 +11,8 @@ from torch import Tensor
 
 from gridbazaar import randomness
 from gridbazaar.ledger_sim.chain import gas
-from gridbazaar.ledger_sim.layers.other_ledger import idle_step, ledger_called
-from gridbazaar.ledger_sim.layers.protocol import Layer, LayerConfig, is_evm, layer
+from gridbazaar.ledger_sim.layers.other_ledger import idle_step, ledger_of_slots
+from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig, is_evm
 from gridbazaar.ledger_sim.protocol import (
     Ledger,
     MarketReceipts,
@@ -26,12 +26,12 @@ from gridbazaar.ledger_sim.random_streams import OfDay
 class TwoChainsConfig(LayerConfig):
     """Parameters of the two chains."""
 
-    settlement_ledger: str | dict[str, Any] = Field(
-        description="name in configs/ledger, path of a YAML file, or a ledger's whole mapping"
+    settlement_ledger: dict[str, Any] = Field(
+        description="parameters of another ledger; a configuration file may give its name alone"
     )
 
 
-@layer("two_chains", TwoChainsConfig)
+@LAYERS.register("two_chains")
 class TwoChains(Layer):
     """Orders and clearing on this ledger, settlement on another one, one after the other
 
@@ -39,10 +39,12 @@ class TwoChains(Layer):
     there; it is lost when either loses it. Each ledger charges its own price.
     """
 
+    Config = TwoChainsConfig
+
     def __init__(self, inner: Ledger, config: TwoChainsConfig) -> None:
         super().__init__(inner)
         self.config = config
-        self.other = ledger_called(config.settlement_ledger, inner.slot_s)
+        self.other = ledger_of_slots(config.settlement_ledger, inner.slot_s)
 
     def reset(self, seed: Tensor) -> None:
         """Start a day on both; `seed` int64 [B]."""

@@ -60,7 +60,9 @@ FIGURES = (
 def ledger_of(words: str) -> ledger_sim.Ledger:
     """Build a ledger from its name and those of its layers, joined by `+`."""
     name, *layers = words.split("+")
-    return ledger_sim.make({**configs.option("ledger", name), "layers": layers})
+    return ledger_sim.make(
+        configs.complete_ledger({**configs.option("ledger", name), "layers": layers})
+    )
 
 
 def serves_alone(ledger: ledger_sim.Ledger) -> bool:
@@ -83,7 +85,7 @@ class Days:
 
     def _world(self, market: str, ledger: ledger_sim.Ledger, num_envs: int) -> Simulation:
         kind, rules = MARKETS[market], self.place.world.task.rules
-        mechanism = kind(configs.validate(kind.Config, configs.option("market", market)))
+        mechanism = kind(MARKETS.configure(configs.option("market", market), "market"))
         community, delivery = self.place.community, self.place.delivery
         return Simulation(community, delivery, mechanism, ledger, rules, num_envs, "test", seed=0)
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gridbazaar.errors import LedgerError, UnknownNameError
-from gridbazaar.ledger_sim import defaults
+from gridbazaar.errors import GridBazaarError
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig
 from gridbazaar.ledger_sim.registry import consensus_of
-from gridbazaar.studies.ledger import published_order, trilemma
+from gridbazaar.studies.ledger import configured, published_order, trilemma
 from gridbazaar.studies.ledger.load import LoadResult, simulate, sweep
 from gridbazaar.studies.ledger.text import Row, aligned, figure
 
@@ -53,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         given.command(given)
         sys.stdout.flush()
-    except (LedgerError, UnknownNameError, OSError) as error:
+    except (GridBazaarError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             # Nobody reads on; the interpreter must not complain when it flushes at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -109,22 +108,22 @@ def _floats(text: str) -> list[float]:
 
 
 def _list(_: argparse.Namespace) -> None:
-    rows = [(name, defaults.summary(name)) for name in defaults.configured()]
+    rows = [(name, configured.summary(name)) for name in configured.configured()]
     print(aligned(("ledger", "what it is"), rows))
 
 
 def _sources(given: argparse.Namespace) -> None:
-    names = list(defaults.sourced()) if given.name == "all" else [given.name]
+    names = configured.sourced() if given.name == "all" else [given.name]
     rows = [
         (f"{name}.{s.path}" if len(names) > 1 else s.path, str(s.value), s.unit, s.status, s.source)
         for name in names
-        for s in defaults.sources_of(name)
+        for s in configured.sources_of(name)
     ]
     print(aligned(("parameter", "value", "unit", "status", "source"), rows))
 
 
 def _run(given: argparse.Namespace) -> None:
-    config = defaults.read(given.ledger, given.changes)
+    config = configured.read(given.ledger, given.changes)
     if given.plot:
         from gridbazaar.studies.ledger import figures
 
@@ -166,7 +165,7 @@ def _trilemma(given: argparse.Namespace) -> None:
         from gridbazaar.studies.ledger import figures
 
         figures.check_path(given.plot)
-    names = defaults.configured()
+    names = configured.configured()
     found = trilemma.profiles(list(_progress("ledgers")(names)))
     print(f"At {trilemma.LOAD_PER_S:g} tx/s of our own; n validators, of which so many may crash "
           "or lie.\n")  # fmt: skip

@@ -25,7 +25,7 @@ from gridbazaar.envs.simulation import Simulation
 from gridbazaar.evaluation.rollout import play
 from gridbazaar.evaluation.summary import strict
 from gridbazaar.evaluation.tournament import choose_days
-from gridbazaar.ledger_sim.layers import protocol as layers
+from gridbazaar.ledger_sim import LAYERS
 
 NONE = "none"
 # Heading, key figure, and by how much the figure is multiplied.
@@ -43,7 +43,9 @@ COLUMNS = (
 def under(plain: Simulation, ledger: str, layer: str, num_envs: int) -> Simulation:
     """Return so many markets of the same world on another ledger."""
     chosen = [] if layer == NONE else [layer]
-    carrier = ledger_sim.make(configs.option("ledger", ledger) | {"layers": chosen})
+    carrier = ledger_sim.make(
+        configs.complete_ledger(configs.option("ledger", ledger) | {"layers": chosen})
+    )
     return Simulation(
         plain.community,
         plain.delivery,
@@ -64,7 +66,7 @@ def rows(ledger: str, bidder: str, most: int | None) -> list[dict[str, Any]]:
     # Carbon is not shown.
     facts, seed = Facts.of(plain.community, 0.0), torch.arange(len(days))
     found: list[dict[str, Any]] = []
-    for layer in (NONE, *layers.names()):
+    for layer in (NONE, *LAYERS.names()):
         bids = make(bidder, plain.rules, slot_h)
         world = under(plain, ledger, layer, len(days))
         figures = kpis.compute(play(world, bids, days, seed, facts, limits))

@@ -9,10 +9,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gridbazaar.errors import LedgerError
+from gridbazaar.errors import ConfigError
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Tolerance
-from gridbazaar.ledger_sim.defaults import configured, read
 from gridbazaar.ledger_sim.registry import consensus_of, make
+from gridbazaar.studies.ledger.configured import configured, read
 from gridbazaar.studies.ledger.load import LoadResult, capacity_per_s, simulate
 from gridbazaar.studies.ledger.text import Row, figure
 
@@ -100,7 +100,7 @@ def _size(config: ChainConfig, validators: int, result: LoadResult) -> Size | No
             result = simulate(changed, LOAD_PER_S, _HOURS_PER_SIZE, SEEDS)
         else:
             make(changed)  # raises where the protocol does not work with so many
-    except LedgerError:
+    except ConfigError:
         return None
     return Size(
         capacity_per_s=capacity_per_s(changed, background=False),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from gridbazaar.envs.config import NonNegative
+from gridbazaar.config import NonNegative, Positive, Share
 from gridbazaar.envs.markets.auctions.merit_order import pair_money
 from gridbazaar.envs.markets.book import cross
 from gridbazaar.envs.markets.posted_price import sides
@@ -20,12 +19,12 @@ from gridbazaar.envs.markets.trade_price import at_mean_prices
 class CeSdtConfig(MarketConfig):
     """Parameters of the contract; the greek letters are the paper's."""
 
-    offer_timeout_s: Annotated[float, Field(gt=0)]
+    offer_timeout_s: Positive
     lambda_: NonNegative
     mu: NonNegative
     beta: NonNegative
     nu: NonNegative
-    seller_share: Annotated[float, Field(ge=0, le=1)]
+    seller_share: Share
 
 
 @MARKETS.register("ce_sdt")

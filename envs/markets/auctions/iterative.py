@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from gridbazaar.config import Tolerance
 from gridbazaar.envs.markets.book import rounding
 from gridbazaar.envs.markets.posted_price import accepting_kw, sides
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
@@ -18,7 +19,7 @@ from gridbazaar.envs.markets.registry import MARKETS
 class IterativeConfig(MarketConfig):
     """Parameters of the price adjustment."""
 
-    tolerance: Annotated[float, Field(gt=0, lt=1)]
+    tolerance: Tolerance
     max_rounds: Annotated[int, Field(ge=2, le=1000)]
 
 

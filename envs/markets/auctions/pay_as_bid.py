@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import Field
-
+from gridbazaar.config import Share
 from gridbazaar.envs.markets.auctions.merit_order import pair_money
 from gridbazaar.envs.markets.book import cross, fill
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
@@ -16,7 +15,7 @@ from gridbazaar.envs.markets.trade_price import at_mean_prices
 class PayAsBidConfig(MarketConfig):
     """Parameters of the discriminatory auction."""
 
-    k: Annotated[float, Field(ge=0, le=1)]
+    k: Share
 
 
 @MARKETS.register("pay_as_bid")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
+from gridbazaar.config import PositiveShare, Share
 from gridbazaar.envs.markets.auctions.price_time import trade_on_arrival
 from gridbazaar.envs.markets.book import cross, fill
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
@@ -18,9 +18,9 @@ from gridbazaar.envs.markets.trade_price import at_mean_prices
 class TwoStageConfig(MarketConfig):
     """Parameters of the two stages."""
 
-    call_share: Annotated[float, Field(gt=0, le=1)]
-    k: Annotated[float, Field(ge=0, le=1)]
-    band: Annotated[float, Field(ge=0, le=1)]
+    call_share: PositiveShare
+    k: Share
+    band: Share
 
 
 @MARKETS.register("two_stage")

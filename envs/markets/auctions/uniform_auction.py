@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 
+from gridbazaar.config import Share
 from gridbazaar.envs.markets.book import cross, fill
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
@@ -15,7 +15,7 @@ from gridbazaar.envs.markets.registry import MARKETS
 class UniformAuctionConfig(MarketConfig):
     """Parameters of the k-double auction."""
 
-    k: Annotated[float, Field(ge=0, le=1)]
+    k: Share
 
 
 @MARKETS.register("uniform_auction")

@@ -24,6 +24,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from gridbazaar.config import Count, Positive, Tolerance
 from gridbazaar.envs.markets.pairs import (
     PairBook,
     PreferenceConfig,
@@ -48,10 +49,10 @@ class AdmmConfig(PreferenceConfig):
         max_rounds: after which a market gives up.
     """
 
-    rho: Annotated[float, Field(gt=0)]
+    rho: Positive
     relaxation: Annotated[float, Field(ge=1, lt=2)]
-    tolerance: Annotated[float, Field(gt=0, lt=1)]
-    max_rounds: Annotated[int, Field(gt=0)]
+    tolerance: Tolerance
+    max_rounds: Count
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import Field
 
+from gridbazaar.config import Count, Tolerance
 from gridbazaar.envs.markets.bilateral.transport import optimise
 from gridbazaar.envs.markets.pairs import PreferenceConfig, bill_pairs, pair_up, preference
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Orders
@@ -23,8 +24,8 @@ class BilateralDispatchConfig(PreferenceConfig):
     """
 
     regularisation: Annotated[float, Field(gt=0, le=1e-4)]
-    tolerance: Annotated[float, Field(gt=0, lt=1)]
-    max_steps: Annotated[int, Field(gt=0)]
+    tolerance: Tolerance
+    max_steps: Count
 
 
 @MARKETS.register("bilateral_dispatch")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from gridbazaar.envs.config import NonNegative
+from gridbazaar.config import NonNegative, Share
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders, Place
 from gridbazaar.envs.markets.registry import MARKETS
 from gridbazaar.envs.markets.trade_price import at_mean_prices
@@ -24,7 +23,7 @@ class StableMatchingConfig(MarketConfig):
     """Parameters of the preferences and of the price."""
 
     green_weight: NonNegative
-    k: Annotated[float, Field(ge=0, le=1)]
+    k: Share
 
 
 class Trades(NamedTuple):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 
+from gridbazaar.config import Share
 from gridbazaar.envs.markets.community_prices.ratio_price import consistent_price
 from gridbazaar.envs.markets.posted_price import accepting_kw, at_one_price, share_pro_rata
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
@@ -16,7 +16,7 @@ from gridbazaar.envs.markets.registry import MARKETS
 class CompensatedConfig(MarketConfig):
     """Parameters of the compensating price."""
 
-    compensation: Annotated[float, Field(ge=0, le=1)]
+    compensation: Share
 
 
 @MARKETS.register("compensated")

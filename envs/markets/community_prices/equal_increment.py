@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
+from gridbazaar.config import Share
 from gridbazaar.envs.markets.posted_price import accepting_kw, at_one_price, sides
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
@@ -16,7 +16,7 @@ from gridbazaar.envs.markets.registry import MARKETS
 class EqualIncrementConfig(MarketConfig):
     """Parameters of the pool."""
 
-    position: Annotated[float, Field(ge=0, le=1)]
+    position: Share
 
 
 @MARKETS.register("equal_increment")

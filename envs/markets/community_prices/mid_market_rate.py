@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 
+from gridbazaar.config import Share
 from gridbazaar.envs.markets.posted_price import accepting_kw, at_one_price, share_pro_rata
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
@@ -15,7 +15,7 @@ from gridbazaar.envs.markets.registry import MARKETS
 class MidMarketRateConfig(MarketConfig):
     """Parameters of the mid-market rate."""
 
-    position: Annotated[float, Field(ge=0, le=1)]
+    position: Share
 
 
 @MARKETS.register("mid_market_rate")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
+from gridbazaar.config import Count, NonNegative
 from gridbazaar.envs.markets.book import Crossing, fill
 from gridbazaar.envs.markets.chunks import at_once
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
@@ -25,9 +25,9 @@ class StackelbergConfig(MarketConfig):
         width: EUR/kWh between the responses of the first part, at the limit, and the last.
     """
 
-    leaders: Annotated[int, Field(ge=1)]
-    blocks: Annotated[int, Field(ge=1)]
-    width: Annotated[float, Field(ge=0)]
+    leaders: Count
+    blocks: Count
+    width: NonNegative
 
 
 @MARKETS.register("stackelberg")

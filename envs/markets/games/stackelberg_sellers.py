@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from gridbazaar.config import Count, Positive, Tolerance
 from gridbazaar.envs.markets.chunks import at_once
 from gridbazaar.envs.markets.pairs import PairBook, pair_up
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
@@ -33,10 +34,10 @@ class StackelbergSellersConfig(MarketConfig):
         max_rounds: of best responses, after which a market gives up.
     """
 
-    width: Annotated[float, Field(gt=0)]
+    width: Positive
     taste: Annotated[float, Field(ge=0.002)]
-    tolerance: Annotated[float, Field(gt=0, lt=1)]
-    max_rounds: Annotated[int, Field(gt=0)]
+    tolerance: Tolerance
+    max_rounds: Count
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
+from gridbazaar.config import Count, Share
 from gridbazaar.envs.grid.curtailment import curtail
 from gridbazaar.envs.grid.limits import Limits
 from gridbazaar.envs.markets.auctions.uniform_auction import UniformAuction, UniformAuctionConfig
@@ -34,8 +34,8 @@ class CurtailedAuctionConfig(FeederMarketConfig, UniformAuctionConfig):
         max_rounds: of curtailment and power flow.
     """
 
-    liability: Annotated[float, Field(ge=0, le=1)]
-    max_rounds: Annotated[int, Field(gt=0)]
+    liability: Share
+    max_rounds: Count
 
 
 @MARKETS.register("curtailed_auction")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from gridbazaar.envs.config import NonNegative
+from gridbazaar.config import NonNegative, Share
 from gridbazaar.envs.markets.bilateral.stable_matching import split, trade
 from gridbazaar.envs.markets.network.trade_limits import FeederMarketConfig, flow, place_of
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Orders, Place
@@ -32,9 +31,9 @@ class DynamicGridTariffConfig(FeederMarketConfig):
 
     usage_price: NonNegative
     measure: Literal["distance", "section"]
-    section: Annotated[float, Field(ge=0, le=1)]
-    dynamic: Annotated[float, Field(ge=0, le=1)]
-    k: Annotated[float, Field(ge=0, le=1)]
+    section: Share
+    dynamic: Share
+    k: Share
 
 
 @MARKETS.register("dynamic_grid_tariff")

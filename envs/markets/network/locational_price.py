@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from gridbazaar.config import Count, Tolerance
 from gridbazaar.envs.grid.limits import Limits
 from gridbazaar.envs.grid.power_flow import Solution
 from gridbazaar.envs.markets.auctions.uniform_auction import UniformAuction, UniformAuctionConfig
@@ -50,9 +51,9 @@ class LocationalPriceConfig(FeederMarketConfig, UniformAuctionConfig):
 
     regularisation: Annotated[float, Field(gt=0, le=1e-3)]
     tolerance: Annotated[float, Field(gt=0, lt=1e-3)]
-    max_steps: Annotated[int, Field(gt=0)]
-    max_rounds: Annotated[int, Field(gt=0)]
-    gap: Annotated[float, Field(gt=0, lt=1)]
+    max_steps: Count
+    max_rounds: Count
+    gap: Tolerance
 
 
 @MARKETS.register("locational_price")

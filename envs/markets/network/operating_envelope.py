@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from gridbazaar.config import Count
 from gridbazaar.envs.markets.auctions.uniform_auction import UniformAuction, UniformAuctionConfig
 from gridbazaar.envs.markets.network.trade_limits import (
     FeederMarketConfig,
@@ -39,7 +40,7 @@ class OperatingEnvelopeConfig(FeederMarketConfig, UniformAuctionConfig):
 
     allocation: Literal["equal", "pro_rata"]
     halvings: Annotated[int, Field(ge=1, le=40)]
-    max_rounds: Annotated[int, Field(gt=0)]
+    max_rounds: Count
 
 
 @MARKETS.register("operating_envelope")

@@ -1,0 +1,178 @@
+"""Composition of configurations from YAML files and command-line words, by Hydra."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hydra.version import VersionBase
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from gridbazaar.configs.folders import FOLDER, folders, groups, options
+from gridbazaar.errors import ConfigError, nearest
+from gridbazaar.sourced import StrictLoader, is_sourced, read_yaml
+
+
+def compose(entry: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Compose configs/<entry>.yaml with command-line overrides such as `market=grid_only`.
+
+    A ledger that comes out holds all parameters of its layers, see `complete_ledger`.
+
+    Raises ConfigError for an unknown key or option, with the nearest known name.
+    """
+    values = _compose(FOLDER, entry, [_complete(word) for word in overrides])
+    ledger = values.get("ledger")
+    if isinstance(ledger, dict) and "layers" in ledger:
+        values["ledger"] = complete_ledger(ledger)
+    return values
+
+
+def compose_file(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Compose a YAML file of the caller's own, which may build on our options by `defaults`.
+
+    Raises:
+        ConfigError: there is no such file, or as `compose`.
+    """
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}")
+    if path.suffix != ".yaml":
+        raise ConfigError(f"{path} ends in {path.suffix!r}; expected .yaml")
+    read_yaml(path)  # which says more of what is no mapping than Hydra does
+    return _compose(path.parent.resolve(), path.stem, overrides)
+
+
+def option(group: str, name: str) -> dict[str, Any]:
+    """Return one option of a group as <group>/<name>.yaml composes it."""
+    return dict(compose("blank", [f"+{group}={name}"])[group])
+
+
+def complete_ledger(ledger: dict[str, Any]) -> dict[str, Any]:
+    """Return a ledger with every parameter of its layers.
+
+    A layer that is named by a word, or with some of its parameters, takes the others from
+    configs/layer/. A parameter `..._ledger` that names an option of ledger becomes that ledger, in
+    slots as long as this one's.
+    """
+    layers = ledger.get("layers") or []
+    return {**ledger, "layers": [_complete_layer(layer, ledger) for layer in layers]}
+
+
+def _complete_layer(layer: Any, ledger: dict[str, Any]) -> Any:
+    given = {"name": layer} if isinstance(layer, str) else layer
+    if not isinstance(given, dict):
+        return layer
+    known = given.get("name") in options("layer")
+    values = {**(option("layer", given["name"]) if known else {}), **given}
+    for key, value in values.items():
+        if key.endswith("_ledger") and isinstance(value, str):
+            values[key] = {**option("ledger", value), "slot_s": ledger["slot_s"]}
+    return values
+
+
+def _compose(folder: Path, entry: str, overrides: Sequence[str]) -> dict[str, Any]:
+    for word in overrides:
+        _check_once(word)
+    try:
+        with _our_hydra(folder):
+            composed = hydra_compose(entry, [*overrides, *_search_path(folder)])
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        what = " ".join(str(error).split())
+        raise ConfigError(f"{folder / entry}.yaml is not valid YAML: {what}") from None
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_explain(folder, entry, overrides, error)) from None
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _check_once(word: str) -> None:
+    """Raise ConfigError where a mapping has a key twice, of which Hydra would take the last."""
+    try:
+        yaml.load(word.partition("=")[2], StrictLoader)
+    except yaml.constructor.ConstructorError as error:
+        raise ConfigError(f"{word!r}: {' '.join(str(error).split())}") from None
+    except yaml.YAMLError:  # Hydra's grammar is not quite YAML's
+        return
+
+
+@contextmanager
+def _our_hydra(folder: Path) -> Iterator[None]:
+    """Compose from a folder; a Hydra application around us finds everything as it was."""
+    theirs, version = GlobalHydra.instance(), VersionBase.instance()
+    hydra, base = theirs.hydra, version.version_base
+    theirs.clear()
+    try:
+        with initialize_config_dir(str(folder), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.set_instance(theirs)
+        theirs.hydra, version.version_base = hydra, base
+
+
+def _search_path(folder: Path) -> list[str]:
+    """Return the override that lets Hydra look into all folders but the first."""
+    others = [path for path in folders() if path != folder]
+    if not others:
+        return []
+    quoted = (
+        "'file://" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'" for path in others
+    )
+    return [f"hydra.searchpath=[{','.join(quoted)}]"]
+
+
+def _complete(word: str) -> str:
+    """Let `task=semiurb4` mean its newest version, `task=semiurb4-v0`."""
+    group, equals, name = word.partition("=")
+    if equals and group in groups() and name not in options(group):
+        versions = [known for known in options(group) if known.rpartition("-v")[0] == name]
+        if versions:
+            return f"{group}={max(versions, key=lambda v: int(v.rpartition('-v')[2]))}"
+    return word
+
+
+def _explain(folder: Path, entry: str, overrides: Sequence[str], error: Exception) -> str:
+    known_groups = groups()
+    chosen = [
+        word
+        for word in overrides
+        if word.lstrip("+").partition("=")[0] in known_groups
+        and word.partition("=")[2] in options(word.lstrip("+").partition("=")[0])
+    ]
+    known = _known_keys(folder, entry, chosen)
+    for word in overrides:
+        key, equals, value = word.lstrip("+~").partition("=")
+        if not equals and not word.startswith("~"):
+            return f"{word!r} is no override; write key=value, as in market=uniform_auction"
+        if key in known_groups and value not in options(key) and not value.startswith(("{", "[")):
+            return f"unknown {key} {value!r}: {nearest(value, options(key))}"
+        if key not in known and key not in known_groups:
+            near = [name for name in known if name.startswith(f"{key.split('.')[0]}.")] or known
+            return f"unknown key {key!r}: {nearest(key, near)}"
+    return " ".join(str(error).split("\n", 1)[0].split())
+
+
+def _known_keys(folder: Path, entry: str, chosen: Sequence[str]) -> list[str]:
+    """Return the keys of an entry under the chosen options of its groups."""
+    with _our_hydra(folder):
+        for words in (chosen, ()):  # without them, where this entry does not hold such a group
+            try:
+                composed = hydra_compose(entry, [*words, *_search_path(folder)])
+            except (HydraException, OmegaConfBaseException):
+                continue
+            return list(_paths(OmegaConf.to_container(composed), ""))
+    return []
+
+
+def _paths(node: Any, prefix: str) -> Iterator[str]:
+    if isinstance(node, dict) and not is_sourced(node):
+        for key, value in node.items():
+            yield f"{prefix}{key}"
+            yield from _paths(value, f"{prefix}{key}.")

@@ -1,0 +1,96 @@
+"""Configuration base: strict frozen models, their number types, and one wording of mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from gridbazaar.errors import ConfigError, nearest
+from gridbazaar.sourced import flaw, is_sourced
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
+Tolerance = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=0)]
+RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+Model = TypeVar("Model", bound=BaseModel)
+_LONGEST = 100  # characters of a value in a message
+
+
+class Config(BaseModel):
+    """Refuses unknown keys, NaN and infinity where no field allows them, and any change.
+
+    A value may come with its source, as `gridbazaar.sourced` says: its unit must be the one that
+    the field declares by `json_schema_extra={"unit": ...}`, and the bare value is kept.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_and_plain(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        return {key: cls._plain(str(key), entry) for key, entry in given.items()}
+
+    @classmethod
+    def _plain(cls, key: str, entry: Any) -> Any:
+        field = cls.model_fields.get(key)
+        if field is None:
+            hint = nearest(key, cls.model_fields)
+            raise PydanticCustomError("unknown_key", "{hint}", {"key": key, "hint": hint})
+        if not is_sourced(entry):
+            return entry
+        extra = field.json_schema_extra
+        unit = extra.get("unit") if isinstance(extra, dict) else None
+        if wrong := flaw(entry, None if unit is None else str(unit)):
+            raise PydanticCustomError("sourced", "{wrong}", {"key": key, "wrong": wrong})
+        return entry["value"]
+
+
+def validate(model: type[Model], values: Mapping[str, Any], where: str = "") -> Model:
+    """Build a model.
+
+    Args:
+        model: the class of a configuration.
+        values: its fields, as a YAML file gives them.
+        where: path under which they stand, as in `ledger.network`.
+
+    Raises:
+        ConfigError: in one line, every wrong entry with path, value and what is allowed; unknown
+            keys with the nearest known one.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError("; ".join(_described(item, where) for item in error.errors())) from None
+
+
+def _described(item: ErrorDetails, where: str) -> str:
+    parts = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"])
+    path = f"{where}{parts}".removeprefix(".")
+    if item["type"] in ("unknown_key", "sourced"):
+        key = f"{path}.{item['ctx']['key']}".removeprefix(".")
+        unknown = item["type"] == "unknown_key"
+        return f"unknown key {key!r}: {item['msg']}" if unknown else f"{key} {item['msg']}"
+    if item["type"] == "missing":
+        return f"{path} is missing; add it to the YAML"
+    message = item["msg"].removeprefix("Value error, ")
+    if isinstance(item["input"], Mapping):  # the message says what in it is wrong
+        return f"{path}: {message}" if path else message
+    given = repr(item["input"])
+    short = given if len(given) <= _LONGEST else f"{given[: _LONGEST - 3]}..."
+    return f"{path} is {short}: {message}"
