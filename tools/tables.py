@@ -13,16 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-from gridbazaar import ledger_sim
-from gridbazaar.agents.bidders import BIDDERS
-from gridbazaar.configs import option, options
+from gridbazaar.catalogue import FAMILIES
 from gridbazaar.envs import observation
 from gridbazaar.envs.action import ACTIONS
-from gridbazaar.envs.markets import MARKETS
 from gridbazaar.evaluation.summary import kpi_table
 from gridbazaar.ledger_sim import defaults
 from gridbazaar.ledger_sim.chain import gas
-from gridbazaar.ledger_sim.layers import protocol as layers
 from gridbazaar.studies.ledger import published_order, trilemma
 from gridbazaar.studies.ledger.cli import main as ledger_command
 
@@ -80,18 +76,11 @@ def kpis() -> str:
 
 
 def box() -> str:
-    """Return every task, market, ledger, layer and bidder."""
-    described = {
-        "task": {name: str(option("task", name)["description"]) for name in options("task")},
-        "market": MARKETS.describe(),
-        "ledger": ledger_sim.describe(),
-        "layer": layers.describe(),
-        "bidder": BIDDERS.describe(),
-    }
+    """Return every task, market, ledger, layer, bidder and algorithm."""
     rows = [
-        (kind, f"`{name}`", line)
-        for kind, entries in described.items()
-        for name, line in entries.items()
+        (family.removesuffix("s"), f"`{name}`", line)
+        for family, entries in FAMILIES.items()
+        for name, line in entries().items()
     ]
     return _table(("kind", "name", "what it is"), rows)
 
