@@ -42,7 +42,7 @@ Compare bidders on held-out days and write results/<name>/ with its report.html.
 
     {called} name=demo 'bidder=[truthful,zip,runs/demo]' market=all 'ledger=[ideal,block]'
     {called} name=quick bidder=all days=7 seed=3 overwrite=true
-    {called} --list        # every task, market, ledger, layer, bidder and algorithm
+    {called} --list        # every name that can be chosen
 
 A bidder is a registered name or the folder of a run or checkpoint. Words are overrides of
 configs/evaluate.yaml; that file names every option and its default.

@@ -71,8 +71,9 @@ def features() -> str:
 def kpis() -> str:
     """Return the key figures."""
     table = kpi_table("EUR")
-    rows = [(f"`{name}`", k["unit"], k["better"], k["meaning"]) for name, k in table.items()]
-    return _table(("name", "unit", "better", "meaning"), rows)
+    keys = ("unit", "better", "group", "meaning")
+    rows = [(f"`{name}`", *(figure[key] for key in keys)) for name, figure in table.items()]
+    return _table(("name", "unit", "better", "table", "meaning"), rows)
 
 
 def box() -> str:

@@ -10,9 +10,20 @@ from torch import Tensor
 
 from gridbazaar.envs.day_record import DayRecord
 from gridbazaar.envs.kpis import community, feeder, ledger, trade
-from gridbazaar.envs.kpis.registry import KPIS, Better, Kpi
+from gridbazaar.envs.kpis.registry import GROUPS, KPIS, Better, Group, Kpi
 
-__all__ = ["KPIS", "Better", "Kpi", "community", "compute", "feeder", "ledger", "trade"]
+__all__ = [
+    "GROUPS",
+    "KPIS",
+    "Better",
+    "Group",
+    "Kpi",
+    "community",
+    "compute",
+    "feeder",
+    "ledger",
+    "trade",
+]
 
 
 def compute(day: DayRecord) -> dict[str, Tensor]:
