@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/ that come from the code: `python tools/tables.py`.
+"""Tables of README.md and docs/ that come from the code: `python tools/tables.py` writes them.
 
 A table stands between `<!-- table: name -->` and `<!-- end -->`; a test checks that it is current.
 """

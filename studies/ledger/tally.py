@@ -1,4 +1,4 @@
-"""Adds up what receipts say, slot by slot, transaction by transaction."""
+"""Load statistics: receipts added up slot by slot, transaction by transaction."""
 
 from __future__ import annotations
 
