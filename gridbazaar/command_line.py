@@ -40,7 +40,7 @@ Words are Hydra overrides of configs/train.yaml; that file names every option an
 _EVALUATE = """\
 Compare bidders on held-out days and write results/<name>/ with its report.html.
 
-    {called} name=demo 'bidder=[truthful,zip,runs/demo]' market=all 'ledger=[ideal,block]'
+    {called} name=demo 'bidder=[truthful,runs/demo]' market=all 'ledger=[ideal,block]'
     {called} name=quick bidder=all days=7 seed=3 overwrite=true
     {called} --list        # every name that can be chosen
 
