@@ -1,4 +1,4 @@
-"""How many transactions a second the ledgers carry, and what that leaves of the environment's pace.
+"""Throughput of the ledgers in transactions a second, and what it leaves of the environment's pace.
 
     python benchmarks/ledger.py            # a table
     python benchmarks/ledger.py --all      # every ledger: a few minutes

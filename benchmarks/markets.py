@@ -1,4 +1,4 @@
-"""What every registered market costs on random books: against the uniform auction, and against N.
+"""Computing time of every market on random books: against the uniform auction, and against N.
 
     python benchmarks/markets.py --plot docs/images/market_cost.png
     python benchmarks/markets.py --json

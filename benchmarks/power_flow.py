@@ -1,4 +1,4 @@
-"""Time a power flow here, in pandapower and in power-grid-model: same grid, same injections.
+"""Computing time of a power flow: here, in pandapower and in power-grid-model, same injections.
 
 Run as `python benchmarks/power_flow.py [--json]`. Each interval's injections differ from the last
 by up to a tenth, as from one quarter of an hour to the next; ours starts warm from the last one.

@@ -1,4 +1,4 @@
-"""A figure, what it should at least be, and how both are timed and printed."""
+"""Rows of a benchmark: a figure, its target, and how both are timed and printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast the project is, against its targets: one run, one machine, every ratio within it.
+"""Speed of the project against its targets: one run, one machine, every ratio within it.
 
     python benchmarks/throughput.py            # a table
     python benchmarks/throughput.py --json

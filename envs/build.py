@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from gridbazaar.envs.features import lowest_of_next_day, own_features, public_fe
 from gridbazaar.envs.grid.limits import Limits
 from gridbazaar.envs.grid.network import Network
 from gridbazaar.envs.grid.power_flow import PowerFlow
-from gridbazaar.envs.markets import MARKETS
+from gridbazaar.envs.markets import MARKETS, Market
 from gridbazaar.envs.observation import ROLES
 from gridbazaar.envs.placement import load_grid_and_series
 from gridbazaar.envs.seating import Seating, seen_sessions
@@ -39,13 +40,16 @@ def build(
     seed: int,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    market: Market | None = None,
 ) -> Simulation:
-    """Build `num_envs` parallel markets of one world, that draw their days from `split`."""
+    """Build `num_envs` parallel markets of one world, that draw their days from `split`.
+
+    `market` stands in for the mechanism that the world names.
+    """
     task = world.task
     net, series = load_grid_and_series(task)
     community, delivery = settle(task, net, series, device, dtype)
-    rules = MARKETS.configure(world.market, "market")
-    market = MARKETS[rules.name](rules)
+    market = market or make_market(world.market)
     ledger = make_ledger(world.ledger)
     slot_s = series.slot_minutes * 60
     if ledger.slot_s != slot_s or task.rules.gate_closure_s > slot_s:
@@ -55,6 +59,12 @@ def build(
             "and the second lie within it"
         )
     return Simulation(community, delivery, market, ledger, task.rules, num_envs, split, seed)
+
+
+def make_market(values: Mapping[str, Any]) -> Market:
+    """Build a mechanism from its name and parameters, as a YAML of configs/market/ gives them."""
+    rules = MARKETS.configure(values, "market")
+    return MARKETS[rules.name](rules)
 
 
 def settle(

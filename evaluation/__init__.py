@@ -1,1 +1,1 @@
-"""Bidders, markets and ledgers compared on held-out days, and the report about it."""
+"""Evaluation: bidders, markets and ledgers compared on held-out days, and the report about it."""

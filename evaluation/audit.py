@@ -1,4 +1,4 @@
-"""Signed, hash-linked blocks of an evaluation's days, and whether they verify."""
+"""Audit of an evaluation: its days in signed, hash-linked blocks, and whether they verify."""
 
 from __future__ import annotations
 

@@ -1,42 +1,77 @@
-"""Figures that a day's record alone does not give: they need another outcome of it."""
+"""Key figures of an outcome beside the grid alone and the optimum on the same days."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gridbazaar.envs.kpis import Better
+from gridbazaar.envs.kpis import Kpi
 
 # EUR per day: well above float32 rounding of a day's bill, below what anybody would notice.
 _NOTICEABLE = 1e-3
 
-
-class Figure(NamedTuple):
-    """What such a figure is called and means."""
-
-    unit: str
-    better: Better
-    meaning: str
-
-
 FIGURES = {
-    "savings": Figure("EUR/day", "higher", "Community cost of the grid alone less this one"),
-    "savings_percent": Figure("%", "higher", "Mean savings over the grid alone's mean cost"),
-    "optimum_share": Figure(
-        "%", "higher", "Mean savings over the mean savings of the optimum with perfect foresight"
-    ),
-    "gini_of_savings": Figure(
-        "1", "lower", "Gini coefficient of the seats' savings; only for days with savings"
-    ),
-    "seats_worse_off": Figure("seats", "lower", "Seats that paid more than with the grid alone"),
+    figure.name: figure
+    for figure in (
+        Kpi("savings", "EUR/day", "higher", "Community cost of the grid alone less this one"),
+        Kpi("savings_percent", "%", "higher", "Mean savings over the grid alone's mean cost"),
+        Kpi(
+            "optimum_share",
+            "%",
+            "higher",
+            "Mean savings over the mean savings of the optimum with perfect foresight",
+        ),
+        Kpi(
+            "gini_of_savings",
+            "1",
+            "lower",
+            "Gini coefficient of the seats' savings; only for days with savings",
+        ),
+        Kpi("seats_worse_off", "seats", "lower", "Seats that paid more than with the grid alone"),
+    )
 }
 # Of two means, not means of the days' ratios: part, whole.
 RATIOS = {
     "savings_percent": ("savings", "baseline_cost"),
     "optimum_share": ("savings", "optimum_savings"),
 }
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What all outcomes are held against.
+
+    Attributes:
+        seat_cost: [B, N] EUR a day with the grid alone.
+        optimum_cost: [B] EUR a day of the optimum.
+    """
+
+    seat_cost: Tensor
+    optimum_cost: Tensor
+
+    def figures(self, seat_cost: Tensor) -> dict[str, Tensor]:
+        """Return the figures [B] of an outcome that costs the seats so much, [B, N] EUR."""
+        return compare(seat_cost, self.seat_cost) | self._wholes()
+
+    def of_optimum(self) -> dict[str, Tensor]:
+        """Return those [B] of the optimum itself, which knows no seats."""
+        cost = {"community_cost": self.optimum_cost, "savings": self._optimum_savings()}
+        return cost | self._wholes()
+
+    def middling_day(self, days: int) -> int:
+        """Return the number of a day of middling potential among the first `days`."""
+        potential = self._optimum_savings()[:days]
+        return int(potential.argsort()[len(potential) // 2])
+
+    def _wholes(self) -> dict[str, Tensor]:
+        """Return what ratios refer to."""
+        cost = self.seat_cost.sum(-1)
+        return {"baseline_cost": cost, "optimum_savings": self._optimum_savings()}
+
+    def _optimum_savings(self) -> Tensor:
+        return self.seat_cost.sum(-1) - self.optimum_cost
 
 
 def compare(seat_cost: Tensor, baseline: Tensor) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What an evaluation is told, and what its words mean."""
+"""Configuration of an evaluation, and the command-line words that it is composed of."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from gridbazaar.agents.bidders import BIDDERS
 from gridbazaar.config import Config, Count, NonNegative, RunName, Share, Whole, validate
 from gridbazaar.configs import compose, option, options
 from gridbazaar.envs.config import TaskConfig, WorldConfig
-from gridbazaar.envs.markets import MARKETS
 from gridbazaar.errors import ConfigError, UnknownNameError
-from gridbazaar.ledger_sim import LAYERS, LEDGERS
 from gridbazaar.ledger_sim.layers import protocol as layers
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -39,7 +37,7 @@ class EvaluationConfig(Config):
     days: Count | None
     repeats: Count
     seed: Whole
-    device: str
+    device: Literal["cpu", "cuda"]
     precision: Literal["float32", "float64"]
     baseline: str
     reference: str | None
@@ -105,31 +103,6 @@ def label(bidder: str) -> str:
 def is_learned(bidder: str) -> bool:
     """Return whether a bidder comes from a folder."""
     return bidder not in BIDDERS
-
-
-def listing() -> str:
-    """Return every task, market, ledger, layer, bidder and preset, one line each."""
-    lines: list[str] = []
-    described = {
-        "task": {name: str(option("task", name)["description"]) for name in options("task")},
-        "market": MARKETS.describe(),
-        "ledger": _configured(LEDGERS.describe(), "ledger"),
-        "layer": LAYERS.describe(),
-        "bidder": BIDDERS.describe(),
-        "preset": dict.fromkeys(options("preset"), ""),
-    }
-    for group, entries in described.items():
-        lines.append(f"{group}:")
-        width = max(map(len, entries), default=0)
-        lines += [f"  {name:{width}}  {line}".rstrip() for name, line in entries.items()]
-        if not entries:
-            lines.append("  (none yet)")
-    return "\n".join(lines)
-
-
-def _configured(described: dict[str, str], group: str) -> dict[str, str]:
-    """Describe each YAML of a group by the kind that it configures."""
-    return {name: described[option(group, name)["name"]] for name in options(group)}
 
 
 def _split(words: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:

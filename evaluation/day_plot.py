@@ -1,4 +1,4 @@
-"""One day of two bidders side by side: prices, flows, stored energy, voltages and cars."""
+"""Plot of one day of two bidders side by side: prices, flows, stored energy, voltages, cars."""
 
 from __future__ import annotations
 

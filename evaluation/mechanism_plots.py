@@ -1,4 +1,4 @@
-"""Market mechanisms as plots: paired differences in cost, and cost by mechanism and bidder."""
+"""Plots of market mechanisms: paired differences in cost, and cost by mechanism and bidder."""
 
 from __future__ import annotations
 

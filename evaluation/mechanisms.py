@@ -1,4 +1,4 @@
-"""Which figures market mechanisms are compared by, and what must be said beside them."""
+"""Comparison of market mechanisms: its columns, groups, shades and the notes beside them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The least a community's day can cost: perfect foresight, one owner, no network limits.
+"""Optimum: the least a day can cost with perfect foresight, one owner and no network limits.
 
 A linear program per day, solved by HiGHS. Batteries and cars choose their power; everything else is
 given. Each seat's net power is an export x less an import m, of which the local volume L is traded

@@ -1,4 +1,4 @@
-"""The comparison as plots: cost, differences, savings, roles and voltages of all combinations."""
+"""Plots of a comparison: cost, differences, savings, roles and voltages of all combinations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from gridbazaar.envs.observation import ROLES
 from gridbazaar.evaluation.mechanisms import marks
 from gridbazaar.evaluation.palette import GREY, INK, ROLE
-from gridbazaar.evaluation.tournament import OPTIMUM, VOLTAGE_QUANTILES, Outcome
+from gridbazaar.evaluation.tournament import OPTIMUM, VOLTAGE_QUANTILES, Combination, Outcome
 
 Row = Mapping[str, Any]
 # Rows that a plot of all combinations has at most; beyond, its title says that it is of the
@@ -148,11 +148,11 @@ def voltages(
     band: tuple[float, float],
 ) -> Figure:
     """Distribution of all bus voltages per combination, and the permitted band."""
-    order = {id(row): outcome for row, outcome in zip(rows, outcomes, strict=True)}
+    levels = {outcome.combination: outcome.voltages for outcome in outcomes}
     played = shown(rows)
     figure, axes = _canvas(len(played), 0.3)
     for y, row in enumerate(played):
-        level = order[id(row)].voltages
+        level = levels[Combination(row["bidder"], row["market"], row["ledger"])]
         if level is None:
             continue
         q = dict(zip(VOLTAGE_QUANTILES, level.tolist(), strict=True))

@@ -1,67 +1,22 @@
-"""The report: one HTML file that needs nothing else."""
+"""Report of an evaluation: one HTML file that needs nothing else."""
 
 from __future__ import annotations
 
 import base64
 import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import yaml
 
+from gridbazaar.envs.kpis import GROUPS
 from gridbazaar.evaluation import mechanisms
 from gridbazaar.evaluation.plots import title_of
 from gridbazaar.evaluation.tournament import OPTIMUM
 
-_COMPARISON = (
-    "community_cost",
-    "savings",
-    "savings_percent",
-    "optimum_share",
-    "seats_worse_off",
-    "self_sufficiency",
-    "self_consumption",
-    "peak_import",
-    "carbon",
-)
-_MARKET = (
-    "traded_energy",
-    "mean_price",
-    "social_welfare",
-    "allocative_efficiency",
-    "broken_commitments",
-    "operator_surplus",
-    "gini_of_savings",
-    "unserved_ev",
-    "full_cycles",
-    "unsolved_clearings",
-    "clearing_rounds",
-    "clearing_time",
-)
-_NETWORK = (
-    "min_voltage",
-    "max_voltage",
-    "voltage_violations",
-    "overloads",
-    "max_line_loading",
-    "max_transformer_loading",
-    "losses",
-    "unsolved_flows",
-)
-_LEDGER = (
-    "transactions",
-    "market_messages",
-    "ledger_fees",
-    "missed_orders",
-    "confirmation_p50",
-    "confirmation_p99",
-    "finality_p50",
-    "finality_p99",
-    "locked_money",
-    "reverted_slots",
-)
 Row = Mapping[str, Any]
 # Blue to orange, as in the plots; pale, so that figures stay readable.
 _BEST, _WORST, _STRONGEST = "0, 114, 178", "230, 159, 0", 0.42
@@ -106,11 +61,18 @@ def render(summary: Mapping[str, Any], plots: Mapping[str, Path], days: str) -> 
         references=mechanisms.references(rows),
         reference_market=mechanisms.reference_market(rows),
         notes=mechanisms.notes(rows),
-        tables={"comparison": _COMPARISON, "market": _MARKET, "network": _NETWORK,
-                "ledger": _LEDGER},
+        tables=tables(summary["kpis"]),
         images={name: _inline(path) for name, path in plots.items()},
         config=yaml.safe_dump(summary["config"], sort_keys=False, allow_unicode=True),
-    )  # fmt: skip
+    )
+
+
+def tables(described: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
+    """Return the key figures of each group's table, in the order in which they were entered."""
+    return {
+        group: [name for name, figure in described.items() if figure["group"] == group]
+        for group in GROUPS
+    }
 
 
 def headlines(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -187,18 +149,22 @@ def coloured(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     groups = mechanisms.groups(summary["rows"])
     rows = [row for group in groups for row in group.rows]
-    cells: dict[int, list[tuple[str, str]]] = {id(row): [] for row in rows}
-    for column in mechanisms.COLUMNS:
-        better = summary["kpis"][column.name]["better"]
-        for row, shade in zip(rows, mechanisms.shades(rows, column, better), strict=True):
-            cells[id(row)].append((mechanisms.shown(row, column), _colour(shade)))
+    columns = [
+        _coloured(rows, column, summary["kpis"][column.name]["better"])
+        for column in mechanisms.COLUMNS
+    ]
+    lines = iter(zip(rows, zip(*columns, strict=True), strict=True))
     return [
-        {
-            "title": group.title.replace("_", " "),
-            "rows": [(row, cells[id(row)]) for row in group.rows],
-        }
+        {"title": group.title.replace("_", " "), "rows": list(islice(lines, len(group.rows)))}
         for group in groups
     ]
+
+
+def _coloured(rows: Sequence[Row], column: mechanisms.Column, better: str) -> list[tuple[str, str]]:
+    """Return text and style of a column's cells."""
+    shades = mechanisms.shades(rows, column, better)
+    texts = [mechanisms.shown(row, column) for row in rows]
+    return [(text, _colour(shade)) for text, shade in zip(texts, shades, strict=True)]
 
 
 def _colour(shade: float) -> str:

@@ -1,4 +1,4 @@
-"""Writes results/<name>/ whole or not at all, and the table for the terminal."""
+"""Folder of results: written whole or not at all, and read back as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,12 @@ def evaluate(config: EvaluationConfig, make: Maker = make, quiet: bool = False) 
             f"{folder} exists; choose another name, or replace it with overwrite=true"
         )
 
-    def progress(items: Iterable[Any], what: str) -> Iterable[Any]:
-        return tqdm(items, desc=what, disable=quiet)
+    with ExitStack() as bars:  # closed at an error too, so that its line stands alone
 
-    tournament = run(config, make, progress)
+        def progress(items: Iterable[Any], what: str) -> Iterable[Any]:
+            return bars.enter_context(tqdm(items, desc=what, disable=quiet))
+
+        tournament = run(config, make, progress)
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     try:
         (partial / "plots").mkdir(parents=True)

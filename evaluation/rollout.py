@@ -1,4 +1,4 @@
-"""One bidder lives through a batch of days."""
+"""Rollout: one bidder for all seats through a batch of days, as a record."""
 
 from __future__ import annotations
 

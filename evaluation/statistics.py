@@ -1,4 +1,4 @@
-"""Statements about the mean of days: interquartile mean, and bootstrap intervals over days."""
+"""Statistics over days: means, interquartile means and bootstrap intervals."""
 
 from __future__ import annotations
 

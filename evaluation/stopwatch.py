@@ -1,4 +1,4 @@
-"""How long a market takes to clear, measured from outside so that markets stay pure."""
+"""Stopwatch of a market's clearings, outside of it so that markets stay pure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ class Stopwatch:
 
     def __init__(self, market: Market):
         self._market = market
-        self._seconds, self._markets = 0.0, 0
+        self.start()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._market, name)
 
+    def start(self) -> None:
+        """Set it to zero."""
+        self._seconds, self._markets = 0.0, 0
+
     @property
     def milliseconds(self) -> float:
-        """Mean per clearing and market so far."""
+        """Mean per clearing and market since the start."""
         return 1e3 * self._seconds / self._markets
 
     def clear(self, orders: Orders, context: Context) -> Clearing:

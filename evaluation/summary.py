@@ -1,4 +1,4 @@
-"""What a tournament's days say about each combination, as plain data."""
+"""Summary of a tournament: means, intervals and paired differences over days, as plain data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gridbazaar.envs.kpis import KPIS, Better
+from gridbazaar.envs.kpis import KPIS, Kpi
 from gridbazaar.evaluation.audit import AuditResult
 from gridbazaar.evaluation.comparison import FIGURES, RATIOS
 from gridbazaar.evaluation.config import EvaluationConfig, is_learned, label
@@ -23,14 +23,18 @@ Array = NDArray[np.float64]
 
 
 def kpi_table(currency: str) -> dict[str, dict[str, str]]:
-    """Return unit, better direction and meaning of every key figure by name."""
-    own: dict[str, tuple[str, Better, str]] = {
-        name: (kpi.unit, kpi.better, kpi.meaning) for name, kpi in KPIS.items()
-    }
-    own |= {name: (f.unit, f.better, f.meaning) for name, f in FIGURES.items()}
+    """Return unit, better side, meaning and group of every key figure by name."""
+    figures = dict(KPIS.items()) | FIGURES
+    return {name: describe(figure, currency) for name, figure in figures.items()}
+
+
+def describe(figure: Kpi, currency: str) -> dict[str, str]:
+    """Return what files say about a key figure."""
     return {
-        name: {"unit": unit.replace("EUR", currency), "better": better, "meaning": meaning}
-        for name, (unit, better, meaning) in own.items()
+        "unit": figure.unit.replace("EUR", currency),
+        "better": figure.better,
+        "meaning": figure.meaning,
+        "group": figure.group,
     }
 
 

@@ -1,4 +1,4 @@
-"""A comparison as a table: for the terminal and as Markdown."""
+"""Tables of a comparison: aligned for the terminal, and as Markdown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gridbazaar.evaluation.mechanisms import Row, marks
 from gridbazaar.evaluation.plots import title_of
 from gridbazaar.evaluation.report import cell, heading, interval
 
-_BIDDERS = ("community_cost", "savings_percent", "optimum_share", "self_sufficiency",
+BIDDER_COLUMNS = ("community_cost", "savings_percent", "optimum_share", "self_sufficiency",
             "seats_worse_off", "ledger_fees")  # fmt: skip
 _WIDTH = 128
 Summary = Mapping[str, Any]
@@ -61,19 +61,19 @@ def _of_bidders(summary: Summary) -> list[Line]:
     """Return a line per combination, cheapest first, below their head."""
     kpis, rows = summary["kpis"], summary["rows"]
     head = ["bidder · market · ledger"]
-    head += [f"{heading(name)}, {kpis[name]['unit']}" for name in _BIDDERS]
+    head += [f"{heading(name)}, {kpis[name]['unit']}" for name in BIDDER_COLUMNS]
     reference = next((r["difference"]["reference"] for r in rows if r["difference"]), "")
     if reference:
-        head.append(f"dearer than {reference} by day, {kpis[_BIDDERS[0]]['unit']}")
+        head.append(f"dearer than {reference} by day, {kpis[BIDDER_COLUMNS[0]]['unit']}")
     lines = [head]
     for row in sorted(rows, key=mechanisms.cost):
         cells = [title_of(row) + marks(row)]
-        for name in _BIDDERS:
+        for name in BIDDER_COLUMNS:
             figure = row["kpis"].get(name)
-            span = interval(figure) if name == _BIDDERS[0] else ""
+            span = interval(figure) if name == BIDDER_COLUMNS[0] else ""
             cells.append(f"{cell(figure)} ({span})" if span else cell(figure))
         if reference:
-            paired = (row["difference"] or {"kpis": {}})["kpis"].get(_BIDDERS[0])
+            paired = (row["difference"] or {"kpis": {}})["kpis"].get(BIDDER_COLUMNS[0])
             cells.append(f"{cell(paired)} ({interval(paired)})" if paired else "")
         lines.append(cells)
     return lines

@@ -1,18 +1,21 @@
-"""What took how long: kept apart from the figures that a seed reproduces."""
+"""Computing times of an evaluation, apart from the figures that a seed reproduces."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from gridbazaar.envs.kpis import Kpi
+from gridbazaar.evaluation.summary import describe
 from gridbazaar.evaluation.tournament import Tournament
 
-# Name in timing.json, of a key figure: unit and meaning.
-CLEARING = {
-    "unit": "ms",
-    "better": "lower",
-    "meaning": "Computing time of one clearing of one market, on the machine of this run",
-}
+CLEARING = Kpi(
+    "clearing_time",
+    "ms",
+    "lower",
+    "Computing time of one clearing of one market, on the machine of this run",
+    group="market",
+)
 
 
 def timing(tournament: Tournament) -> dict[str, Any]:
@@ -30,11 +33,11 @@ def timing(tournament: Tournament) -> dict[str, Any]:
             "ledger": place.ledger,
         }
         if outcome.clearing_ms is not None:
-            row["clearing_time"] = outcome.clearing_ms
+            row[CLEARING.name] = outcome.clearing_ms
         if audit is not None:
             row |= {"record_s": audit.record_s, "verify_s": audit.verify_s}
         found.append(row)
-    return {"clearing_time": CLEARING, "rows": found}
+    return {CLEARING.name: describe(CLEARING, tournament.facts.currency), "rows": found}
 
 
 def timed(summary: Mapping[str, Any], times: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,11 +59,11 @@ def timed(summary: Mapping[str, Any], times: Mapping[str, Any]) -> dict[str, Any
                 f"{[row[name] for name in names]}, expected files of one run; evaluate again"
             )
         kpis, audit = row["kpis"], row["audit"]
-        if "clearing_time" in took:
-            figure = {"mean": took["clearing_time"], "iqm": None, "low": None, "high": None}
-            kpis = kpis | {"clearing_time": figure | {"unit": CLEARING["unit"]}}
+        if CLEARING.name in took:
+            figure = {"mean": took[CLEARING.name], "iqm": None, "low": None, "high": None}
+            kpis = kpis | {CLEARING.name: figure | {"unit": CLEARING.unit}}
         if audit is not None:
             audit = audit | {name: took[name] for name in ("record_s", "verify_s")}
         rows.append(row | {"kpis": kpis, "audit": audit})
-    kpi_table = summary["kpis"] | {"clearing_time": times["clearing_time"]}
+    kpi_table = summary["kpis"] | {CLEARING.name: times[CLEARING.name]}
     return dict(summary) | {"kpis": kpi_table, "rows": rows}

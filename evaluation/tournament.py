@@ -1,4 +1,4 @@
-"""Every bidder under every market and ledger, on the same held-out days with the same chances."""
+"""Tournament: all bidders under all markets and ledgers, on the same days with the same chances."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from torch import Tensor
 
 from gridbazaar.agents.bidders import Bidder
 from gridbazaar.envs import build, kpis
+from gridbazaar.envs.build import make_market
 from gridbazaar.envs.config import RulesConfig
 from gridbazaar.envs.day_record import DayRecord, Facts
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.evaluation.audit import Audit, AuditResult
-from gridbazaar.evaluation.comparison import compare
+from gridbazaar.evaluation.comparison import Yardstick
 from gridbazaar.evaluation.config import IDEAL, EvaluationConfig, label
 from gridbazaar.evaluation.optimum import Optimum, days_of
 from gridbazaar.evaluation.rollout import play
@@ -106,9 +107,10 @@ def run(
         progress: wraps an iterable and names what it counts.
     """
     stage = _Stage(config, make)
-    baseline = stage.play(config.baseline, GRID_ONLY, IDEAL)
+    alone = stage.play(config.baseline, GRID_ONLY, IDEAL)
     cost = [stage.optimum.solve(day) for day in progress(stage.days, "optimum")]
-    stage.compare_with(baseline, torch.tensor(cost, dtype=torch.float64))
+    yardstick = Yardstick(alone.record.seat_cost, torch.tensor(cost, dtype=torch.float64))
+    example = yardstick.middling_day(len(stage.first_slot))
     wanted = [
         (bidder, market, ledger)
         for market in config.market
@@ -116,17 +118,41 @@ def run(
         for bidder in config.bidder
         if (bidder, market, ledger) != (config.baseline, GRID_ONLY, IDEAL)
     ]
-    # Once more: only now is it known which day is shown and what it is compared with.
-    played = [stage.play(config.baseline, GRID_ONLY, IDEAL)]
-    played += [stage.play(*words) for words in progress(wanted, "combinations")]
-    best = Outcome(Combination(OPTIMUM, NONE, NONE), stage.optimum_figures())
+    outcomes = [_judge(alone, yardstick, example)]
+    for words in progress(wanted, "combinations"):
+        outcomes.append(_judge(stage.play(*words), yardstick, example))
+    outcomes.append(Outcome(Combination(OPTIMUM, NONE, NONE), yardstick.of_optimum()))
     return Tournament(
-        outcomes=(*played, best),
+        outcomes=tuple(outcomes),
         first_slot=stage.first_slot,
         repeats=config.repeats,
-        example=stage.example,
+        example=example,
         facts=stage.facts,
         band=stage.band,
+    )
+
+
+@dataclass(frozen=True)
+class _Played:
+    """What happened when one combination played all days."""
+
+    combination: Combination
+    record: DayRecord
+    audit: AuditResult | None
+    clearing_ms: float
+
+
+def _judge(played: _Played, yardstick: Yardstick, example: int) -> Outcome:
+    """Return what a combination came to beside the grid alone and the optimum."""
+    record = played.record
+    return Outcome(
+        combination=played.combination,
+        figures=kpis.compute(record) | yardstick.figures(record.seat_cost),
+        seat_cost=record.seat_cost,
+        example=record.select(example),
+        voltages=_quantiles(record.voltage_pu[record.solved]),
+        audit=played.audit,
+        clearing_ms=played.clearing_ms,
     )
 
 
@@ -135,9 +161,9 @@ class _Stage:
 
     def __init__(self, config: EvaluationConfig, make: Maker):
         self._config = config
-        self._worlds: dict[tuple[str, str], Simulation] = {}
+        self._worlds: dict[tuple[str, str], tuple[Simulation, Stopwatch]] = {}
         self._ledgers = {name: config.ledger_label(name) for name in (IDEAL, *config.ledger)}
-        probe = self._build(GRID_ONLY, IDEAL, 1)
+        probe, _ = self._build(GRID_ONLY, IDEAL, 1)
         slot_h = probe.community.slot_h
         self._bidders = {
             name: make(name, config.task.rules, slot_h)
@@ -150,40 +176,27 @@ class _Stage:
         limits = probe.delivery.limits
         self.band = (float(limits.vm_min_pu.median()), float(limits.vm_max_pu.median()))
         self.optimum = Optimum(probe.community, config.task.rules.unserved_price)
-        simulation = self._world(GRID_ONLY, IDEAL)
+        simulation, _ = self._world(GRID_ONLY, IDEAL)
         simulation.reset(days=self._days, seed=self._seed)
         self.days = days_of(simulation)
-        self.example = 0
-        self._baseline: Outcome | None = None
-        self._optimum_cost = torch.zeros(len(self._days))
 
-    def _build(self, market: str, ledger: str, num_envs: int) -> Simulation:
+    def _build(self, market: str, ledger: str, num_envs: int) -> tuple[Simulation, Stopwatch]:
         c = self._config
-        dtype = getattr(torch, c.precision)
-        return build(c.world(market, ledger), num_envs, c.split, c.seed, c.device, dtype)
+        world, dtype = c.world(market, ledger), getattr(torch, c.precision)
+        watch = Stopwatch(make_market(world.market))
+        return build(world, num_envs, c.split, c.seed, c.device, dtype, watch), watch
 
-    def _world(self, market: str, ledger: str) -> Simulation:
+    def _world(self, market: str, ledger: str) -> tuple[Simulation, Stopwatch]:
         if (market, ledger) not in self._worlds:
             # One at a time: a world holds the year's data of its community.
             self._worlds = {(market, ledger): self._build(market, ledger, len(self._days))}
         return self._worlds[market, ledger]
 
-    def compare_with(self, baseline: Outcome, optimum_cost: Tensor) -> None:
-        """Fix what outcomes are compared with, and choose a day of middling potential to show."""
-        self._baseline, self._optimum_cost = baseline, optimum_cost
-        potential = self._optimum_savings()[: len(self.first_slot)]
-        self.example = int(potential.argsort()[len(potential) // 2])
-
-    def _optimum_savings(self) -> Tensor:
-        assert self._baseline is not None
-        return self._baseline.figures["community_cost"] - self._optimum_cost
-
-    def play(self, bidder: str, market: str, ledger: str) -> Outcome:
+    def play(self, bidder: str, market: str, ledger: str) -> _Played:
         """Play one combination on all days."""
-        simulation = self._world(market, ledger)
+        simulation, watch = self._world(market, ledger)
         audit = self._audit(simulation) if self._config.signatures and ledger != IDEAL else None
-        mechanism = simulation.market
-        simulation.market = watch = Stopwatch(mechanism)
+        watch.start()
         record = play(
             simulation,
             self._bidders[bidder],
@@ -193,14 +206,9 @@ class _Stage:
             simulation.delivery.limits,
             audit,
         )
-        simulation.market = mechanism
-        seat_cost = record.seat_cost
-        return Outcome(
+        return _Played(
             combination=Combination(label(bidder), market, self._ledgers[ledger]),
-            figures=kpis.compute(record) | self._comparison(seat_cost),
-            seat_cost=seat_cost,
-            example=record.select(self.example),
-            voltages=_quantiles(record.voltage_pu[record.solved]),
+            record=record,
             audit=None if audit is None else audit.verify(self._config.verified_share),
             clearing_ms=watch.milliseconds,
         )
@@ -209,25 +217,6 @@ class _Stage:
         days = len(self.first_slot)
         markets = _spread(days, min(self._config.signed_days or days, days))
         return Audit(simulation, self._seed, markets)
-
-    def _comparison(self, seat_cost: Tensor) -> dict[str, Tensor]:
-        base = self._baseline
-        if base is None or base.seat_cost is None:
-            return {}
-        return compare(seat_cost, base.seat_cost) | self._wholes()
-
-    def _wholes(self) -> dict[str, Tensor]:
-        """Return what ratios refer to."""
-        assert self._baseline is not None
-        return {
-            "baseline_cost": self._baseline.figures["community_cost"],
-            "optimum_savings": self._optimum_savings(),
-        }
-
-    def optimum_figures(self) -> dict[str, Tensor]:
-        """Return the optimum's cost, and what follows from it."""
-        cost = {"community_cost": self._optimum_cost, "savings": self._optimum_savings()}
-        return cost | self._wholes()
 
 
 def _spread(count: int, chosen: int) -> Tensor:

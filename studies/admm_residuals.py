@@ -1,4 +1,4 @@
-"""How the rounds of both ADMM markets close in: residuals and duality gap against rounds.
+"""Convergence of both ADMM markets: residuals and duality gap against rounds.
 
     python studies/admm_residuals.py --plot docs/images/admm_residuals.png
 

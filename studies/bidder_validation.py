@@ -1,4 +1,4 @@
-"""Bidders' price rules in the open book that their papers used, beside the papers' results.
+"""Validation of bidders' price rules: the open book of their papers, beside the papers' results.
 
 `python studies/bidder_validation.py` plays many markets at once: single-unit traders, a book
 with one standing bid and one standing ask that every trade clears, one trader shouting at a time

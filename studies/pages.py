@@ -1,4 +1,4 @@
-"""Tables of a benchmark in a page of the documentation."""
+"""Tables of a study in a page of the documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far the sampled Shapley value is off: the standard error that it states, and the error found.
+"""Error of the sampled Shapley value: the standard error that it states, and the error found.
 
     python studies/sampled_shapley.py
 

@@ -1,8 +1,5 @@
 import json
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +13,6 @@ from gridbazaar.evaluation.summary import reference_market_of
 from gridbazaar.evaluation.tables import terminal
 from gridbazaar.evaluation.timing import timed
 
-ROOT = Path(__file__).parents[1]
 MARKETS, BIDDERS, LEDGERS = ("vcg", "uniform_auction", "grid_only"), ("truthful", "own_use"), 2
 
 
@@ -221,11 +217,3 @@ def test_reference_market_must_exist_and_falls_back_to_the_first_that_plays():
         configure(["name=x", "reference_market=vgc"])
     config = configure(["name=x", "market=[mcafee,vcg]"])
     assert reference_market_of(config) == "mcafee"
-
-
-def test_list_into_a_closed_pipe_ends_silently():
-    script = [sys.executable, str(ROOT / "evaluate.py"), "--list"]
-    with subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        process.stdout.close()
-        assert process.stderr.read() == b""
-        assert process.wait() == 1

@@ -5,13 +5,15 @@ import re
 import pandas as pd
 import pytest
 
-import evaluate as script
-from gridbazaar.envs.kpis import KPIS
+from gridbazaar.agents.bidders import make
+from gridbazaar.envs.kpis import GROUPS, KPIS
 from gridbazaar.errors import ConfigError, ResultsError, UnknownNameError
 from gridbazaar.evaluation.comparison import FIGURES
 from gridbazaar.evaluation.config import configure, label
-from gridbazaar.evaluation.report import number
+from gridbazaar.evaluation.mechanisms import COLUMNS
+from gridbazaar.evaluation.report import heading, number, tables
 from gridbazaar.evaluation.results import evaluate, move_into_place, table
+from gridbazaar.evaluation.tables import BIDDER_COLUMNS
 from gridbazaar.evaluation.timing import timed
 
 DAYS, REPEATS = 2, 2
@@ -163,6 +165,46 @@ def test_report_has_all_sections_and_needs_nothing_else(folder):
     assert "nan" not in re.sub(r'src="[^"]*"', "", page).lower().replace("finance", "")
 
 
+def test_every_key_figure_stands_in_one_table_of_the_report(folder, summary):
+    shown = timed(summary, json.loads((folder / "timing.json").read_text()))
+    found = tables(shown["kpis"])
+    assert tuple(found) == GROUPS
+    names = [name for group in found.values() for name in group]
+    assert sorted(names) == sorted([*KPIS, *FIGURES, "clearing_time"])
+    page = (folder / "report.html").read_text()
+    heads = re.findall(r"<th title=[^>]*>([^<]+)<br>", page)
+    assert {heading(name) for name in names} <= set(heads)
+
+
+def test_columns_of_mechanisms_and_of_the_terminal_are_key_figures(summary):
+    chosen = {column.name for column in COLUMNS} | set(BIDDER_COLUMNS)
+    assert chosen <= {*summary["kpis"], "clearing_time"}
+
+
+def test_the_baseline_is_played_once_and_compared_with_itself(words, tmp_path):
+    played = []
+
+    def counted(name, *others):
+        bidder = make(name, *others)
+
+        class Counting:
+            def act(self, observation, state):
+                if state is None:
+                    played.append(name)
+                action, after = bidder.act(observation, state and state[0])
+                return action, (after,)
+
+        return Counting()
+
+    changed = (f"folder={tmp_path}", "ledger=ideal", "repeats=1", "bidder=[truthful,own_use]")
+    found = evaluate(configure([*words, *changed]), counted, quiet=True)
+    assert played.count("stand_alone") == 1
+    assert len(played) == 3
+    (alone, *_) = json.loads((found / "summary.json").read_text())["rows"]
+    assert alone["kpis"]["savings"]["mean"] == 0
+    assert alone["kpis"]["seats_worse_off"]["mean"] == 0
+
+
 def test_table_names_every_row(folder, summary):
     lines = table(folder).splitlines()
     assert len(lines) == len(summary["rows"]) + 1
@@ -201,6 +243,7 @@ def test_a_failed_evaluation_leaves_nothing_behind(tmp_path):
         ("ledger=blok", UnknownNameError, "did you mean 'block'"),
         ("repeat=2", ConfigError, "did you mean 'repeats'"),
         ("days=0", ConfigError, "days"),
+        ("device=gpu", ConfigError, "device"),
         ("reference=nobody", UnknownNameError, "nobody"),
         ("name=../x", ConfigError, "name"),
     ],
@@ -221,19 +264,6 @@ def test_labels_are_short():
     assert label("zip") == "zip"
     assert label("runs/demo/") == "demo"
     assert label("/somewhere/runs/demo/checkpoints/best") == "demo/best"
-
-
-def test_script_lists_and_explains(capsys):
-    assert script.main(["--list"]) == 0
-    listed = capsys.readouterr().out
-    for word in ("semiurb4-v0", "uniform_auction", "block", "zip", "preset"):
-        assert word in listed
-    assert script.main(["--help"]) == 0
-    assert "evaluate.py name=" in capsys.readouterr().out
-    assert script.main(["name=x", "market=none"]) == 2
-    refused = capsys.readouterr().err
-    assert refused.startswith("evaluate.py: ")
-    assert refused.count("\n") == 1
 
 
 def test_numbers_read_well():

@@ -53,6 +53,12 @@ def test_every_figure_is_one_number_per_market_with_a_meaning(played):
         assert kpi.meaning
         assert kpi.unit
         assert kpi.better in ("lower", "higher", "-")
+        assert kpi.group in kpis.GROUPS
+
+
+def test_a_figure_that_needs_more_than_a_record_says_so(played):
+    with pytest.raises(TypeError, match="of a day alone"):
+        kpis.Kpi("later", "1", "-", "Known elsewhere").compute(played.day)
 
 
 def test_energy_in_is_energy_out_plus_losses(played):

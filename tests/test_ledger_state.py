@@ -8,14 +8,16 @@ import torch
 import yaml
 
 from gridbazaar import ledger_sim
+from gridbazaar.configs import complete_ledger
 from gridbazaar.errors import LedgerError
 from gridbazaar.ledger_sim import MarketTransactions, Transactions
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig
-from gridbazaar.ledger_sim.layers import protocol as layers
+from gridbazaar.ledger_sim.layers.protocol import LAYERS
 from gridbazaar.ledger_sim.record.privacy import Disclosure, VolumePublisher
-from gridbazaar.ledger_sim.registry import consensus_of, read_config
+from gridbazaar.ledger_sim.registry import consensus_of
 from gridbazaar.rows import from_plain, pick_rows, replace_rows, to_plain
 from gridbazaar.sourced import plain
+from gridbazaar.studies.ledger.configured import read
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "ledger"
 LEDGERS = sorted(path.stem for path in CONFIGS.glob("[!_]*.yaml"))
@@ -35,12 +37,12 @@ FEES = {
 
 
 def config_of(name, **changes):
-    return plain(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())) | changes
+    return complete_ledger(plain(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())) | changes)
 
 
 def crowded(name):
     """The same ledger with room for fewer orders than are sent."""
-    chain = read_config(CONFIGS / f"{name}.yaml")
+    chain = read(name)
     order_gas = 1.0 if chain.gas == "unit" else 60_000.0
     per_slot = SLOT_S / consensus_of(chain).interval_s
     room = max(1.0, round(N / 2 / per_slot)) * order_gas
@@ -48,16 +50,17 @@ def crowded(name):
 
 
 def busy(*stack, fees="flat", **changes):
-    return config_of("block", slot_s=SLOT_S, fees=FEES[fees], layers=list(stack), **BUSY) | changes
+    config = config_of("block", slot_s=SLOT_S, fees=FEES[fees], layers=list(stack), **BUSY)
+    return complete_ledger(config | changes)
 
 
 CASES = {name: lambda name=name: config_of(name, slot_s=SLOT_S) for name in LEDGERS}
 CASES |= {
     f"crowded {name}": lambda name=name: crowded(name)
     for name in LEDGERS
-    if isinstance(read_config(CONFIGS / f"{name}.yaml"), ChainConfig)
+    if isinstance(read(name), ChainConfig)
 }
-CASES |= {f"busy {name}": lambda name=name: busy(name) for name in layers.names()}
+CASES |= {f"busy {name}": lambda name=name: busy(name) for name in LAYERS.names()}
 CASES |= {
     "busy": lambda: busy(fees="escalated"),
     "over public": lambda: config_of(

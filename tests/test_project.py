@@ -202,27 +202,5 @@ def test_constraints_pin_every_declared_requirement():
     assert "+" not in pins["torch"]
 
 
-def test_a_wheel_holds_the_configurations_the_data_and_the_report(tmp_path):
-    """By the package-data rules, as setuptools applies them: nothing tracked is left out."""
-    tracked = run(["git", "ls-files", *PACKAGES], ROOT)
-    if tracked.returncode:
-        pytest.skip("not a git checkout")
-    for path in (*PACKAGES, "pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        source = ROOT / path
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / path)
-    script = (
-        "from setuptools.build_meta import build_wheel as build;"
-        "import warnings; warnings.simplefilter('ignore'); print(build('out'))"
-    )
-    (tmp_path / "out").mkdir()
-    built = run([sys.executable, "-c", script], tmp_path)
-    assert built.returncode == 0, built.stderr[-3000:]
-    wheel = tmp_path / "out" / built.stdout.splitlines()[-1]
-    shutil.unpack_archive(wheel, tmp_path / "wheel", "zip")
-    inside = [f"gridbazaar/{f.removeprefix('gridbazaar/')}" for f in tracked.stdout.splitlines()]
-    missing = [f for f in inside if not (tmp_path / "wheel" / f).is_file()]
-    assert not missing
-
-
 def test_configurations_lie_beside_the_code():
     assert FOLDER == ROOT / "configs"

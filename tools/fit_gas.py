@@ -1,4 +1,4 @@
-"""Gas of the market contract: measure every call on an EVM, fit, and check on other books.
+"""Fit of the market contract's gas: every call measured on an EVM, checked on other books.
 
     python tools/fit_gas.py                  # measure, fit, write ledger_sim/chain/gas.yaml, check
     python tools/fit_gas.py --check              # the written table on unseen books

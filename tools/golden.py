@@ -1,4 +1,4 @@
-"""Golden figures: what fixed days and a short training come to, kept so that a move can be checked.
+"""Golden figures of fixed days and a short training, kept so that a move can be checked.
 
     python tools/golden.py            # compare with tests/golden, exit code 1 where figures differ
     python tools/golden.py --write    # renew tests/golden after a change of meaning

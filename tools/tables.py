@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/ that come from the code: `python tools/tables.py`.
+"""Tables of README.md and docs/ that come from the code: `python tools/tables.py` writes them.
 
 A table stands between `<!-- table: name -->` and `<!-- end -->`; a test checks that it is current.
 """
@@ -13,13 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-from gridbazaar.agents.bidders import BIDDERS
-from gridbazaar.configs import option, options
+from gridbazaar.catalogue import FAMILIES
 from gridbazaar.envs import observation
 from gridbazaar.envs.action import ACTIONS
-from gridbazaar.envs.markets import MARKETS
 from gridbazaar.evaluation.summary import kpi_table
-from gridbazaar.ledger_sim import LAYERS, LEDGERS
 from gridbazaar.ledger_sim.chain import gas
 from gridbazaar.studies.ledger import configured, published_order, trilemma
 from gridbazaar.studies.ledger.cli import main as ledger_command
@@ -73,23 +70,17 @@ def features() -> str:
 def kpis() -> str:
     """Return the key figures."""
     table = kpi_table("EUR")
-    rows = [(f"`{name}`", k["unit"], k["better"], k["meaning"]) for name, k in table.items()]
-    return _table(("name", "unit", "better", "meaning"), rows)
+    keys = ("unit", "better", "group", "meaning")
+    rows = [(f"`{name}`", *(figure[key] for key in keys)) for name, figure in table.items()]
+    return _table(("name", "unit", "better", "table", "meaning"), rows)
 
 
 def box() -> str:
-    """Return every task, market, ledger, layer and bidder."""
-    described = {
-        "task": {name: str(option("task", name)["description"]) for name in options("task")},
-        "market": MARKETS.describe(),
-        "ledger": LEDGERS.describe(),
-        "layer": LAYERS.describe(),
-        "bidder": BIDDERS.describe(),
-    }
+    """Return every task, market, ledger, layer, bidder and algorithm."""
     rows = [
-        (kind, f"`{name}`", line)
-        for kind, entries in described.items()
-        for name, line in entries.items()
+        (family.removesuffix("s"), f"`{name}`", line)
+        for family, entries in FAMILIES.items()
+        for name, line in entries().items()
     ]
     return _table(("kind", "name", "what it is"), rows)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from gridbazaar.envs.day_record import DayRecord
-from gridbazaar.envs.kpis.registry import KPIS, Better, Kpi
+from gridbazaar.envs.kpis.registry import GROUPS, KPIS, Better, Group, Kpi
 
-__all__ = ["KPIS", "Better", "Kpi", "compute"]
+__all__ = ["GROUPS", "KPIS", "Better", "Group", "Kpi", "compute"]
 
 
 def compute(day: DayRecord) -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ def _role_cost(role: int) -> Callable[[DayRecord], Tensor]:
 
 
 for _number, _role in enumerate(ROLES):
-    enter(f"cost_{_role}", "EUR/day", "lower", f"Cost of all {_role} seats together")(
+    enter(f"cost_{_role}", "EUR/day", "lower", f"Cost of all {_role} seats together", "roles")(
         _role_cost(_number)
     )
 
@@ -77,13 +77,13 @@ def carbon(day: DayRecord) -> Tensor:
     return grid_import(day) * day.facts.carbon_kg_per_kwh
 
 
-@kpi("kWh/day", "lower")
+@kpi("kWh/day", "lower", "market")
 def unserved_ev(day: DayRecord) -> Tensor:
     """Energy that cars missed at departure"""
     return day.unserved_kwh.sum((0, -1))
 
 
-@kpi("1/day", "-")
+@kpi("1/day", "-", "market")
 def full_cycles(day: DayRecord) -> Tensor:
     """Energy discharged from stationary batteries over their capacity"""
     stationary = day.facts.battery_kwh > 0

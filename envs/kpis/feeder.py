@@ -15,49 +15,49 @@ def _extreme(values: Tensor, day: DayRecord, sign: int) -> Tensor:
     return torch.where(highest.isinf(), torch.nan, sign * highest)
 
 
-@kpi("p.u.", "-")
+@kpi("p.u.", "-", "network")
 def min_voltage(day: DayRecord) -> Tensor:
     """Lowest voltage of any bus"""
     return _extreme(day.voltage_pu.amin(-1), day, -1)
 
 
-@kpi("p.u.", "-")
+@kpi("p.u.", "-", "network")
 def max_voltage(day: DayRecord) -> Tensor:
     """Highest voltage of any bus"""
     return _extreme(day.voltage_pu.amax(-1), day, 1)
 
 
-@kpi("bus-h/day", "lower")
+@kpi("bus-h/day", "lower", "network")
 def voltage_violations(day: DayRecord) -> Tensor:
     """Buses outside the voltage band, times hours"""
     return kwh(torch.where(day.solved, day.bad_buses, 0.0), day)
 
 
-@kpi("branch-h/day", "lower")
+@kpi("branch-h/day", "lower", "network")
 def overloads(day: DayRecord) -> Tensor:
     """Lines and transformers above their rating, times hours"""
     return kwh(torch.where(day.solved, day.bad_branches, 0.0), day)
 
 
-@kpi("%", "lower")
+@kpi("%", "lower", "network")
 def max_line_loading(day: DayRecord) -> Tensor:
     """Highest loading of any line"""
     return _extreme(day.line_percent, day, 1)
 
 
-@kpi("%", "lower")
+@kpi("%", "lower", "network")
 def max_transformer_loading(day: DayRecord) -> Tensor:
     """Highest loading of any transformer"""
     return _extreme(day.trafo_percent, day, 1)
 
 
-@kpi("kWh/day", "lower")
+@kpi("kWh/day", "lower", "network")
 def losses(day: DayRecord) -> Tensor:
     """Energy lost in the feeder"""
     return kwh(torch.where(day.solved, day.losses_kw, 0.0), day)
 
 
-@kpi("1/day", "lower")
+@kpi("1/day", "lower", "network")
 def unsolved_flows(day: DayRecord) -> Tensor:
     """Intervals without a power flow"""
     return (~day.solved).sum(0).double()

@@ -1,10 +1,10 @@
-"""How a key figure is entered, and the sums and shares that figures are made of."""
+"""Registry of key figures, and the sums and shares that they are made of."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -13,17 +13,34 @@ from gridbazaar.envs.day_record import DayRecord
 from gridbazaar.registry import Registry
 
 Better = Literal["lower", "higher", "-"]
+# Tables of a report, in its order; `roles` says who pays.
+Group = Literal["comparison", "roles", "market", "network", "ledger"]
+GROUPS: tuple[Group, ...] = get_args(Group)
+
+
+def _needs_more(day: DayRecord) -> Tensor:
+    raise TypeError("this figure is not computed from the record of a day alone")
 
 
 @dataclass(frozen=True)
 class Kpi:
-    """What a figure is called and means; `unit` names money as EUR whatever the currency."""
+    """A key figure.
+
+    Attributes:
+        name: in files; with spaces for underscores in tables.
+        unit: names money as EUR whatever the currency.
+        better: which side is.
+        meaning: in one line.
+        compute: gives it, [B], of a day's record; raises TypeError where that needs more.
+        group: the report's table in which it stands.
+    """
 
     name: str
     unit: str
     better: Better
     meaning: str
-    compute: Callable[[DayRecord], Tensor]
+    compute: Callable[[DayRecord], Tensor] = _needs_more
+    group: Group = "comparison"
 
     def __post_init__(self) -> None:
         # As a registry asks of every entry: what it is, and which module brought it.
@@ -34,22 +51,24 @@ class Kpi:
 KPIS: Registry[Kpi] = Registry("key figure", "gridbazaar.envs.kpis")
 
 
-def enter(name: str, unit: str, better: Better, meaning: str) -> Callable:
+def enter(
+    name: str, unit: str, better: Better, meaning: str, group: Group = "comparison"
+) -> Callable:
     """Enter a function of a day under a name; raises ValueError where it is taken."""
 
     def decorate(function: Callable[[DayRecord], Tensor]) -> Callable[[DayRecord], Tensor]:
-        KPIS.register(name)(Kpi(name, unit, better, meaning, function))
+        KPIS.register(name)(Kpi(name, unit, better, meaning, function, group))
         return function
 
     return decorate
 
 
-def kpi(unit: str, better: Better) -> Callable:
+def kpi(unit: str, better: Better, group: Group = "comparison") -> Callable:
     """Enter a function under its own name; the first line of its docstring is the meaning."""
 
     def decorate(function: Callable[[DayRecord], Tensor]) -> Callable[[DayRecord], Tensor]:
         meaning = (function.__doc__ or "").strip().partition("\n")[0]
-        return enter(function.__name__, unit, better, meaning)(function)
+        return enter(function.__name__, unit, better, meaning, group)(function)
 
     return decorate
 

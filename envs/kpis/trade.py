@@ -15,13 +15,13 @@ def _limit_value(quantity_kw: Tensor, day: DayRecord) -> Tensor:
     return -(quantity_kw * day.limit_price).sum(-1) * day.facts.slot_h
 
 
-@kpi("EUR/day", "higher")
+@kpi("EUR/day", "higher", "market")
 def social_welfare(day: DayRecord) -> Tensor:
     """Gains from local trade, measured by the seats' own limit prices"""
     return _limit_value(day.cleared_kw, day).sum(0)
 
 
-@kpi("%", "higher")
+@kpi("%", "higher", "market")
 def allocative_efficiency(day: DayRecord) -> Tensor:
     """Gains from local trade over the most that the submitted book allowed"""
     T, B, N = day.order_kw.shape
@@ -30,44 +30,44 @@ def allocative_efficiency(day: DayRecord) -> Tensor:
     return percentage(social_welfare(day), _limit_value(best_kw, day).sum(0))
 
 
-@kpi("%", "lower")
+@kpi("%", "lower", "market")
 def unsolved_clearings(day: DayRecord) -> Tensor:
     """Share of the intervals in which the mechanism did not converge"""
     return 100 * (~day.cleared).double().mean(0)
 
 
-@kpi("1", "lower")
+@kpi("1", "lower", "market")
 def clearing_rounds(day: DayRecord) -> Tensor:
     """Rounds that the mechanism took for a clearing, mean over the intervals"""
     return day.rounds.mean(0)
 
 
-@kpi("1/day", "lower")
+@kpi("1/day", "lower", "market")
 def market_messages(day: DayRecord) -> Tensor:
     """Messages of the mechanism beyond the orders, on the ledger unless seats talk directly"""
     return day.messages.sum(0)
 
 
-@kpi("kWh/day", "-")
+@kpi("kWh/day", "-", "market")
 def traded_energy(day: DayRecord) -> Tensor:
     """Energy sold between seats"""
     return kwh(day.cleared_kw.clamp(min=0), day)
 
 
-@kpi("EUR/kWh", "-")
+@kpi("EUR/kWh", "-", "market")
 def mean_price(day: DayRecord) -> Tensor:
     """What sellers received for a traded kWh"""
     revenue = (day.trade * (day.cleared_kw > 0)).sum((0, -1))
     return percentage(revenue, traded_energy(day)) / 100
 
 
-@kpi("EUR/day", "-")
+@kpi("EUR/day", "-", "market")
 def operator_surplus(day: DayRecord) -> Tensor:
     """What the market operator keeps; negative where it adds money"""
     return (0 - day.trade).sum((0, -1))
 
 
-@kpi("kWh/day", "lower")
+@kpi("kWh/day", "lower", "market")
 def broken_commitments(day: DayRecord) -> Tensor:
     """Energy traded but not delivered or not taken"""
     return kwh(broken_commitment_kw(day.cleared_kw, day.net_kw), day)

@@ -1,4 +1,4 @@
-"""A community in which a part of a task's homes and chargers takes part."""
+"""Community of a part of a task's homes and chargers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the ledger takes, as a plot: by size, the break-even size, and carbon per kWh."""
+"""Plot of the community study: what the ledger takes by size, break-even size, carbon per kWh."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run of `communities.py` says: break-even sizes and tables in Markdown."""
+"""Report of the community study: break-even sizes and tables in Markdown."""
 
 from __future__ import annotations
 

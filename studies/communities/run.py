@@ -1,4 +1,4 @@
-"""What the ledger takes of the savings that trade brings: market x ledger x community size.
+"""Study of community sizes: what each ledger takes of the savings, by market and size.
 
     python studies/communities/run.py --write docs/communities.md --plot docs/images/communities.png
     python studies/communities/run.py --markets uniform_auction --ledgers block ripple --days 5

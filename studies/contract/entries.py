@@ -1,4 +1,4 @@
-"""What the contract is given: books of orders, words of a batch, leaves and proofs of a tree."""
+"""Inputs of the contract: books of orders, words of a batch, leaves and proofs of a tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An Ethereum machine in memory: transactions in, gas and output out; needs the extra `evm`.
+"""Ethereum machine in memory: transactions in, gas and output out; needs the extra `evm`.
 
 py-evm executes under the rules of Prague; Osaka's cap on a transaction's gas is added here. There
 are no blocks, and senders are not made to sign: neither changes the gas.

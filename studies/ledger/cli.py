@@ -1,4 +1,4 @@
-"""What `python -m ledger_sim` takes and prints."""
+"""Command line of the ledger studies: `python -m ledger_sim`."""
 
 from __future__ import annotations
 

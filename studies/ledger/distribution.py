@@ -1,4 +1,4 @@
-"""A distribution kept as a histogram, so that a billion waits take no more room than ten."""
+"""Histogram of waits, so that a billion of them take no more room than ten."""
 
 from __future__ import annotations
 

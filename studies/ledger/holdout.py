@@ -1,4 +1,4 @@
-"""What the quorum ledgers predict of published measurements that went into none of their defaults.
+"""Hold-out test of the quorum ledgers: predictions of measurements that set none of their defaults.
 
     python studies/ledger/holdout.py --write docs/ledger_holdout.md
 

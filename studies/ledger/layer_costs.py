@@ -1,4 +1,4 @@
-"""What each layer on a ledger costs the market: on real test days, all else the same.
+"""Cost of each layer on a ledger to the market: on real test days, all else the same.
 
     python studies/ledger/layer_costs.py
     python studies/ledger/layer_costs.py --ledger block --bidder mpc --days 7 --json

@@ -1,4 +1,4 @@
-"""What a ledger does under load: transactions at random times, through any ledger, measured."""
+"""Load study of a ledger: transactions at random times through any ledger, measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the ledgers' figures stand in the order in which a review puts them.
+"""Ranking of the ledgers' figures beside that of a published review.
 
 Cantillo-Luna et al., "Blockchain for distributed energy resources management and integration", IEEE
 Access 10, 2022 (doi 10.1109/ACCESS.2022.3184704), Table 2.

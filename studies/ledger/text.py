@@ -1,4 +1,4 @@
-"""Figures and tables as text."""
+"""Text forms of figures and tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All ledgers side by side: speed against nodes, faults, decentralisation, energy and fees.
+"""Ledgers side by side: speed against nodes, faults, decentralisation, energy and fees.
 
 Speed is simulated, see `load.py`: a community's load on top of others' traffic.
 """

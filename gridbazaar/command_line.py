@@ -1,0 +1,162 @@
+"""The command `gridbazaar`: train bidders, compare them, list what can be chosen by name.
+
+`train.py` and `evaluate.py` of a checkout run the same. Exit codes: 0, 1 where the world failed
+(no optimum, a full disk, a closed pipe), 2 for wrong input, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+
+from gridbazaar.errors import GridBazaarError, OptimumError, UnknownNameError
+
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
+# What a command prints at its end, and its exit code.
+Answer = tuple[str, int]
+
+_USAGE = """\
+usage: gridbazaar COMMAND [WORD ...]
+
+  gridbazaar train name=first            train bidders and write runs/first/
+  gridbazaar evaluate name=first bidder=[all,runs/first]
+                                         compare bidders and write results/first/
+  gridbazaar list                        tasks, markets, ledgers, layers, bidders, algorithms
+  gridbazaar list markets bidders        some of them
+  gridbazaar COMMAND --help              more on a command
+  gridbazaar --version
+"""
+_TRAIN = """\
+Train bidders and write runs/<name>/.
+
+    {called} name=demo
+    {called} name=fast market=uniform_auction ledger=block algorithm.lr=1e-3 seed=7
+    {called} name=demo resume=true      # after Ctrl-C or a crash
+
+Words are Hydra overrides of configs/train.yaml; that file names every option and its default.
+"""
+_EVALUATE = """\
+Compare bidders on held-out days and write results/<name>/ with its report.html.
+
+    {called} name=demo 'bidder=[truthful,runs/demo]' market=all 'ledger=[ideal,block]'
+    {called} name=quick bidder=all days=7 seed=3 overwrite=true
+    {called} --list        # every name that can be chosen
+
+A bidder is a registered name or the folder of a run or checkpoint. Words are overrides of
+configs/evaluate.yaml; that file names every option and its default.
+"""
+_LIST = """\
+List what can be chosen by name, with a line each.
+
+    {called}
+    {called} markets bidders
+"""
+_HELP = ("-h", "--help")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run `gridbazaar` with these words, the process's own by default; return the exit code."""
+    command, *rest = (sys.argv[1:] if words is None else words) or [""]
+    if command in COMMANDS:
+        return COMMANDS[command](rest)
+    if command in _HELP or not command:
+        return _run(lambda: (_USAGE, 0 if command else WRONG), "gridbazaar")
+    if command == "--version":
+        return _run(lambda: (version("gridbazaar"), 0), "gridbazaar")
+    return _run(lambda: _unknown(command), "gridbazaar")
+
+
+def train(words: Sequence[str], called: str = "gridbazaar train") -> int:
+    """Train as the words say; return the exit code.
+
+    Args:
+        words: of the command line.
+        called: how the user started this, for help and messages.
+    """
+    if set(_HELP) & set(words):
+        return _run(lambda: (_TRAIN.format(called=called), 0), called)
+    kept = "interrupted; the last whole checkpoint is kept"
+    return _run(lambda: _trained(words, called), called, kept)
+
+
+def evaluate(words: Sequence[str], called: str = "gridbazaar evaluate") -> int:
+    """Evaluate as the words say; return the exit code. Arguments as for `train`."""
+    if set(_HELP) & set(words):
+        return _run(lambda: (_EVALUATE.format(called=called), 0), called)
+    if "--list" in words:
+        return show([word for word in words if word != "--list"], called)
+    return _run(lambda: _evaluated(words), called, "interrupted; nothing was written")
+
+
+def show(words: Sequence[str], called: str = "gridbazaar list") -> int:
+    """List the families that the words name, or all; return the exit code."""
+    if set(_HELP) & set(words):
+        return _run(lambda: (_LIST.format(called=called), 0), called)
+    return _run(lambda: _listed(words), called)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "list": show,
+}
+
+
+# Imports are heavy and stand where they are needed: RLlib alone takes seconds.
+def _trained(words: Sequence[str], called: str) -> Answer:
+    from gridbazaar.agents.learning.run_folder import configure
+
+    config = configure(words)
+    from gridbazaar.agents.learning.trainer import train
+
+    outcome = train(config)
+    done, best = outcome.progress, outcome.progress.best_cost
+    lines = [f"{outcome.folder}: {done.iteration} iterations, {done.agent_steps:,} agent steps"]
+    if best is not None:
+        lines.append(
+            f"best validated community cost {best:.2f} per day: {outcome.folder}/checkpoints/best"
+        )
+    if not outcome.finished:
+        lines.append(f"continue with: {called} name={config.name} resume=true")
+    return "\n".join(lines), 0 if outcome.finished else INTERRUPTED
+
+
+def _evaluated(words: Sequence[str]) -> Answer:
+    from gridbazaar.evaluation.config import configure
+
+    config = configure(words)
+    from gridbazaar.evaluation.results import evaluate, table
+
+    folder = evaluate(config)
+    return f"{table(folder)}\n\nreport: {folder / 'report.html'}", 0
+
+
+def _listed(families: Sequence[str]) -> Answer:
+    from gridbazaar.catalogue import listing
+
+    return listing(*families), 0
+
+
+def _unknown(command: str) -> Answer:
+    raise UnknownNameError("command", command, COMMANDS)
+
+
+def _run(work: Callable[[], Answer], called: str, interrupted: str = "interrupted") -> int:
+    """Do a command's work and print its answer; an error is one line."""
+    try:
+        text, code = work()
+    except (GridBazaarError, OSError) as error:
+        print(f"{called.removeprefix('python ')}: {error}", file=sys.stderr)
+        return FAILED if isinstance(error, OptimumError | OSError) else WRONG
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return INTERRUPTED
+    try:
+        print(text.rstrip("\n"), flush=True)
+    except BrokenPipeError:
+        # Whoever reads, `head` say, has seen enough; the interpreter flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return code

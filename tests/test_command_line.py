@@ -1,0 +1,173 @@
+"""The commands: what they print, and how they end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import evaluate as evaluate_script
+import train as train_script
+from gridbazaar import catalogue, command_line
+from gridbazaar.agents.bidders import BIDDERS
+from gridbazaar.configs import options
+from gridbazaar.envs.markets import MARKETS
+from gridbazaar.errors import OptimumError
+from gridbazaar.evaluation import results
+from gridbazaar.evaluation.optimum import Optimum
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_list_names_every_choice_of_every_family(capsys):
+    assert command_line.main(["list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line[:-1] for line in listed if not line.startswith(" ")] == list(catalogue.FAMILIES)
+    names = {line.split()[0] for line in listed if line.startswith(" ")}
+    assert names >= {*MARKETS.names(), *BIDDERS.names()}
+    for group in ("task", "market", "ledger", "layer", "bidder", "algorithm"):
+        assert names >= set(options(group)), group
+    assert all(len(line.split()) > 1 for line in listed if line.startswith(" "))
+
+
+def test_list_names_the_wanted_families_alone(capsys):
+    assert command_line.main(["list", "ledgers", "markets"]) == 0
+    listed = capsys.readouterr().out
+    assert [line for line in listed.splitlines() if line[0] != " "] == ["ledgers:", "markets:"]
+    assert evaluate_script.main(["--list"]) == 0
+    assert listed.partition("\nmarkets:")[0] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "-h"], ["evaluate", "--help", "days=1"],
+                                   ["list", "--help"]])  # fmt: skip
+def test_help_shows_how_the_command_is_called(words, capsys):
+    assert command_line.main(words) == 0
+    out, err = capsys.readouterr()
+    assert " ".join(["gridbazaar", words[0]] if len(words) > 1 else ["gridbazaar"]) in out
+    assert max(map(len, out.splitlines())) <= 100
+    assert not err
+
+
+def test_help_of_the_scripts_names_the_scripts(capsys):
+    assert train_script.main(["--help"]) == 0
+    assert evaluate_script.main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert "python train.py name=" in out
+    assert "python evaluate.py name=" in out
+    assert "gridbazaar" not in out
+
+
+def test_without_a_command_the_usage_is_printed_and_the_input_is_wrong(capsys):
+    assert command_line.main([]) == 2
+    assert capsys.readouterr().out.startswith("usage: gridbazaar COMMAND")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["evalute"], "gridbazaar: unknown command 'evalute': did you mean 'evaluate'?"),
+        (["list", "market"], "gridbazaar list: unknown family 'market': did you mean 'markets'?"),
+        (["evaluate", "name=x", "market=none"], "gridbazaar evaluate: unknown market 'none'"),
+        (["evaluate", "name=x", "bidder=[zip,zpi]"], "gridbazaar evaluate: unknown bidder 'zpi'"),
+        (["train", "name=x", "sead=1"], "gridbazaar train: unknown key 'sead'"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(words, line, capsys):
+    assert command_line.main(words) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.startswith(line)
+    assert err.count("\n") == 1
+
+
+def test_scripts_name_themselves_in_errors(capsys):
+    assert evaluate_script.main(["name=x", "market=none"]) == 2
+    assert capsys.readouterr().err.startswith("evaluate.py: unknown market")
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "line"),
+    [
+        (OptimumError("no optimum of day 3: HiGHS reports kInfeasible"), 1,
+         "gridbazaar evaluate: no optimum of day 3"),
+        (OSError(28, "No space left on device"), 1, "gridbazaar evaluate: [Errno 28] No space"),
+        (KeyboardInterrupt(), 130, "interrupted; nothing was written"),
+    ],
+)  # fmt: skip
+def test_a_failed_world_is_1_and_an_interrupt_130(raised, code, line, capsys, monkeypatch):
+    def fail(*_, **__):
+        raise raised
+
+    monkeypatch.setattr(results, "evaluate", fail)
+    assert command_line.main(["evaluate", "name=x"]) == code
+    err = capsys.readouterr().err
+    assert err.startswith(line)
+    assert err.count("\n") == 1
+
+
+def test_an_infeasible_optimum_is_one_line(tmp_path, capsys, monkeypatch):
+    """Stored energy that must be above what fits in: HiGHS finds no feasible point."""
+    bounds = Optimum.bounds
+
+    def impossible(self, day):
+        high = bounds(self, day)[1]
+        return high + 1, high
+
+    monkeypatch.setattr(Optimum, "bounds", impossible)
+    words = ["name=x", f"folder={tmp_path}", "bidder=truthful", "market=grid_only", "days=1"]
+    assert command_line.main(["evaluate", *words]) == 1
+    out, err = capsys.readouterr()
+    assert not out
+    last = err.splitlines()[-1]
+    assert last.startswith("gridbazaar evaluate: no optimum: HiGHS reports 'Infeasible'")
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_closed_pipe_ends_silently():
+    command = [sys.executable, str(ROOT / "evaluate.py"), "--list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 1
+
+
+def test_listing_needs_no_ray(tmp_path):
+    script = (
+        "import sys; from gridbazaar.command_line import main; main(['list', 'markets']);"
+        "sys.exit('ray' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=tmp_path).returncode == 0
+
+
+def test_no_module_is_loaded_under_two_names():
+    """In the checkout's root, where `import envs` would find the folder of `gridbazaar.envs`."""
+    script = (
+        "import sys, collections, pathlib, train, evaluate\n"
+        "import gridbazaar.agents.learning.trainer, gridbazaar.evaluation.results\n"
+        "import gridbazaar.studies.communities.run, gridbazaar.catalogue\n"
+        "names = collections.defaultdict(list)\n"
+        "for name, module in list(sys.modules.items()):\n"
+        "    file = getattr(module, '__file__', None)\n"
+        "    if file and file.startswith(str(pathlib.Path.cwd())):\n"
+        "        names[file].append(name)\n"
+        "inside = {f: n for f, n in names.items() if 'site-packages' not in f}\n"
+        "assert len(inside) > 100, inside\n"
+        "twice = {f: n for f, n in inside.items() if len(n) > 1}\n"
+        "assert not twice, twice\n"
+        "strangers = [n for ns in inside.values() for n in ns if not n.startswith('gridbazaar')]\n"
+        "assert sorted(strangers) == ['evaluate', 'train'], strangers\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_new_file_of_any_folder_is_importable_at_once():
+    """Packages are looked up as folders of the checkout, not file by file."""
+    import importlib
+
+    for folder in ("agents", "configs", "envs", "evaluation", "ledger_sim", "studies"):
+        package = importlib.import_module(f"gridbazaar.{folder}")
+        assert [Path(path) for path in package.__path__] == [ROOT / folder]
