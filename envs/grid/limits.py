@@ -12,6 +12,10 @@ from torch import Tensor
 from gridbazaar.envs.grid.network import Network
 from gridbazaar.envs.grid.power_flow import Solution
 
+# Breaches up to here are none: above the power flow's own accuracy in float32, below anything a
+# meter would tell.
+VOLTAGE_TOLERANCE_PU, LOADING_TOLERANCE_PERCENT = 1e-5, 1e-2
+
 
 @dataclass(frozen=True)
 class Limits:

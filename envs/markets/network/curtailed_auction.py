@@ -18,7 +18,6 @@ from gridbazaar.envs.markets.network.trade_limits import (
     broken_by,
     flow,
     place_of,
-    sensitivities,
 )
 from gridbazaar.envs.markets.posted_price import share_pro_rata
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Orders, Place
@@ -107,7 +106,6 @@ class CurtailedAuction:
         available = torch.where(exporting, sold, bought)
         left_kw, solution = curtail(
             place.solver,
-            sensitivities(place),
             limits,
             injection_kw,
             place.reactive_kvar,
