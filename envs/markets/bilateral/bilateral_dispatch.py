@@ -34,9 +34,9 @@ class BilateralDispatch:
     min sum_n C_n(sum_m P_nm) + sum_nm c_nm P_nm  with  P_nm + P_mn = 0, each P_nm with the sign of
     the seat's order and |sum_m P_nm| at most the order. C_n is linear with the limit price as its
     slope; c_nm is what energy from afar or without sun costs its buyer (`distance_price`,
-    `grey_price`). A pair deals at the seller's limit plus the worth of a kW more of its order, the
-    multiplier of P_nm + P_mn = 0: a seller gets one price from all partners, a buyer pays less to
-    the partners that suit it less.
+    `grey_price`). A pair deals at the seller's limit plus what a kW more of its order would add,
+    the multiplier of P_nm + P_mn = 0: a seller gets one price from all partners, a buyer pays less
+    to the partners that suit it less.
 
     Source: Sorin, Bobo and Pinson (2019), "Consensus-based approach to peer-to-peer electricity
     markets with product differentiation", IEEE Trans. Power Systems 34(2), eq. 1-4.
@@ -61,7 +61,7 @@ class BilateralDispatch:
             context,
             book,
             best.pair_kw,
-            (book.ask + best.seller_worth).unsqueeze(-1),
+            (book.ask + best.seller_multiplier).unsqueeze(-1),
             converged=best.gap <= c.tolerance,
             iterations=best.iterations,
             messages=torch.zeros_like(best.iterations),
