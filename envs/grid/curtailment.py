@@ -79,5 +79,5 @@ def _fractions(relief: Tensor, demand: Tensor, available_kw: Tensor) -> Tensor:
     strongest = relief.amax(1, keepdim=True)
     weight = relief / torch.where(strongest > 0, strongest, 1.0)
     reachable = available_kw @ (relief * weight).T
-    scale = torch.where(reachable > 0, demand / reachable, 0.0)
-    return (scale[:, :, None] * weight).amax(1).clamp_max_(1.0)
+    scale = demand / torch.where(reachable > 0, reachable, 1.0) * (reachable > 0)
+    return (scale[:, :, None] * weight).amax(1).clamp_max(1.0)

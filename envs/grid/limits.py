@@ -81,8 +81,8 @@ class Violations:
 def violations(solution: Solution, limits: Limits) -> Violations:
     """Depth by which each limit is broken; pure, any B."""
     return Violations(
-        under_pu=(limits.vm_min_pu - solution.vm_pu).clamp_min_(0.0),
-        over_pu=(solution.vm_pu - limits.vm_max_pu).clamp_min_(0.0),
-        line_percent=(solution.line_loading_percent - limits.line_percent).clamp_min_(0.0),
-        trafo_percent=(solution.trafo_loading_percent - limits.trafo_percent).clamp_min_(0.0),
+        under_pu=(limits.vm_min_pu - solution.vm_pu).clamp_min(0.0),
+        over_pu=(solution.vm_pu - limits.vm_max_pu).clamp_min(0.0),
+        line_percent=(solution.line_loading_percent - limits.line_percent).clamp_min(0.0),
+        trafo_percent=(solution.trafo_loading_percent - limits.trafo_percent).clamp_min(0.0),
     )

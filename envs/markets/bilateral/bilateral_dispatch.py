@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from pydantic import Field
 
 from gridbazaar.envs.markets.bilateral.transport import optimise
 from gridbazaar.envs.markets.pairs import PreferenceConfig, bill_pairs, pair_up, preference
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 
@@ -28,7 +28,7 @@ class BilateralDispatchConfig(PreferenceConfig):
 
 
 @MARKETS.register("bilateral_dispatch")
-class BilateralDispatch:
+class BilateralDispatch(Market):
     """Economic dispatch by pairs with product differentiation, solved in one place.
 
     min sum_n C_n(sum_m P_nm) + sum_nm c_nm P_nm  with  P_nm + P_mn = 0, each P_nm with the sign of
@@ -43,14 +43,14 @@ class BilateralDispatch:
     """
 
     Config = BilateralDispatchConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
-        {"budget_balanced", "no_deficit", "individually_rational"}
-    )
-    time_priority = False
+    claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
+
+    no_gradient = "solved to a tolerance; prices are multipliers rounded to a grid"
 
     def __init__(self, config: BilateralDispatchConfig):
         self.config = config
 
+    @torch.no_grad()
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Trade at the optimum; nothing where the solver misses its tolerance."""
         c = self.config

@@ -53,6 +53,7 @@ class Coalitions:
         return rest.flatten(1) @ self.both.T > _PART
 
 
+@torch.no_grad()
 def raise_least_excess(
     coalitions: Coalitions, worth: Tensor, free: Tensor, rest: Tensor, share: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,6 +65,9 @@ def raise_least_excess(
         free: [B, 2^K] bool, some in every market.
         rest: [B, K, K] projector on the changes that leave the settled coalitions as they are.
         share: [B, K] what the settled coalitions allow.
+
+    The share at the centre of the optimal face has no derivative; those of the least excess follow
+    from the coalitions that bind.
 
     Returns:
         share [B, K], which coalitions bind [B, 2^K], and whether the solution was found [B].

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -20,7 +20,7 @@ from gridbazaar.envs.markets.network.trade_limits import (
     place_of,
 )
 from gridbazaar.envs.markets.posted_price import share_pro_rata
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Orders, Place
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, Orders, Place
 from gridbazaar.envs.markets.registry import MARKETS
 
 
@@ -38,7 +38,7 @@ class CurtailedAuctionConfig(FeederMarketConfig, UniformAuctionConfig):
 
 
 @MARKETS.register("curtailed_auction")
-class CurtailedAuction:
+class CurtailedAuction(Market):
     """Uniform auction, then AC power flow, then curtailment whose cost its causers bear.
 
     Where background and trades break a limit, the DSO cuts the trades that press on it, in
@@ -56,10 +56,7 @@ class CurtailedAuction:
     """
 
     Config = CurtailedAuctionConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
-        {"budget_balanced", "no_deficit", "individually_rational"}
-    )
-    time_priority = False
+    claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
 
     def __init__(self, config: CurtailedAuctionConfig):
         self.config = config
