@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from gridbazaar.envs.community import Community
-from gridbazaar.envs.grid import Limits, violations
+from gridbazaar.envs.grid.limits import (
+    LOADING_TOLERANCE_PERCENT,
+    VOLTAGE_TOLERANCE_PU,
+    Limits,
+    violations,
+)
 from gridbazaar.envs.interval import Interval
-
-# Above rounding of float32 voltages and loadings, below anything a meter would tell.
-_VOLTAGE_TOLERANCE_PU, _LOADING_TOLERANCE_PERCENT = 1e-5, 1e-2
 
 
 @dataclass(frozen=True)
@@ -209,12 +211,12 @@ def _ledger_row(interval: Interval, backlog: Tensor | float) -> dict[str, Tensor
 def _feeder_row(interval: Interval, limits: Limits) -> dict[str, Tensor]:
     solution = interval.delivered.solution
     broken = violations(solution, limits)
-    volts = (broken.under_pu + broken.over_pu) > _VOLTAGE_TOLERANCE_PU
+    volts = (broken.under_pu + broken.over_pu) > VOLTAGE_TOLERANCE_PU
     branches = torch.cat([broken.line_percent, broken.trafo_percent], -1)
     return {
         "voltage_pu": solution.vm_pu,
         "bad_buses": volts.sum(-1),
-        "bad_branches": (branches > _LOADING_TOLERANCE_PERCENT).sum(-1),
+        "bad_branches": (branches > LOADING_TOLERANCE_PERCENT).sum(-1),
         "line_percent": _highest(solution.line_loading_percent),
         "trafo_percent": _highest(solution.trafo_loading_percent),
         "losses_kw": solution.losses_kw,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gridbazaar.envs.community import Community
 from gridbazaar.envs.config import LimitsConfig
-from gridbazaar.envs.grid.curtailment import Sensitivities, curtail
+from gridbazaar.envs.grid.curtailment import curtail
 from gridbazaar.envs.grid.distance import electrical_distance
 from gridbazaar.envs.grid.envelope import operating_envelope
 from gridbazaar.envs.grid.limits import Limits, Violations, violations
@@ -114,10 +114,6 @@ class Delivery:
             background_kw=nothing,
             reactive_kvar=nothing,
         )
-        if rules.action == "curtail":
-            self._sensitivities = Sensitivities.of(
-                feeder.network, buses, c.seat.device, c.seat.dtype
-            )
         self.envelope = self._envelope(c) if rules.action == "prevent" else None
 
     def _envelope(self, c: Community) -> tuple[Tensor, Tensor]:
@@ -200,7 +196,6 @@ class Delivery:
         available = torch.where(exporting, sends, takes)
         left_kw, solution = curtail(
             self._feeder,
-            self._sensitivities,
             self.limits,
             injection_kw,
             reactive_kvar,

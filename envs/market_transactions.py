@@ -29,7 +29,7 @@ def submit(
     ordered = (quantity_kw != 0).to(quantity_kw)
     count = ordered.sum(-1)
     messages = clearing.messages.to(quantity_kw) * (count > 0)
-    if "seat_to_seat" in market.claims:
+    if not market.messages_on_ledger:
         messages = torch.zeros_like(messages)
     receipts = ledger.submit_market(
         MarketTransactions(

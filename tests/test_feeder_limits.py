@@ -73,14 +73,14 @@ def breaking_export(code):
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 @pytest.mark.parametrize("code", FEEDERS[:3])
 def test_curtailment_restores_the_limits_by_the_responsible_sign(code, sign):
-    _, buses, flow, limits, sensitivities = built(code)
+    _, buses, flow, limits, _ = built(code)
     generator = torch.Generator().manual_seed(3)
     p = torch.rand(12, len(buses), generator=generator).double() * 2 - 0.3
     p = 1.5 * sign * p * breaking_export(code)
     p[0] = 0.0
     q = torch.zeros_like(p)
     before = flow.solve(p, q)
-    after_p, after = curtail(flow, sensitivities, limits, p, q, before, rounds=6)
+    after_p, after = curtail(flow, limits, p, q, before, rounds=6)
     breach = violations(after, limits)
     assert bool(violations(before, limits).broken().any())
     assert not bool(breach.broken(2e-4, 0.2).any())
@@ -95,12 +95,12 @@ def test_curtailment_restores_the_limits_by_the_responsible_sign(code, sign):
 
 
 def test_curtailment_spares_what_may_not_be_cut():
-    _, buses, flow, limits, sensitivities = built("kerber_dorfnetz")
+    _, buses, flow, limits, _ = built("kerber_dorfnetz")
     p = torch.full((2, len(buses)), breaking_export("kerber_dorfnetz"), dtype=torch.float64)
     q = torch.zeros_like(p)
     allowed = p.clone()
     allowed[:, ::2] = 0.0
-    after, _ = curtail(flow, sensitivities, limits, p, q, flow.solve(p, q), 4, allowed)
+    after, _ = curtail(flow, limits, p, q, flow.solve(p, q), 4, allowed)
     assert torch.equal(after[:, ::2], p[:, ::2])
     assert bool((after[:, 1::2] < p[:, 1::2]).any())
 

@@ -20,8 +20,6 @@ from gridbazaar.envs.markets.network.network_dispatch import dispatch
 from gridbazaar.envs.markets.network.trade_limits import (
     broken_by,
     flow,
-    sensitivities,
-    slopes,
     widened,
 )
 
@@ -103,7 +101,7 @@ def alike(a, b, tolerance=1e-9):
 @every_feeder
 def test_sensitivities_are_those_of_the_injections_own_buses(code):
     place = place_on(code, 1)
-    known = sensitivities(place)
+    known = place.solver.sensitivities
     step = 1e-3 * torch.eye(place.solver.injections, dtype=F64)
     difference = (place.solver.solve(step).vm_pu - place.solver.solve(-step).vm_pu).T / 2e-3
     assert torch.allclose(difference, known.vm_pu, rtol=1e-4, atol=1e-9)
@@ -236,7 +234,7 @@ def test_slopes_at_a_state_are_those_that_are_measured(code):
     orders = book(3, 0.5 * congesting(code))
     x = clear("uniform_auction", orders, place).cleared_kw
     power_kw, step = place.background_kw + x @ place.to_bus, 1e-3
-    known, solver = slopes(place), place.solver
+    known, solver = place.solver.slopes, place.solver
     every = torch.arange(known.buses + known.branches).expand(3, -1)
     v = solver.solve(power_kw, place.reactive_kvar).v
     found = known.at(torch.complex(power_kw, place.reactive_kvar), v, every)

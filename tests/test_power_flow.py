@@ -268,3 +268,64 @@ def test_catalogued_feeders_become_networks(code):
     solution = PowerFlow(network, network.buses).solve(torch.zeros(2, len(network.buses)))
     assert solution.converged.all()
     assert solution.line_loading_percent.shape == (2, len(network.lines))
+
+
+def figures(state):
+    """Everything that a solution says, weighed anew in every row, [B]."""
+    parts = (state.vm_pu, state.line_loading_percent, state.trafo_loading_percent)
+    seen = torch.cat(
+        [
+            *parts,
+            state.losses_kw[:, None],
+            state.slack_kw[:, None],
+            torch.view_as_real(state.v)[..., 1],
+        ],
+        1,
+    )
+    weight = torch.randn(seen.shape, generator=torch.Generator().manual_seed(2)).to(seen)
+    return (seen * weight).sum(1)
+
+
+@pytest.mark.parametrize("grid", [g for g in GRIDS if g[0] == "pandapower"], ids=lambda g: g[1])
+@pytest.mark.parametrize("reactive", [False, True])
+def test_the_state_differentiates_as_central_differences_say(grid, reactive):
+    _, network, buses, p, q = built(grid)
+    solver = PowerFlow(network, buses, dtype=torch.float64, tolerance_pu=1e-14)
+    g = torch.Generator().manual_seed(1)
+    shape = (70, len(buses))  # more rows than are worked on at once
+    p, q = p * torch.rand(shape, generator=g), q * torch.rand(shape, generator=g)
+    way = torch.randn(shape, generator=g, dtype=torch.float64)
+    leaf = (q if reactive else p).clone().requires_grad_()
+
+    def at(injection):
+        return figures(solver.solve(p, injection) if reactive else solver.solve(injection, q))
+
+    (slope,) = torch.autograd.grad(at(leaf).sum(), leaf)
+    step = 1e-5 * p.abs().max()
+    with torch.no_grad():
+        measured = (at(leaf + step * way) - at(leaf - step * way)) / (2 * step)
+    expected = (slope * way).sum(1)
+    least = 1e-6 * float(expected.abs().max())
+    torch.testing.assert_close(expected, measured, rtol=1e-6, atol=least)
+
+
+def test_gradients_leave_the_values_and_are_none_beyond_the_nose():
+    _, network, buses, p, q = built(("pandapower", "case33bw"))
+    solver = PowerFlow(network, buses, dtype=torch.float64)
+    p, q = torch.cat([p, 20 * p]), torch.cat([q, 20 * q])
+    plain, state = solver.solve(p, q), solver.solve(p.clone().requires_grad_(), q)
+    assert state.converged.tolist() == [True, False]
+    for one, other in ((plain.vm_pu, state.vm_pu), (plain.losses_kw, state.losses_kw)):
+        assert torch.equal(one, other.detach())
+    leaf = p.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(solver.solve(leaf, q).vm_pu.sum(), leaf)
+    assert slope.isfinite().all()
+    assert slope[0].any()
+
+
+def test_a_branch_that_carries_nothing_has_no_slope():
+    solver = PowerFlow(built(("pandapower", "cigre_lv"))[1], [1], dtype=torch.float64)
+    leaf = torch.zeros(1, 1, dtype=torch.float64, requires_grad=True)
+    state = solver.solve(leaf)
+    (slope,) = torch.autograd.grad(state.line_loading_percent.sum(), leaf)
+    assert slope.isfinite().all()

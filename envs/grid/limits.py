@@ -12,6 +12,10 @@ from torch import Tensor
 from gridbazaar.envs.grid.network import Network
 from gridbazaar.envs.grid.power_flow import Solution
 
+# Breaches up to here are none: above the power flow's own accuracy in float32, below anything a
+# meter would tell.
+VOLTAGE_TOLERANCE_PU, LOADING_TOLERANCE_PERCENT = 1e-5, 1e-2
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -77,8 +81,8 @@ class Violations:
 def violations(solution: Solution, limits: Limits) -> Violations:
     """Depth by which each limit is broken; pure, any B."""
     return Violations(
-        under_pu=(limits.vm_min_pu - solution.vm_pu).clamp_min_(0.0),
-        over_pu=(solution.vm_pu - limits.vm_max_pu).clamp_min_(0.0),
-        line_percent=(solution.line_loading_percent - limits.line_percent).clamp_min_(0.0),
-        trafo_percent=(solution.trafo_loading_percent - limits.trafo_percent).clamp_min_(0.0),
+        under_pu=(limits.vm_min_pu - solution.vm_pu).clamp_min(0.0),
+        over_pu=(solution.vm_pu - limits.vm_max_pu).clamp_min(0.0),
+        line_percent=(solution.line_loading_percent - limits.line_percent).clamp_min(0.0),
+        trafo_percent=(solution.trafo_loading_percent - limits.trafo_percent).clamp_min(0.0),
     )

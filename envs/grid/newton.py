@@ -32,6 +32,26 @@ def refine(
     return torch.cat(voltages), torch.cat(found), max(spent)
 
 
+def differentiable(z: Tensor, w: Tensor, s: Tensor, v: Tensor, found: Tensor) -> Tensor:
+    """Return the solution v [B, M] with its derivatives by s, from one Newton step of no length.
+
+    The step's matrix is taken at the solution, so that its derivative is that of the implicit
+    function v(s); `v` carries none itself. Rows that were not `found` [B] get none.
+    """
+    at, v_at = s.detach(), torch.where(found[:, None], v, w)
+    parts = [
+        _direction(z, part_at, part_v, _gap(z, w, part, part_v))
+        for part, part_at, part_v in zip(
+            s.where(found[:, None], 0.0).split(_ROWS_AT_ONCE),
+            at.where(found[:, None], 0.0).split(_ROWS_AT_ONCE),
+            v_at.split(_ROWS_AT_ONCE),
+            strict=True,
+        )
+    ]
+    step = torch.cat(parts)
+    return v + (step - step.detach())
+
+
 def _refine(
     z: Tensor, w: Tensor, s: Tensor, v: Tensor, tolerance: float
 ) -> tuple[Tensor, Tensor, int]:

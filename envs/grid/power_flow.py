@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -19,8 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gridbazaar.envs.grid.feeder_slopes import FeederSlopes
 from gridbazaar.envs.grid.network import Network
-from gridbazaar.envs.grid.newton import refine
+from gridbazaar.envs.grid.newton import differentiable, refine
+from gridbazaar.envs.grid.sensitivities import Sensitivities
 
 # Largest last step accepted, per unit: well under the promised 1e-8 and 1e-4, above rounding noise.
 _TOLERANCE_PU = {torch.float64: 1e-11, torch.float32: 5e-6}
@@ -57,10 +60,33 @@ class Solution:
 
 
 class FlowSolver(Protocol):
-    """What the rest of the project asks of a power flow; a sparse solver may stand in."""
+    """A power flow as the rest of the project uses it; a sparse solver may stand in.
+
+    Attributes:
+        network: the feeder.
+        injection_buses: [M] pandapower index of each injection's bus; one may come twice.
+        device, dtype: of what it takes and gives.
+    """
 
     network: Network
-    injections: int
+    injection_buses: tuple[int, ...]
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def injections(self) -> int:
+        """How many injections there are, M."""
+        return len(self.injection_buses)
+
+    @cached_property
+    def sensitivities(self) -> Sensitivities:
+        """First-order effects of the injections at the no-load state."""
+        return Sensitivities.of(self.network, self.injection_buses, self.device, self.dtype)
+
+    @cached_property
+    def slopes(self) -> FeederSlopes:
+        """First-order effects of the injections at any state, in float64."""
+        return FeederSlopes.of(self.network, self.injection_buses, self.device)
 
     def solve(
         self, p_kw: Tensor, q_kvar: Tensor | None = None, start: Tensor | None = None
@@ -69,7 +95,7 @@ class FlowSolver(Protocol):
         ...
 
 
-class PowerFlow:
+class PowerFlow(FlowSolver):
     """Dense batched power flow for injections at `injection_buses` (pandapower indices, [M]).
 
     Several columns may name one bus or fused buses. `dtype` is float32 or float64; float64 agrees
@@ -90,7 +116,7 @@ class PowerFlow:
         if not len(injection_buses):
             raise ValueError("injection_buses is empty; name at least one pandapower bus")
         self.network = network
-        self.injections = len(injection_buses)
+        self.injection_buses = tuple(int(bus) for bus in injection_buses)
         self.device, self.dtype = torch.device(device), dtype
         self.tolerance_pu = _TOLERANCE_PU[dtype] if tolerance_pu is None else tolerance_pu
         self._kw_base = network.base_mva * 1e3
@@ -115,13 +141,18 @@ class PowerFlow:
         """Solve for net injections `p_kw`, `q_kvar` [B, M], positive = export (no `q_kvar`: zero).
 
         `start` [B, M] complex is the `v` of an earlier solution. Each row is solved as if alone.
+        All of the state differentiates with respect to the injections, by the implicit function
+        theorem at the solution; a row that has not converged has no gradient.
         Raises `ValueError` for a wrong shape, and for values that are not finite.
         """
         self._check(p_kw, q_kvar, start)
         p_pu = p_kw / self._kw_base
         q_pu = torch.zeros_like(p_pu) if q_kvar is None else q_kvar / self._kw_base
         s = torch.complex(p_pu, q_pu)
-        v, converged, iterations = self._settle(s, self.no_load(len(s)) if start is None else start)
+        begin = self.no_load(len(s)) if start is None else start.detach()
+        v, converged, iterations = self._settle(s.detach(), begin)
+        if s.requires_grad:
+            v = differentiable(self._z, self._w, s, v, converged)
         return self._describe(p_kw, s, v, converged, iterations)
 
     def _step(self, s: Tensor, v: Tensor) -> Tensor:
@@ -166,16 +197,15 @@ class PowerFlow:
         square = square[:, :count] + square[:, count:]
         buses, lines = len(self.network.buses), len(self.network.lines)
         branches = lines + len(self.network.trafos)
-        loading = torch.maximum(
-            square[:, buses : buses + branches], square[:, buses + branches :]
-        ).sqrt_()
+        one_end, other_end = square[:, buses : buses + branches], square[:, buses + branches :]
+        loading = _root(torch.maximum(one_end, other_end))
         losses = torch.view_as_real(share * (v - self._loss_free))[..., 0].sum(1)
         losses_kw = losses * self._kw_base + self._no_load_losses_kw
         if iterations >= sum(_SCHEDULE):
             v = torch.where(converged[:, None], v, self._w)
         return Solution(
             v=v,
-            vm_pu=square[:, :buses].sqrt_(),
+            vm_pu=_root(square[:, :buses]),
             line_loading_percent=loading[:, :lines],
             trafo_loading_percent=loading[:, lines:],
             losses_kw=losses_kw,
@@ -227,6 +257,13 @@ class PowerFlow:
 
     def _real(self, values: NDArray[np.float64]) -> Tensor:
         return torch.as_tensor(values, dtype=self.dtype, device=self.device)
+
+
+def _root(square: Tensor) -> Tensor:
+    """Return the square root, in place where no gradient is asked; at zero its slope is zero."""
+    if not square.requires_grad:
+        return square.sqrt_()
+    return torch.where(square > 0, square, 1.0).sqrt().where(square > 0, 0.0)
 
 
 def _conjugate_product(a: NDArray[np.complex128], blocks: bool) -> NDArray[np.float64]:

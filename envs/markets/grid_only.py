@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 
 @MARKETS.register("grid_only")
-class GridOnly:
+class GridOnly(Market):
     """No local trade; the grid buys at feed-in and sells at retail."""
 
-    Config = MarketConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
+    claims: frozenset[Claim] = frozenset(
         {"budget_balanced", "no_deficit", "individually_rational", "truthful", "one_price"}
     )
-    time_priority = False
 
     def __init__(self, config: MarketConfig):
         self.config = config

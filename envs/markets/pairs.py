@@ -157,13 +157,14 @@ def bill_pairs(
         -1, book.buyers, -money.sum(-2)
     )
     volume = pair_kw.sum((-2, -1))
+    published = money.sum((-2, -1)) / torch.where(volume > 0, volume, 1.0)
     dtype = orders.quantity_kw.dtype
     size = orders.quantity_kw.abs()
     return Clearing(
         cleared_kw=torch.minimum(torch.maximum(cleared.to(dtype), -size), size),
-        price=torch.where(cleared != 0, paid / cleared, 0.0).to(dtype),
+        price=(paid / torch.where(cleared != 0, cleared, 1.0)).to(dtype),
         payment_eur=(paid * context.slot_h).to(dtype),
-        reference_price=torch.where(volume > 0, money.sum((-2, -1)) / volume, torch.nan).to(dtype),
+        reference_price=torch.where(volume > 0, published, torch.nan).to(dtype),
         converged=converged,
         iterations=iterations,
         messages=messages,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -17,7 +17,6 @@ from gridbazaar.envs.grid.power_flow import FlowSolver
 # truthful: no seat gains by misreporting its limit price.
 # efficient: the traded surplus is the largest that the orders allow.
 # one_price: all trades of a market are at the same price.
-# seat_to_seat: seats talk to each other, not to a contract, so that no message is a transaction.
 Claim = Literal[
     "budget_balanced",
     "no_deficit",
@@ -25,7 +24,6 @@ Claim = Literal[
     "truthful",
     "efficient",
     "one_price",
-    "seat_to_seat",
 ]
 
 # Beyond it the order book cannot sort, EUR/kWh.
@@ -255,20 +253,24 @@ class Clearing:
 class Market(Protocol):
     """A mechanism: a pure function from orders to a clearing, [B, N] in and out.
 
-    A class states what follows as plain attributes.
+    Subclass it: what a mechanism does not say of itself is as here.
+
+    Attributes:
+        Config: its parameters.
+        claims: what the literature proves of it, and the tests therefore hold it to.
+        time_priority: whether the order of arrival matters to it.
+        messages_on_ledger: whether its messages are transactions; false where seats talk to each
+            other and not to a contract.
+        no_gradient: why what it clears and pays has no derivative with respect to the orders; empty
+            where autograd finds it, up to orders that change their rank. A mechanism without one
+            clears under `torch.no_grad`, so that nobody gets a wrong one.
     """
 
-    @property
-    def Config(self) -> type[Any]:  # noqa: N802
-        """Its parameters, a `MarketConfig`."""
-
-    @property
-    def claims(self) -> frozenset[Claim]:
-        """What the literature proves of it, and the tests therefore hold it to."""
-
-    @property
-    def time_priority(self) -> bool:
-        """Whether the order of arrival matters to it."""
+    Config: ClassVar[type[Any]] = MarketConfig
+    claims: ClassVar[frozenset[Claim]]
+    time_priority: ClassVar[bool] = False
+    messages_on_ledger: ClassVar[bool] = True
+    no_gradient: ClassVar[str] = ""
 
     def __init__(self, config: Any): ...
 

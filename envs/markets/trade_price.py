@@ -29,7 +29,8 @@ def mean_price(cleared_kw: Tensor, price: Tensor) -> Tensor:
     """Return the mean of sellers' and buyers' prices by volume, [B]; NaN where nothing traded."""
     volume = cleared_kw.abs()
     total = volume.sum(-1)
-    return torch.where(total > 0, (volume * price).sum(-1) / total, torch.nan)
+    mean = (volume * price).sum(-1) / torch.where(total > 0, total, 1.0)
+    return torch.where(total > 0, mean, torch.nan)
 
 
 def at_mean_prices(

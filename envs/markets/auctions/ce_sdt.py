@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -11,7 +9,7 @@ from gridbazaar.config import NonNegative, Positive, Share
 from gridbazaar.envs.markets.auctions.merit_order import pair_money
 from gridbazaar.envs.markets.book import cross
 from gridbazaar.envs.markets.posted_price import sides
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 from gridbazaar.envs.markets.trade_price import at_mean_prices
 
@@ -28,7 +26,7 @@ class CeSdtConfig(MarketConfig):
 
 
 @MARKETS.register("ce_sdt")
-class CeSdt:
+class CeSdt(Market):
     """CE-SDT: suggested prices from recent trades, offers until a timeout, sorted, then accepted.
 
     1. Orders that arrive after the timeout are left out.
@@ -46,10 +44,7 @@ class CeSdt:
     """
 
     Config = CeSdtConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
-        {"budget_balanced", "no_deficit", "individually_rational"}
-    )
-    time_priority = False
+    claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
 
     def __init__(self, config: CeSdtConfig):
         self.config = config

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from gridbazaar.envs.markets.auctions.price_time import trade_on_arrival
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 from gridbazaar.envs.markets.trade_price import at_mean_prices
 
 
 @MARKETS.register("continuous")
-class Continuous:
+class Continuous(Market):
     """Continuous double auction; price-time priority, at the price of the order that waited.
 
     Orders come in the order of `arrival_s`. One seat has one order, which may trade with several
@@ -23,10 +21,7 @@ class Continuous:
     local energy so.
     """
 
-    Config = MarketConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
-        {"budget_balanced", "no_deficit", "individually_rational"}
-    )
+    claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
     time_priority = True
 
     def __init__(self, config: MarketConfig):

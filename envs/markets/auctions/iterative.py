@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -12,7 +12,7 @@ from torch import Tensor
 from gridbazaar.config import Tolerance
 from gridbazaar.envs.markets.book import rounding
 from gridbazaar.envs.markets.posted_price import accepting_kw, sides
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 
@@ -49,7 +49,7 @@ class _Answer:
 
 
 @MARKETS.register("iterative")
-class Iterative:
+class Iterative(Market):
     """Iterative double auction; one price is adjusted in rounds until the surplus is the largest.
 
     The auctioneer calls out a price, the seats answer with what they would trade at it, and the
@@ -70,10 +70,9 @@ class Iterative:
     """
 
     Config = IterativeConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
+    claims: frozenset[Claim] = frozenset(
         {"budget_balanced", "no_deficit", "individually_rational", "one_price"}
     )
-    time_priority = False
 
     def __init__(self, config: IterativeConfig):
         self.tolerance, self.max_rounds = config.tolerance, config.max_rounds
@@ -169,7 +168,7 @@ def _serve(orders: Orders, price: Tensor, low: Tensor, high: Tensor, volume_kw: 
             ranked = offered * rank
             total = ranked.sum(-1, keepdim=True)
             filled = torch.minimum(total, left)
-            share = torch.where(total > 0, filled / total, 0.0)
+            share = filled / torch.where(total > 0, total, 1.0)
             cleared = cleared + ranked * share * side
             left = left - filled
     return cleared

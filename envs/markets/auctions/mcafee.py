@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
 from gridbazaar.envs.markets.book import Crossing, cross, rounding
 from gridbazaar.envs.markets.posted_price import share_pro_rata
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 from gridbazaar.envs.markets.trade_price import mean_price
 
 
 @MARKETS.register("mcafee")
-class McAfee:
+class McAfee(Market):
     """Trade reduction with McAfee's average price; truthful, and the operator keeps the spread.
 
     The efficient crossing ends at the marginal ask s_k and the marginal bid b_k; s_{k+1} and
@@ -37,11 +35,7 @@ class McAfee:
     the marginal one that is left out.
     """
 
-    Config = MarketConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
-        {"no_deficit", "individually_rational", "truthful"}
-    )
-    time_priority = False
+    claims: frozenset[Claim] = frozenset({"no_deficit", "individually_rational", "truthful"})
 
     def __init__(self, config: MarketConfig):
         self.config = config

@@ -55,5 +55,5 @@ def _share(length: Tensor, price: Tensor, owner: Tensor, key: Tensor, kw: Tensor
     none = torch.zeros_like(kw)
     power = none.scatter_add(-1, at, length)
     money = none.scatter_add(-1, at, length * price)
-    mean = torch.where(power > 0, money / power, 0.0)
+    mean = money / torch.where(power > 0, power, 1.0)
     return kw * mean.gather(-1, block)

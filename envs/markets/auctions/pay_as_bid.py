@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from gridbazaar.config import Share
 from gridbazaar.envs.markets.auctions.merit_order import pair_money
 from gridbazaar.envs.markets.book import cross, fill
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 from gridbazaar.envs.markets.trade_price import at_mean_prices
 
@@ -19,7 +17,7 @@ class PayAsBidConfig(MarketConfig):
 
 
 @MARKETS.register("pay_as_bid")
-class PayAsBid:
+class PayAsBid(Market):
     """Discriminatory auction; the cheapest ask meets the highest bid, each pair at its own price.
 
     Trades the volume of the uniform auction. Each kWh costs k * bid + (1 - k) * ask of the two
@@ -33,10 +31,9 @@ class PayAsBid:
     """
 
     Config = PayAsBidConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
+    claims: frozenset[Claim] = frozenset(
         {"budget_balanced", "no_deficit", "individually_rational", "efficient"}
     )
-    time_priority = False
 
     def __init__(self, config: PayAsBidConfig):
         self.k = config.k

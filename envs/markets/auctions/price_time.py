@@ -115,7 +115,7 @@ def _queue(orders: Orders) -> _Queue:
     head = torch.where(fresh, number, 0).cummax(-1).values
     merged = torch.zeros_like(quantity).scatter_add(-1, head, quantity)
     of_head = merged.gather(-1, head)
-    share = torch.where(of_head != 0, quantity / of_head, 0.0)
+    share = quantity / torch.where(of_head != 0, of_head, 1.0)
 
     sorted_rank, by_rank = rank.sort(dim=-1, stable=True)
     reach = torch.searchsorted(sorted_rank, rounding(rank) - rank, right=True) - 1

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
 from gridbazaar.config import PositiveShare, Share
 from gridbazaar.envs.markets.auctions.price_time import trade_on_arrival
 from gridbazaar.envs.markets.book import cross, fill
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 from gridbazaar.envs.markets.trade_price import at_mean_prices
 
@@ -24,7 +22,7 @@ class TwoStageConfig(MarketConfig):
 
 
 @MARKETS.register("two_stage")
-class TwoStage:
+class TwoStage(Market):
     """Call auction for a guide price, then a continuous auction within a band around it.
 
     The first `call_share` of a book's orders to arrive are matched in one k-double auction; its
@@ -38,9 +36,7 @@ class TwoStage:
     """
 
     Config = TwoStageConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
-        {"budget_balanced", "no_deficit", "individually_rational"}
-    )
+    claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
     time_priority = True
 
     def __init__(self, config: TwoStageConfig):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 
 from gridbazaar.config import Share
 from gridbazaar.envs.markets.book import cross, fill
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 
@@ -19,7 +17,7 @@ class UniformAuctionConfig(MarketConfig):
 
 
 @MARKETS.register("uniform_auction")
-class UniformAuction:
+class UniformAuction(Market):
     """Uniform-price k-double auction; ties at the margin share pro rata.
 
     Trades the largest volume at which supply and demand cross, all of it at
@@ -31,10 +29,9 @@ class UniformAuction:
     """
 
     Config = UniformAuctionConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
+    claims: frozenset[Claim] = frozenset(
         {"budget_balanced", "no_deficit", "individually_rational", "efficient", "one_price"}
     )
-    time_priority = False
 
     def __init__(self, config: UniformAuctionConfig):
         self.k = config.k

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
 from gridbazaar.envs.markets.book import cross, fill
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 from gridbazaar.envs.markets.trade_price import at_mean_prices
 
 
 @MARKETS.register("vcg")
-class VickreyClarkeGroves:
+class VickreyClarkeGroves(Market):
     """VCG double auction; efficient and truthful, and the operator pays the deficit.
 
     The largest surplus W is traded, and each seat gains W - W_{-i}, its Clarke pivot: the surplus
@@ -31,11 +29,7 @@ class VickreyClarkeGroves:
     see Krishna (2010), "Auction theory", chapter 5.
     """
 
-    Config = MarketConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
-        {"individually_rational", "truthful", "efficient"}
-    )
-    time_priority = False
+    claims: frozenset[Claim] = frozenset({"individually_rational", "truthful", "efficient"})
 
     def __init__(self, config: MarketConfig):
         self.config = config

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
 
 import torch
 
@@ -15,12 +14,12 @@ from gridbazaar.envs.markets.bilateral.admm import (
     partner,
     propose,
 )
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 
 @MARKETS.register("admm_parallel")
-class AdmmParallel:
+class AdmmParallel(Market):
     """Bilateral dispatch by ADMM without a coordinator: partners exchange proposals.
 
     In each round every seat sends each partner its proposal, and both compute the same centre and
@@ -38,10 +37,8 @@ class AdmmParallel:
     """
 
     Config = AdmmConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
-        {"budget_balanced", "no_deficit", "individually_rational", "seat_to_seat"}
-    )
-    time_priority = False
+    claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
+    messages_on_ledger = False
 
     def __init__(self, config: AdmmConfig):
         self.config = config

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
 
 import torch
 
@@ -15,12 +14,12 @@ from gridbazaar.envs.markets.bilateral.admm import (
     partner,
     propose,
 )
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 
 @MARKETS.register("admm_sequential")
-class AdmmSequential:
+class AdmmSequential(Market):
     """Bilateral dispatch by ADMM with a contract as coordinator.
 
     In each round every seat sends its proposals y_ij to the contract, which answers with
@@ -37,10 +36,7 @@ class AdmmSequential:
     """
 
     Config = AdmmConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
-        {"budget_balanced", "no_deficit", "individually_rational"}
-    )
-    time_priority = False
+    claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
 
     def __init__(self, config: AdmmConfig):
         self.config = config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -10,7 +10,7 @@ from pydantic import Field
 from gridbazaar.config import Count, Tolerance
 from gridbazaar.envs.markets.bilateral.transport import optimise
 from gridbazaar.envs.markets.pairs import PreferenceConfig, bill_pairs, pair_up, preference
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 
@@ -29,29 +29,29 @@ class BilateralDispatchConfig(PreferenceConfig):
 
 
 @MARKETS.register("bilateral_dispatch")
-class BilateralDispatch:
+class BilateralDispatch(Market):
     """Economic dispatch by pairs with product differentiation, solved in one place.
 
     min sum_n C_n(sum_m P_nm) + sum_nm c_nm P_nm  with  P_nm + P_mn = 0, each P_nm with the sign of
     the seat's order and |sum_m P_nm| at most the order. C_n is linear with the limit price as its
     slope; c_nm is what energy from afar or without sun costs its buyer (`distance_price`,
-    `grey_price`). A pair deals at the seller's limit plus the worth of a kW more of its order, the
-    multiplier of P_nm + P_mn = 0: a seller gets one price from all partners, a buyer pays less to
-    the partners that suit it less.
+    `grey_price`). A pair deals at the seller's limit plus what a kW more of its order would add,
+    the multiplier of P_nm + P_mn = 0: a seller gets one price from all partners, a buyer pays less
+    to the partners that suit it less.
 
     Source: Sorin, Bobo and Pinson (2019), "Consensus-based approach to peer-to-peer electricity
     markets with product differentiation", IEEE Trans. Power Systems 34(2), eq. 1-4.
     """
 
     Config = BilateralDispatchConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
-        {"budget_balanced", "no_deficit", "individually_rational"}
-    )
-    time_priority = False
+    claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
+
+    no_gradient = "solved to a tolerance; prices are multipliers rounded to a grid"
 
     def __init__(self, config: BilateralDispatchConfig):
         self.config = config
 
+    @torch.no_grad()
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Trade at the optimum; nothing where the solver misses its tolerance."""
         c = self.config
@@ -62,7 +62,7 @@ class BilateralDispatch:
             context,
             book,
             best.pair_kw,
-            (book.ask + best.seller_worth).unsqueeze(-1),
+            (book.ask + best.seller_multiplier).unsqueeze(-1),
             converged=best.gap <= c.tolerance,
             iterations=best.iterations,
             messages=torch.zeros_like(best.iterations),

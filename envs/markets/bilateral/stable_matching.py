@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gridbazaar.config import NonNegative, Share
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders, Place
+from gridbazaar.envs.markets.protocol import (
+    Claim,
+    Clearing,
+    Context,
+    Market,
+    MarketConfig,
+    Orders,
+    Place,
+)
 from gridbazaar.envs.markets.registry import MARKETS
 from gridbazaar.envs.markets.trade_price import at_mean_prices
 
@@ -42,7 +50,7 @@ class Trades(NamedTuple):
 
 
 @MARKETS.register("stable_matching")
-class StableMatching:
+class StableMatching(Market):
     """Stable matching on preferences: the nearest partner first, a green source as a bonus.
 
     A buyer prefers the seller with the least distance / (longest distance) - green_weight *
@@ -62,10 +70,7 @@ class StableMatching:
     """
 
     Config = StableMatchingConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
-        {"budget_balanced", "no_deficit", "individually_rational"}
-    )
-    time_priority = False
+    claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
 
     def __init__(self, config: StableMatchingConfig):
         self.k = config.k

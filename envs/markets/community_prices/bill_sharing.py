@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 
 from gridbazaar.envs.markets.posted_price import accepting_kw, share_pro_rata
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 from gridbazaar.envs.markets.trade_price import mean_price
 
 
 @MARKETS.register("bill_sharing")
-class BillSharing:
+class BillSharing(Market):
     """Bill sharing: sellers get what they ask, buyers split the community's bill per kWh.
 
     In the paper the community pays one bill, to the grid, and its members share import costs by
@@ -30,11 +28,7 @@ class BillSharing:
     community microgrid", IEEE PES General Meeting.
     """
 
-    Config = MarketConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
-        {"budget_balanced", "no_deficit", "individually_rational"}
-    )
-    time_priority = False
+    claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
 
     def __init__(self, config: MarketConfig):
         self.config = config

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 
 from gridbazaar.config import Share
 from gridbazaar.envs.markets.community_prices.ratio_price import consistent_price
 from gridbazaar.envs.markets.posted_price import accepting_kw, at_one_price, share_pro_rata
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 
@@ -20,7 +18,7 @@ class CompensatedConfig(MarketConfig):
 
 
 @MARKETS.register("compensated")
-class Compensated:
+class Compensated(Market):
     """Supply-demand ratio whose sellers get a compensating price on top of feed-in.
 
     With p_low = p_feed + c, c = compensation * (p_retail - p_feed), and r = supply / demand:
@@ -37,10 +35,9 @@ class Compensated:
     """
 
     Config = CompensatedConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
+    claims: frozenset[Claim] = frozenset(
         {"budget_balanced", "no_deficit", "individually_rational", "one_price"}
     )
-    time_priority = False
 
     def __init__(self, config: CompensatedConfig):
         self.compensation = config.compensation

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
 from gridbazaar.config import Share
 from gridbazaar.envs.markets.posted_price import accepting_kw, at_one_price, sides
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 
@@ -20,7 +18,7 @@ class EqualIncrementConfig(MarketConfig):
 
 
 @MARKETS.register("equal_increment")
-class EqualIncrement:
+class EqualIncrement(Market):
     """Power Ledger's pool: every order gets the same kW until it is full or the pool is empty.
 
     On the longer side each order gets min(order, level), the level such that both sides match;
@@ -34,10 +32,9 @@ class EqualIncrement:
     """
 
     Config = EqualIncrementConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
+    claims: frozenset[Claim] = frozenset(
         {"budget_balanced", "no_deficit", "individually_rational", "truthful", "one_price"}
     )
-    time_priority = False
 
     def __init__(self, config: EqualIncrementConfig):
         self.position = config.position

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 
 from gridbazaar.config import Share
 from gridbazaar.envs.markets.posted_price import accepting_kw, at_one_price, share_pro_rata
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 
@@ -19,7 +17,7 @@ class MidMarketRateConfig(MarketConfig):
 
 
 @MARKETS.register("mid_market_rate")
-class MidMarketRate:
+class MidMarketRate(Market):
     """Mid-market rate: a price midway between the grid's two; the longer side shares pro rata.
 
     The paper's three cases are one here, because a seat's rest goes to the grid at the grid's
@@ -36,10 +34,9 @@ class MidMarketRate:
     """
 
     Config = MidMarketRateConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
+    claims: frozenset[Claim] = frozenset(
         {"budget_balanced", "no_deficit", "individually_rational", "truthful", "one_price"}
     )
-    time_priority = False
 
     def __init__(self, config: MidMarketRateConfig):
         self.position = config.position

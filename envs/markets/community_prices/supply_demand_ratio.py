@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from gridbazaar.envs.markets.community_prices.ratio_price import consistent_price
 from gridbazaar.envs.markets.posted_price import accepting_kw, at_one_price, share_pro_rata
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 
 @MARKETS.register("supply_demand_ratio")
-class SupplyDemandRatio:
+class SupplyDemandRatio(Market):
     """Supply-demand ratio: one price that falls from retail to feed-in as supply covers demand.
 
     p = p_feed p_retail / ((p_retail - p_feed) r + p_feed) up to r = supply / demand = 1, p_feed
@@ -27,11 +25,9 @@ class SupplyDemandRatio:
     response for microgrids of peer-to-peer prosumers", IEEE Transactions on Power Systems 32(5).
     """
 
-    Config = MarketConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
+    claims: frozenset[Claim] = frozenset(
         {"budget_balanced", "no_deficit", "individually_rational", "one_price"}
     )
-    time_priority = False
 
     def __init__(self, config: MarketConfig):
         self.config = config

@@ -108,12 +108,13 @@ def share_out(
     money = cleared * orders.limit_price.double() + gained * stands
     volume = cleared.clamp(min=0).sum(-1)
     turnover = (money * (cleared > 0)).sum(-1)
+    published = turnover / torch.where(volume > 0, volume, 1.0)
     dtype = orders.quantity_kw.dtype
     return Clearing(
         cleared_kw=cleared.to(dtype),
-        price=torch.where(cleared != 0, money / cleared, 0.0).to(dtype),
+        price=(money / torch.where(cleared != 0, cleared, 1.0)).to(dtype),
         payment_eur=(money * context.slot_h).to(dtype),
-        reference_price=torch.where(volume > 0, turnover / volume, torch.nan).to(dtype),
+        reference_price=torch.where(volume > 0, published, torch.nan).to(dtype),
         converged=converged,
         iterations=torch.ones_like(converged, dtype=torch.int64)
         if iterations is None

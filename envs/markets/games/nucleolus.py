@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gridbazaar.envs.markets.games.coalitions import by_seat, players, share_out, traded, worths
 from gridbazaar.envs.markets.games.least_excess import Coalitions, raise_least_excess
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 _CELLS = 2**20  # coalitions that are solved side by side; more leave the processor's cache
@@ -31,7 +31,7 @@ class NucleolusConfig(MarketConfig):
 
 
 @MARKETS.register("nucleolus")
-class Nucleolus:
+class Nucleolus(Market):
     """Trade of largest gain, shared out by the nucleolus.
 
     Among all ways to share out v(N), the nucleolus makes the smallest excess x(S) - v(S) over the
@@ -45,10 +45,7 @@ class Nucleolus:
     """
 
     Config = NucleolusConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
-        {"budget_balanced", "no_deficit", "individually_rational"}
-    )
-    time_priority = False
+    claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
 
     def __init__(self, config: NucleolusConfig):
         self.config = config

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 _ROUNDING = 1e-12  # relative, below which two sums are equal
 
 
 @MARKETS.register("price_game")
-class PriceGame:
+class PriceGame(Market):
     """Sellers compete with asks for the price of a uniform auction; buyers take it or leave it.
 
     The cheapest asks are sold first, at equal asks the cheaper seller, then pro rata, to the buyers
@@ -32,11 +31,9 @@ class PriceGame:
     Economics 1(1).
     """
 
-    Config = MarketConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
+    claims: frozenset[Claim] = frozenset(
         {"budget_balanced", "no_deficit", "individually_rational", "one_price"}
     )
-    time_priority = False
 
     def __init__(self, config: MarketConfig):
         self.config = config

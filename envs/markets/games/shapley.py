@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from gridbazaar.envs.markets.games.coalitions import (
     traded,
     worths,
 )
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 
@@ -42,7 +42,7 @@ class ShapleyConfig(MarketConfig):
 
 
 @MARKETS.register("shapley")
-class Shapley:
+class Shapley(Market):
     """Trade of largest gain, shared out by the Shapley value.
 
     phi_i = sum over S without i of |S|! (n - |S| - 1)! / n! (v(S + i) - v(S))
@@ -58,10 +58,9 @@ class Shapley:
     """
 
     Config = ShapleyConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
+    claims: frozenset[Claim] = frozenset(
         {"budget_balanced", "no_deficit", "individually_rational", "efficient"}
     )
-    time_priority = False
 
     def __init__(self, config: ShapleyConfig):
         self.config = config

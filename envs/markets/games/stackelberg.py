@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
 from gridbazaar.config import Count, NonNegative
 from gridbazaar.envs.markets.book import Crossing, fill
 from gridbazaar.envs.markets.chunks import at_once
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 _ROUNDING = 1e-12  # relative, below which one profit is not larger than another
@@ -31,7 +29,7 @@ class StackelbergConfig(MarketConfig):
 
 
 @MARKETS.register("stackelberg")
-class Stackelberg:
+class Stackelberg(Market):
     """Operators lead with a buying and a selling price, the seats follow.
 
     A seller offers its order where the buying price is at or above its limit, a buyer where the
@@ -52,8 +50,7 @@ class Stackelberg:
     """
 
     Config = StackelbergConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset({"no_deficit", "individually_rational"})
-    time_priority = False
+    claims: frozenset[Claim] = frozenset({"no_deficit", "individually_rational"})
 
     def __init__(self, config: StackelbergConfig):
         self.config = config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -12,7 +12,7 @@ from torch import Tensor
 from gridbazaar.config import Count, Positive, Tolerance
 from gridbazaar.envs.markets.chunks import at_once
 from gridbazaar.envs.markets.pairs import PairBook, pair_up
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, MarketConfig, Orders
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 from gridbazaar.envs.markets.trade_price import at_mean_prices
 
@@ -98,7 +98,7 @@ class _Game:
 
 
 @MARKETS.register("stackelberg_sellers")
-class StackelbergSellers:
+class StackelbergSellers(Market):
     """Every seller leads with a price of its own, the buyers follow.
 
     A buyer that takes x_i from seller i, X in all, enjoys
@@ -121,14 +121,14 @@ class StackelbergSellers:
     """
 
     Config = StackelbergSellersConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
-        {"budget_balanced", "no_deficit", "individually_rational"}
-    )
-    time_priority = False
+    claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
+
+    no_gradient = "best prices are searched on a grid, up to a tolerance"
 
     def __init__(self, config: StackelbergSellersConfig):
         self.config = config
 
+    @torch.no_grad()
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Play until the sellers rest, and let the buyers respond."""
         limit = orders.limit_price.double()

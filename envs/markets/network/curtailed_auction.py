@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -18,10 +16,9 @@ from gridbazaar.envs.markets.network.trade_limits import (
     broken_by,
     flow,
     place_of,
-    sensitivities,
 )
 from gridbazaar.envs.markets.posted_price import share_pro_rata
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Orders, Place
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, Orders, Place
 from gridbazaar.envs.markets.registry import MARKETS
 
 
@@ -39,7 +36,7 @@ class CurtailedAuctionConfig(FeederMarketConfig, UniformAuctionConfig):
 
 
 @MARKETS.register("curtailed_auction")
-class CurtailedAuction:
+class CurtailedAuction(Market):
     """Uniform auction, then AC power flow, then curtailment whose cost its causers bear.
 
     Where background and trades break a limit, the DSO cuts the trades that press on it, in
@@ -57,10 +54,7 @@ class CurtailedAuction:
     """
 
     Config = CurtailedAuctionConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
-        {"budget_balanced", "no_deficit", "individually_rational"}
-    )
-    time_priority = False
+    claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
 
     def __init__(self, config: CurtailedAuctionConfig):
         self.config = config
@@ -107,7 +101,6 @@ class CurtailedAuction:
         available = torch.where(exporting, sold, bought)
         left_kw, solution = curtail(
             place.solver,
-            sensitivities(place),
             limits,
             injection_kw,
             place.reactive_kvar,

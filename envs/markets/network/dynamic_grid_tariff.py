@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from gridbazaar.config import NonNegative, Share
 from gridbazaar.envs.markets.bilateral.stable_matching import split, trade
 from gridbazaar.envs.markets.network.trade_limits import FeederMarketConfig, flow, place_of
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Orders, Place
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, Orders, Place
 from gridbazaar.envs.markets.registry import MARKETS
 
 # Partners closer to each other than this share of the longest distance are equally near.
@@ -37,7 +37,7 @@ class DynamicGridTariffConfig(FeederMarketConfig):
 
 
 @MARKETS.register("dynamic_grid_tariff")
-class DynamicGridTariff:
+class DynamicGridTariff(Market):
     """Pairs trade, the nearest first, and the buyer pays for the distance its energy comes.
 
     The charge of a pair is usage_price * reach * (1 - dynamic + dynamic * loading): reach is the
@@ -56,8 +56,7 @@ class DynamicGridTariff:
     """
 
     Config = DynamicGridTariffConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset({"no_deficit", "individually_rational"})
-    time_priority = False
+    claims: frozenset[Claim] = frozenset({"no_deficit", "individually_rational"})
 
     def __init__(self, config: DynamicGridTariffConfig):
         self.config = config

@@ -7,15 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from gridbazaar.envs.grid.limits import Limits
+from gridbazaar.envs.grid.limits import LOADING_TOLERANCE_PERCENT, VOLTAGE_TOLERANCE_PU, Limits
 from gridbazaar.envs.grid.power_flow import Solution
-from gridbazaar.envs.markets.network.trade_limits import (
-    PERCENT,
-    VOLTAGE_PU,
-    flow,
-    sensitivities,
-    slopes,
-)
+from gridbazaar.envs.markets.network.trade_limits import flow
 from gridbazaar.envs.markets.protocol import Place
 
 
@@ -35,15 +29,15 @@ class LimitRows:
     @classmethod
     def of(cls, place: Place, limits: Limits) -> LimitRows:
         """Set up the rows of the markets in `place`, whose limits are [B, .]."""
-        known = sensitivities(place)
+        known = place.solver.sensitivities
         to_seat = place.to_bus.T.double()
         voltage, along = known.vm_pu.double() @ to_seat, known.branch_percent.double()
         branch = along @ to_seat
         loading = torch.cat([limits.line_percent, limits.trafo_percent], 1)
         parts = (limits.vm_max_pu, -limits.vm_min_pu, loading, loading)
         ceiling = torch.cat(parts, 1).double()
-        unit = torch.full_like(ceiling[0], PERCENT)
-        unit[: 2 * len(voltage)] = VOLTAGE_PU
+        unit = torch.full_like(ceiling[0], LOADING_TOLERANCE_PERCENT)
+        unit[: 2 * len(voltage)] = VOLTAGE_TOLERANCE_PU
         rows = cls(torch.cat([voltage, -voltage, branch, -branch]), along, ceiling, unit, ceiling)
         nothing = place.background_kw @ place.to_bus.T * 0
         return replace(rows, idle=rows.state(place, flow(place, nothing), nothing.double()))
@@ -60,7 +54,7 @@ class LimitRows:
 
     def slopes(self, place: Place, solution: Solution, cleared_kw: Tensor, index: Tensor) -> Tensor:
         """Return the effect [R, K, N] of a kW sold on the rows `index` [R, K] at this state."""
-        known, to_bus = slopes(place), place.to_bus.double()
+        known, to_bus = place.solver.slopes, place.to_bus.double()
         injection_kw = place.background_kw.double() + cleared_kw.double() @ to_bus
         power = torch.complex(injection_kw, place.reactive_kvar.double())
         buses, branches = known.buses, known.branches

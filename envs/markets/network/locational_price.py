@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -22,7 +22,7 @@ from gridbazaar.envs.markets.network.trade_limits import (
     flow,
     place_of,
 )
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Orders, Place
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, Orders, Place
 from gridbazaar.envs.markets.registry import MARKETS
 from gridbazaar.envs.markets.trade_price import mean_price, seat_price
 
@@ -57,7 +57,7 @@ class LocationalPriceConfig(FeederMarketConfig, UniformAuctionConfig):
 
 
 @MARKETS.register("locational_price")
-class LocationalPrice:
+class LocationalPrice(Market):
     """Locational marginal prices from the linearised power flow, held to the AC power flow.
 
     The uniform auction clears first; where the AC power flow of background and trades breaks no
@@ -75,13 +75,15 @@ class LocationalPrice:
     """
 
     Config = LocationalPriceConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset({"no_deficit", "individually_rational"})
-    time_priority = False
+    claims: frozenset[Claim] = frozenset({"no_deficit", "individually_rational"})
+
+    no_gradient = "under limits, programmes and power flows take turns up to a tolerance"
 
     def __init__(self, config: LocationalPriceConfig):
         self.config = config
         self._free = UniformAuction(config)
 
+    @torch.no_grad()
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match all orders; nothing where no trades are found that the feeder bears."""
         free = self._free.clear(orders, context)

@@ -1,79 +1,37 @@
-"""The best trades under linear limits of a network, and the prices that go with them, in batch.
+"""Trades of largest surplus under linear limits of a network, and their prices, in batch.
 
 maximise  -sum_n limit_n x_n - r/2 sum_n x_n^2 / |quantity_n|
 subject to  sum_n x_n = 0,  rows x <= room,  0 <= x_n / quantity_n <= 1
 
 The quadratic term makes the trades unique, ties pro rata; it is small, so that the welfare is that
 of the linear programme. The price at a seat is the multiplier of the balance less what the rows it
-presses on cost: a seat gains by exactly the trade it gets. Mehrotra's predictor and corrector
-(SIAM J. Optimization 2(4), 1992); the normal equations have one unknown per row and one more.
+presses on cost: a seat gains by exactly the trade it gets. The normal equations have one unknown
+per row and one more.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from gridbazaar.envs.markets.interior_point import Iterate, solve
 from gridbazaar.envs.markets.posted_price import share_pro_rata
 
-_TO_THE_WALL = 0.995  # part of the way to the nearest bound that a step takes
 _NOTHING = 1e-7  # of an order: what an interior point leaves of zero and of all
 
 
 @dataclass(frozen=True)
 class Dispatch:
-    """Trades [B, N] kW, the price at each seat [B, N] EUR/kWh, whether it was found [B], steps."""
+    """Trades [B, N] kW, the price at each seat [B, N] EUR/kWh, whether it was found, steps [B]."""
 
     cleared_kw: Tensor
     price: Tensor
     found: Tensor
-    iterations: int
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """Scaled: gains within 1 of zero, orders up to 1, rows with a largest entry of 1.
-
-    size, gain, side, curve are [B, N]; rows [B, K, N] act on fills y >= 0; room [B, K]; real [B, K]
-    says which rows are more than padding: the others stay where they are and count for nothing.
-    """
-
-    size: Tensor
-    gain: Tensor
-    side: Tensor
-    curve: Tensor
-    rows: Tensor
-    room: Tensor
-    real: Tensor
-
-
-@dataclass(frozen=True)
-class _Point:
-    """Fills y, their rests v and the rows' rests w, with multipliers z, beta, mu and balance."""
-
-    y: Tensor
-    z: Tensor
-    v: Tensor
-    beta: Tensor
-    w: Tensor
-    mu: Tensor
-    balance: Tensor  # [B, 1]
-
-    def pairs(self) -> tuple[tuple[Tensor, Tensor], ...]:
-        return ((self.y, self.z), (self.v, self.beta), (self.w, self.mu))
-
-    def moved(self, d: _Point, primal: Tensor, dual: Tensor) -> _Point:
-        """Go the lengths [B, 1]; a length of zero stays, even where d is not a number."""
-
-        def step(name: str) -> Tensor:
-            length = primal if name in ("y", "v", "w") else dual
-            here = getattr(self, name)
-            there: Tensor = torch.where(length > 0, here + length * getattr(d, name), here)
-            return there
-
-        return _Point(**{field.name: step(field.name) for field in fields(self)})
+    iterations: Tensor
 
 
 def dispatch(
@@ -107,113 +65,117 @@ def dispatch(
     side = quantity_kw.sign()
     size = torch.where(real, quantity_kw.abs() / largest, 1.0)
     gain = torch.where(real, -side * (limit_price - middle) / spread, -1.0)
-    problem = _Problem(
-        size,
-        gain,
-        side,
-        regularisation / size,
-        per_norm * side.unsqueeze(-2),
-        torch.where(is_row, room / (norm * largest), 1.0),
-        is_row,
+    programme = _NetworkDispatch(
+        size=size,
+        gain=gain,
+        side=side,
+        curve=regularisation / size,
+        rows=per_norm * side.unsqueeze(-2),
+        room=torch.where(is_row, room / (norm * largest), 1.0),
+        is_row=is_row,
+        tolerance=tolerance,
     )
-    point, found, steps = _solve(problem, tolerance, max_steps)
-    fill = torch.where(point.y < _NOTHING * size, 0.0, point.y)
+    at, found, steps = solve(programme, programme.start(), max_steps)
+    y, _, _ = programme.parts(at.slack)
+    _, _, mu = programme.parts(at.multiplier)
+    fill = torch.where(y < _NOTHING * size, 0.0, y)
     fill = torch.where(fill > (1 - _NOTHING) * size, size, fill) * largest
-    rent = (point.mu.unsqueeze(-2) @ per_norm).squeeze(-2)
-    price = (-point.balance - rent) * spread + middle
-    return Dispatch(share_pro_rata(fill * side), price, found, steps)
+    rent = (mu.unsqueeze(-2) @ per_norm).squeeze(-2)
+    price = (-at.dual - rent) * spread + middle
+    return Dispatch(share_pro_rata(fill * side), price, found, steps.clamp(min=1))
 
 
-def _solve(problem: _Problem, tolerance: float, max_steps: int) -> tuple[_Point, Tensor, int]:
-    p = problem
-    sides = torch.stack([p.size * (p.side > 0), p.size * (p.side < 0)])
-    totals = sides.sum(-1, keepdim=True)
-    volume = totals.amin(0)
-    share = torch.where(p.side > 0, volume / totals[0], volume / totals[1])
-    y = p.size * torch.where(p.side == 0, 0.5, 0.5 * share.nan_to_num(posinf=0.0))
-    one, row = torch.ones_like(y), torch.ones_like(p.room)
-    w = (p.room - times(p.rows, y)).clamp(min=0.1).where(p.real, 1.0)
-    point = _Point(y, one, p.size - y, one, w, row, torch.zeros_like(volume))
-    steps = 0
-    while True:
-        dual, primal = _residuals(p, point)
-        worst = torch.maximum(dual.abs().amax(-1), primal.abs().amax(-1)).unsqueeze(-1)
-        open_ = ~((_gap(p, point) <= tolerance * volume) & (worst <= tolerance))
-        if steps == max_steps or not bool(open_.any()):
-            return point, ~open_.squeeze(-1), max(steps, 1)
-        # A market that has arrived stays where it is, whoever else is in the batch.
-        point = _mehrotra(p, point, dual, primal, open_)
-        steps += 1
+@dataclass(frozen=True)
+class _NetworkDispatch:
+    """The programme, scaled: gains within 1 of zero, orders up to 1, rows' largest entries 1.
+
+    Slacks are the fills y, their rests and the rows' rests; the balance's multiplier is free.
+
+    Attributes:
+        size, gain, side, curve: [B, N].
+        rows: [B, K, N] act on fills y >= 0.
+        room, is_row: [B, K]; a row that is none stays where it is and counts for nothing.
+    """
+
+    size: Tensor
+    gain: Tensor
+    side: Tensor
+    curve: Tensor
+    rows: Tensor
+    room: Tensor
+    is_row: Tensor
+    tolerance: float
+    one_length: ClassVar[bool] = True
+
+    @property
+    def counts(self) -> Tensor:
+        """Which pairs are more than padding, [B, 2 N + K]."""
+        seats = torch.ones_like(self.side, dtype=torch.bool)
+        return torch.cat([seats, seats, self.is_row], -1)
+
+    @property
+    def volume(self) -> Tensor:
+        """The size of the shorter side, [B, 1]."""
+        return self._sides().amin(0)
+
+    def _sides(self) -> Tensor:
+        sides = torch.stack([self.size * (self.side > 0), self.size * (self.side < 0)])
+        return sides.sum(-1, keepdim=True)
+
+    def start(self) -> Iterate:
+        """Begin with half of what both sides could balance."""
+        supply, demand = self._sides()
+        volume = torch.minimum(supply, demand)
+        share = torch.where(self.side > 0, volume / supply, volume / demand)
+        y = self.size * torch.where(self.side == 0, 0.5, 0.5 * share.nan_to_num(posinf=0.0))
+        w = (self.room - times(self.rows, y)).clamp(min=0.1).where(self.is_row, 1.0)
+        slack = torch.cat([y, self.size - y, w], -1)
+        return Iterate(slack, torch.ones_like(slack), y[:, :0], torch.zeros_like(volume))
+
+    def parts(self, flat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what is of fills [B, N], of their rests [B, N] and of rows [B, K]."""
+        N = self.side.shape[-1]
+        return flat[:, :N], flat[:, N : 2 * N], flat[:, 2 * N :]
+
+    def is_open(self, at: Iterate, gap: Tensor) -> Tensor:
+        """Return where gap or residuals are not small yet, [B, 1]."""
+        missing = torch.cat(self._residuals(at), -1).abs().amax(-1, keepdim=True)
+        return ~((gap <= self.tolerance * self.volume) & (missing <= self.tolerance))
+
+    def _residuals(self, at: Iterate) -> tuple[Tensor, Tensor]:
+        """Return what is missing of stationarity [B, N] and of the rows [B, K]."""
+        (y, _, w), (z, beta, mu) = self.parts(at.slack), self.parts(at.multiplier)
+        pressed = times(self.rows.transpose(-1, -2), mu)
+        dual = self.curve * y - self.gain - z + beta + pressed + at.dual * self.side
+        return dual, self.room - times(self.rows, y) - w
+
+    def newton(self, at: Iterate) -> Callable[[Tensor], Iterate]:
+        """Factorise the normal equations of the rows and the balance."""
+        (y, v, w), (z, beta, mu) = self.parts(at.slack), self.parts(at.multiplier)
+        dual, primal = self._residuals(at)
+        inverse = 1 / (self.curve + z / y + beta / v)
+        all_rows = torch.cat([self.rows, self.side.unsqueeze(-2)], -2)
+        scaled = all_rows * inverse.unsqueeze(-2)
+        nothing = torch.zeros_like(at.dual)
+        slack = torch.cat([w / mu, nothing], -1)
+        factor, _ = torch.linalg.cholesky_ex(
+            scaled @ all_rows.transpose(-1, -2) + torch.diag_embed(slack)
+        )
+
+        def direction(change: Tensor) -> Iterate:
+            cy, cv, cw = self.parts(change)
+            right = cy / y - cv / v - dual
+            aim = times(scaled, right) - torch.cat([primal - cw / mu, nothing], -1)
+            solved = torch.cholesky_solve(aim.unsqueeze(-1), factor)
+            dy = inverse * (right - (all_rows.transpose(-1, -2) @ solved).squeeze(-1))
+            dmu, dbalance = solved.squeeze(-1)[:, :-1], solved.squeeze(-1)[:, -1:]
+            d_slack = torch.cat([dy, -dy, (cw - w * dmu) / mu], -1)
+            d_multiplier = torch.cat([(cy - z * dy) / y, (cv + beta * dy) / v, dmu], -1)
+            return Iterate(d_slack, d_multiplier, at.primal, dbalance)
+
+        return direction
 
 
 def times(rows: Tensor, y: Tensor) -> Tensor:
     """Return rows [B, K, N] times y [B, N]."""
     return (rows @ y.unsqueeze(-1)).squeeze(-1)
-
-
-def _gap(p: _Problem, at: _Point) -> Tensor:
-    """Return the sum of the complementarity products, [B, 1]."""
-    return sum((a.sum(-1, keepdim=True) for a in _products(p, at)), torch.zeros(()))
-
-
-def _products(p: _Problem, at: _Point) -> list[Tensor]:
-    y, v, w = (a * b for a, b in at.pairs())
-    return [y, v, w * p.real]
-
-
-def _residuals(p: _Problem, at: _Point) -> tuple[Tensor, Tensor]:
-    """Return what is missing of stationarity [B, N] and of the rows [B, K]."""
-    pressed = times(p.rows.transpose(-1, -2), at.mu)
-    dual = p.curve * at.y - p.gain - at.z + at.beta + pressed + at.balance * p.side
-    return dual, p.room - times(p.rows, at.y) - at.w
-
-
-def _mehrotra(p: _Problem, at: _Point, dual: Tensor, primal: Tensor, open_: Tensor) -> _Point:
-    """Take one predictor-corrector step in the markets where `open_`, [B, 1], holds."""
-    inverse = 1 / (p.curve + at.z / at.y + at.beta / at.v)
-    all_rows = torch.cat([p.rows, p.side.unsqueeze(-2)], -2)
-    scaled = all_rows * inverse.unsqueeze(-2)
-    slack = torch.cat([at.w / at.mu, torch.zeros_like(at.balance)], -1)
-    factor, _ = torch.linalg.cholesky_ex(
-        scaled @ all_rows.transpose(-1, -2) + torch.diag_embed(slack)
-    )
-
-    def direction(cy: Tensor, cv: Tensor, cw: Tensor) -> _Point:
-        """Solve for the step that brings the products to c more than they are."""
-        right = cy / at.y - cv / at.v - dual
-        right_rows = torch.cat([primal - cw / at.mu, torch.zeros_like(at.balance)], -1)
-        aim = times(scaled, right) - right_rows
-        solved = torch.cholesky_solve(aim.unsqueeze(-1), factor)
-        dy = inverse * (right - (all_rows.transpose(-1, -2) @ solved).squeeze(-1))
-        dmu, dbalance = solved.squeeze(-1)[:, :-1], solved.squeeze(-1)[:, -1:]
-        dw = (cw - at.w * dmu) / at.mu
-        dz, dbeta = (cy - at.z * dy) / at.y, (cv + at.beta * dy) / at.v
-        return _Point(dy, dz, -dy, dbeta, dw, dmu, dbalance)
-
-    products, gap = _products(p, at), _gap(p, at)
-    count = 2 * at.y.shape[-1] + p.real.sum(-1, keepdim=True)
-    guess = direction(*[-product for product in products])
-    left = _gap(p, at.moved(guess, *_lengths(at, guess)))
-    target = (left / gap).clamp(0, 1) ** 3 * gap / count
-    aims = (target, target, target * p.real)
-    bends = _products(p, guess)
-    aim = direction(*[t - a - b for t, a, b in zip(aims, products, bends, strict=True)])
-    longest = [_TO_THE_WALL * length for length in _lengths(at, aim)]
-    # One length for both keeps the quadratic term's stationarity.
-    length = torch.where(open_, torch.minimum(*longest), 0.0)
-    return at.moved(aim, length, length)
-
-
-def _lengths(at: _Point, d: _Point) -> tuple[Tensor, Tensor]:
-    """Return how far primal and dual parts can go, [B, 1] each, at most 1."""
-
-    def furthest(here: list[Tensor], way: list[Tensor]) -> Tensor:
-        steps = [
-            torch.where(b < 0, -a / b, torch.inf).amin(-1) for a, b in zip(here, way, strict=True)
-        ]
-        return torch.stack(steps).amin(0).clamp(max=1).unsqueeze(-1)
-
-    return (
-        furthest([at.y, at.v, at.w], [d.y, d.v, d.w]),
-        furthest([at.z, at.beta, at.mu], [d.z, d.beta, d.mu]),
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -20,7 +20,7 @@ from gridbazaar.envs.markets.network.trade_limits import (
     flow,
     place_of,
 )
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Orders, Place
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, Orders, Place
 from gridbazaar.envs.markets.registry import MARKETS
 
 # Part by which an envelope is narrowed that was drawn too wide.
@@ -44,7 +44,7 @@ class OperatingEnvelopeConfig(FeederMarketConfig, UniformAuctionConfig):
 
 
 @MARKETS.register("operating_envelope")
-class OperatingEnvelope:
+class OperatingEnvelope(Market):
     """Orders are clipped to a dynamic operating envelope, then a uniform auction clears them.
 
     In every interval two bounds are found, one for selling and one for buying: the largest at which
@@ -61,10 +61,9 @@ class OperatingEnvelope:
     """
 
     Config = OperatingEnvelopeConfig
-    claims: ClassVar[frozenset[Claim]] = frozenset(
+    claims: frozenset[Claim] = frozenset(
         {"budget_balanced", "no_deficit", "individually_rational", "one_price"}
     )
-    time_priority = False
 
     def __init__(self, config: OperatingEnvelopeConfig):
         self.config = config

@@ -8,23 +8,18 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from typing import Literal
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from gridbazaar.envs.grid.curtailment import Sensitivities
-from gridbazaar.envs.grid.limits import Limits, violations
-from gridbazaar.envs.grid.power_flow import FlowSolver, PowerFlow, Solution
-from gridbazaar.envs.markets.network.feeder_slopes import FeederSlopes
+from gridbazaar.envs.grid.limits import (
+    LOADING_TOLERANCE_PERCENT,
+    VOLTAGE_TOLERANCE_PU,
+    Limits,
+    violations,
+)
+from gridbazaar.envs.grid.power_flow import Solution
 from gridbazaar.envs.markets.protocol import Context, MarketConfig, Place
-
-# Breaches below the power flow's own accuracy in float32 are none.
-VOLTAGE_PU, PERCENT = 1e-5, 1e-2
-_PROBE_KW = 10.0
-_BUSES: WeakKeyDictionary[FlowSolver, list[int]] = WeakKeyDictionary()
-_SENSITIVITIES: WeakKeyDictionary[FlowSolver, Sensitivities] = WeakKeyDictionary()
-_SLOPES: WeakKeyDictionary[FlowSolver, FeederSlopes] = WeakKeyDictionary()
 
 
 class FeederMarketConfig(MarketConfig):
@@ -87,7 +82,8 @@ def widened(limits: Limits, background: Solution) -> Limits:
 
 def broken(solution: Solution, limits: Limits) -> Tensor:
     """Whether a state [B] breaks a limit or was not found at all."""
-    return violations(solution, limits).broken(VOLTAGE_PU, PERCENT) | ~solution.converged
+    breach = violations(solution, limits)
+    return breach.broken(VOLTAGE_TOLERANCE_PU, LOADING_TOLERANCE_PERCENT) | ~solution.converged
 
 
 def broken_by(place: Place, seat_kw: Tensor) -> tuple[Tensor, Limits]:
@@ -97,8 +93,7 @@ def broken_by(place: Place, seat_kw: Tensor) -> tuple[Tensor, Limits]:
     if not len(rows):
         return rows, place.limits
     limits = widened(place.limits, flow(at(place, rows), torch.zeros_like(seat_kw[rows])))
-    again = violations(part(loaded, rows), limits)
-    worse = again.broken(VOLTAGE_PU, PERCENT) | ~loaded.converged[rows]
+    worse = broken(part(loaded, rows), limits)
     return rows[worse], chosen(limits, worse)
 
 
@@ -120,47 +115,3 @@ def chosen(limits: Limits, rows: Tensor) -> Limits:
         limits.line_percent[rows],
         limits.trafo_percent[rows],
     )
-
-
-def sensitivities(place: Place) -> Sensitivities:
-    """Return the sensitivities to the place's injections, worked out once for every solver."""
-    solver, like = place.solver, place.background_kw
-    if solver not in _SENSITIVITIES:
-        buses = _known_buses(place)
-        _SENSITIVITIES[solver] = Sensitivities.of(solver.network, buses, like.device, like.dtype)
-    return _SENSITIVITIES[solver]
-
-
-def slopes(place: Place) -> FeederSlopes:
-    """Return what gives the slopes at a state that carries power, worked out once for a solver."""
-    solver = place.solver
-    if solver not in _SLOPES:
-        device = place.background_kw.device
-        _SLOPES[solver] = FeederSlopes.of(solver.network, _known_buses(place), device)
-    return _SLOPES[solver]
-
-
-def _known_buses(place: Place) -> list[int]:
-    solver, like = place.solver, place.background_kw
-    if solver not in _BUSES:
-        _BUSES[solver] = _injection_buses(solver, like.device, like.dtype)
-    return _BUSES[solver]
-
-
-def _injection_buses(solver: FlowSolver, device: torch.device, dtype: torch.dtype) -> list[int]:
-    """Find the bus of each injection by what it does: a solver need not tell them.
-
-    The currents of all branches under one injection name the bus; fused buses are one for them.
-    """
-    buses = solver.network.buses
-    every = PowerFlow(solver.network, buses, dtype=torch.float64)
-    known = every.solve(_PROBE_KW * torch.eye(len(buses), dtype=torch.float64))
-    probe = _PROBE_KW * torch.eye(solver.injections, device=device, dtype=dtype)
-    seen = solver.solve(probe)
-
-    def trace(state: Solution) -> Tensor:
-        parts = (state.line_loading_percent, state.trafo_loading_percent, state.vm_pu)
-        return torch.cat(parts, 1).cpu().double()
-
-    nearest = torch.cdist(trace(seen), trace(known)).argmin(1)
-    return [int(buses[k]) for k in nearest.tolist()]
