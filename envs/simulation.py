@@ -13,6 +13,7 @@ from gridbazaar.envs.day import check_days, draw_days, draw_forecast_error, draw
 from gridbazaar.envs.delivery import Delivered, Delivery
 from gridbazaar.envs.devices.storage import advance, feasible_power
 from gridbazaar.envs.devices.vehicle import arrive, depart
+from gridbazaar.envs.global_state import global_state
 from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.market_transactions import post
 from gridbazaar.envs.markets import Context, Market, Orders
@@ -48,6 +49,7 @@ class Simulation:
     """
 
     _slot: Slot
+    _observation: Tensor | None = None
 
     def __init__(
         self,
@@ -188,6 +190,15 @@ class Simulation:
             done=self.t == self.slots,
         )
 
+    def global_state(self) -> Tensor:
+        """Return what all seats see together now, [B, S]; see gridbazaar.envs.global_state.
+
+        Raises ValueError before the first reset.
+        """
+        if self._observation is None:
+            raise ValueError("no day has begun: call reset() before global_state()")
+        return global_state(self._observation)
+
     def _plan(self, decision: Decision) -> tuple[Tensor, Tensor]:
         """Return what the seats order and what their devices are to do, [B, N] kW each."""
         slot, storage = self._slot, self.community.storage
@@ -293,4 +304,5 @@ class Simulation:
             filled=memory.filled,
             locked=memory.locked,
         )
-        return self._assemble(slot.public, slot.own, own_state, memory.public)
+        self._observation = self._assemble(slot.public, slot.own, own_state, memory.public)
+        return self._observation
