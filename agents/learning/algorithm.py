@@ -91,7 +91,8 @@ class Algorithm(Protocol):
     def training(self, workload: Workload) -> AlgorithmConfig:
         """Return RLlib's configuration of class, learner and hyper-parameters.
 
-        The class is `rllib.training.DayTraining` or a subclass of it, the learner one of
+        A configuration of RLlib's own, with `rllib.training.DayTraining` or a subclass of it as the
+        class of the algorithm, or else a `DayTrainingConfig`; the learner is a subclass of
         `rllib.learner.DayLearner`. World, runners, devices and modules are filled in afterwards.
         """
         ...

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_LEARNER_GROUP, COMPONENT_RL_MODULE
 from ray.rllib.core.columns import Columns
+from ray.rllib.core.distribution.torch.torch_distribution import TorchSquashedGaussian
 from ray.rllib.core.rl_module.rl_module import RLModule
 from torch import Tensor
 from torch.utils._pytree import tree_map
@@ -118,6 +119,10 @@ def act(module: Any, observation: Tensor, memory: Any = None) -> tuple[Tensor, A
     action = out.get(Columns.ACTIONS)
     if action is None:
         kind = module.get_inference_action_dist_cls()
-        action = kind.from_logits(out[Columns.ACTION_DIST_INPUTS]).to_deterministic().sample()
+        policy = kind.from_logits(out[Columns.ACTION_DIST_INPUTS])
+        action = policy.to_deterministic().sample()
+        if isinstance(policy, TorchSquashedGaussian):
+            # RLlib leaves the squashing out here (ray-project/ray, issue 51544).
+            action = torch.tanh(action)
     action = action.squeeze(1) if stateful else action
     return action.clamp(-1, 1), out.get(Columns.STATE_OUT)

@@ -6,6 +6,8 @@ import tempfile
 from typing import Any
 
 from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch, concat_samples
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
@@ -73,3 +75,14 @@ class DayTraining(Algorithm):
                 minibatch_size=self.config.minibatch_size,
             )
         self.metrics.aggregate(results, key=LEARNER_RESULTS)
+
+
+class DayTrainingConfig(AlgorithmConfig):
+    """RLlib's configuration for an algorithm that RLlib has none for; modules are always given."""
+
+    def __init__(self, algo_class: type[DayTraining] = DayTraining):
+        super().__init__(algo_class=algo_class)
+
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        """Return nothing in particular: the algorithm gives the modules."""
+        return RLModuleSpec()
