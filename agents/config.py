@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from gridbazaar.config import Config, Count, NonNegative, Positive, RunName, Share, Whole
-from gridbazaar.envs.action import ACTIONS
+from gridbazaar.config import Config, Count, Positive, RunName, Share, Whole
 from gridbazaar.envs.config import TaskConfig, WorldConfig
 
-LogStd = Annotated[float, Field(ge=-5, le=1)]
 
+class RewardConfig(Config):
+    """What seats learn from, made of what they earn."""
 
-class PPOSettings(Config):
-    """Hyper-parameters of proximal policy optimisation, by RLlib's names."""
-
-    name: Literal["ppo"]
-    lr: Positive = Field(description="learning rate of Adam at the start")
-    lr_end: NonNegative = Field(description="the same at total_agent_steps")
-    gamma: Share = Field(description="discount per interval")
-    lambda_: Share = Field(description="of generalised advantage estimation")
-    num_epochs: Count = Field(description="passes over each iteration's batch")
-    minibatch_size: Count = Field(description="agent steps of all roles together")
-    clip_param: Positive = Field(description="bound of the policy ratio")
-    grad_clip: Positive = Field(description="global norm per role")
-    vf_loss_coeff: NonNegative
-    vf_clip_param: Positive = Field(description="bound of the critic's squared error")
-    entropy_coeff: NonNegative = Field(description="weight of the entropy at the start")
-    entropy_coeff_end: NonNegative = Field(description="the same at total_agent_steps")
-    kl_coeff: NonNegative = Field(description="first weight of the divergence from the old policy")
-    kl_target: Positive = Field(description="divergence towards which kl_coeff is adapted")
-    fcnet_hiddens: Annotated[list[Count], Field(min_length=1)]
-    fcnet_activation: Literal["tanh", "relu", "silu"]
-    initial_log_std: Annotated[list[LogStd], Field(min_length=ACTIONS, max_length=ACTIONS)] = Field(
-        description="of the limit price, the flexible power and the priority fee"
-    )
-    prior: str = Field(description="action that the policy corrects, see agents/learning/prior.py")
-    reward_scale: Positive = Field(description="learning units per EUR")
+    scale: Positive = Field(description="learning units per EUR")
     team_weight: Share = Field(description="0: own reward; 1: the community's mean")
+    less_given_bill: bool = Field(
+        description="leave out the bill that load and sun alone would have at the grid's prices"
+    )
 
 
 class RayConfig(Config):
@@ -67,18 +46,8 @@ class TrainConfig(Config):
     task: TaskConfig
     market: dict[str, Any] = Field(description="name and parameters of a registered market")
     ledger: dict[str, Any] = Field(description="name and parameters of a registered ledger")
-    algorithm: PPOSettings
-
-    @model_validator(mode="after")
-    def _schedules_fall(self) -> TrainConfig:
-        a = self.algorithm
-        for key in ("lr", "entropy_coeff"):
-            start, end = getattr(a, key), getattr(a, f"{key}_end")
-            if end > start:
-                raise ValueError(
-                    f"algorithm.{key}_end {end} must not exceed algorithm.{key} {start}"
-                )
-        return self
+    reward: RewardConfig
+    algorithm: dict[str, Any] = Field(description="name and parameters of a registered algorithm")
 
     @property
     def world(self) -> WorldConfig:

@@ -24,8 +24,7 @@ import training
 from rows import Row, print_rows, seconds
 
 from gridbazaar import envs
-from gridbazaar.agents.learning.ppo import algorithm_config
-from gridbazaar.agents.learning.ray_session import ray_session
+from gridbazaar.agents.learning.rllib.session import ray_session
 from gridbazaar.envs.build import build_community
 from gridbazaar.envs.data.simbench import load_grid
 from gridbazaar.envs.data.tariffs import parse_tariff
@@ -129,11 +128,9 @@ def training_rows(repeats: int) -> list[Row]:
     simulation = envs.MarketEnv(small.world).simulation
     slots, seats = simulation.slots, simulation.num_seats
     with ray_session(small.ray):
-        stock = training.measure(
-            training.stock_config(small, slots * seats * small.num_envs), seats, 1
-        )
+        stock = training.measure(training.stock_config(small, seats, slots), seats, 1)
         same, ours = (
-            training.measure(algorithm_config(c, training.ROLES, seats, slots), seats, repeats)
+            training.measure(training.our_config(c, seats, slots), seats, repeats)
             for c in (small, default)
         )
     key = "agent_steps_per_s"

@@ -25,9 +25,10 @@ from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED
 from ray.tune.registry import register_env
 
 from gridbazaar.agents.config import TrainConfig
-from gridbazaar.agents.learning.ppo import algorithm_config, role_of
-from gridbazaar.agents.learning.ray_session import ray_session
-from gridbazaar.agents.learning.role_module import ACTION_SPACE, OBSERVATION_SPACE, role_specs
+from gridbazaar.agents.learning.algorithm import Spaces
+from gridbazaar.agents.learning.algorithms.ppo import PPO, PPOSettings
+from gridbazaar.agents.learning.rllib.config import rllib_config, role_of, workload
+from gridbazaar.agents.learning.rllib.session import ray_session
 from gridbazaar.config import validate
 from gridbazaar.configs import compose
 from gridbazaar.envs.market_env import MarketEnv
@@ -40,25 +41,36 @@ def settings(markets: int | None) -> TrainConfig:
     return validate(TrainConfig, compose("train", words))
 
 
-def stock_config(config: TrainConfig, agent_steps: int) -> PPOConfig:
+def ppo_settings(config: TrainConfig) -> PPOSettings:
+    return validate(PPOSettings, config.algorithm)
+
+
+def our_config(config: TrainConfig, seats: int, slots: int) -> Any:
+    """Return our path through RLlib."""
+    work, spaces = workload(config, seats, slots), Spaces.of(seats)
+    return rllib_config(config, PPO(ppo_settings(config)), ROLES, spaces, work)
+
+
+def stock_config(config: TrainConfig, seats: int, slots: int) -> PPOConfig:
     """Return RLlib's own path, set as ours is."""
-    a = config.algorithm
+    a, spaces = ppo_settings(config), Spaces.of(seats)
+    pair = (spaces.observation, spaces.action)
     register_env("market", lambda _: ParallelPettingZooEnv(MarketEnv(config.world)))
     return (
         PPOConfig()
         .environment("market", disable_env_checking=True)
         .env_runners(num_env_runners=0, batch_mode="complete_episodes")
         .multi_agent(
-            policies={role: (None, OBSERVATION_SPACE, ACTION_SPACE, {}) for role in ROLES},
+            policies={role: (None, *pair, {}) for role in ROLES},
             policy_mapping_fn=role_of,
             count_steps_by="agent_steps",
         )
-        .rl_module(rl_module_spec=role_specs(ROLES, a))
+        .rl_module(rl_module_spec=PPO(a).modules(ROLES, spaces))
         .training(
             lr=a.lr,
             gamma=a.gamma,
             lambda_=a.lambda_,
-            train_batch_size_per_learner=agent_steps,
+            train_batch_size_per_learner=slots * seats * config.num_envs,
             minibatch_size=a.minibatch_size // len(ROLES),
             num_epochs=a.num_epochs,
             clip_param=a.clip_param,
@@ -74,7 +86,7 @@ def stock_config(config: TrainConfig, agent_steps: int) -> PPOConfig:
     )
 
 
-def measure(algorithm_settings: PPOConfig, seats: int, repeats: int) -> dict[str, float]:
+def measure(algorithm_settings: Any, seats: int, repeats: int) -> dict[str, float]:
     """Return the median over `repeats` iterations, after one that warms up.
 
     Steps are those RLlib counted, not those it was asked for.
@@ -113,11 +125,11 @@ def main() -> None:
         rows = {
             name: measure(given, seats, repeats)
             for name, given, repeats in (
-                ("stock", stock_config(same, slots * seats * same.num_envs), 1),
-                ("ours", algorithm_config(same, ROLES, seats, slots), words.repeats),
+                ("stock", stock_config(same, seats, slots), 1),
+                ("ours", our_config(same, seats, slots), words.repeats),
                 (
                     "ours_default",
-                    algorithm_config(default, ROLES, seats, slots),
+                    our_config(default, seats, slots),
                     words.repeats,
                 ),
             )

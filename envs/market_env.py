@@ -13,6 +13,7 @@ from pettingzoo import ParallelEnv
 from gridbazaar.envs.action import ACTIONS
 from gridbazaar.envs.build import build
 from gridbazaar.envs.config import WorldConfig
+from gridbazaar.envs.global_state import state_size
 from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.observation import SIZE
 
@@ -78,6 +79,8 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
         actions = gym.spaces.Box(-1, 1, (ACTIONS,), np.float32)
         self.observation_spaces = dict.fromkeys(self.possible_agents, box)
         self.action_spaces = dict.fromkeys(self.possible_agents, actions)
+        size = state_size(len(self.possible_agents))
+        self.state_space = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
     def observation_space(self, agent: str) -> gym.Space[Array]:
         """Return the observation space, the same for every agent."""
@@ -121,6 +124,15 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
             self.agents = []
         done, ongoing = dict.fromkeys(names, interval.done), dict.fromkeys(names, False)
         return self._per_agent(interval.observation), rewards, done, ongoing, infos
+
+    def state(self) -> Array:
+        """Return the global state, for central critics: what all agents see together now.
+
+        Public features once, then each agent's own, in the order that
+        `gridbazaar.envs.global_state.layout(env.possible_agents)` names.
+        """
+        state: Array = self.simulation.global_state()[0].numpy()
+        return state
 
     def render(self) -> None:
         """Draw nothing: `evaluate.py` draws days."""

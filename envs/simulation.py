@@ -13,6 +13,7 @@ from gridbazaar.envs.day import check_days, draw_days, draw_forecast_error, draw
 from gridbazaar.envs.delivery import Delivered, Delivery
 from gridbazaar.envs.devices.storage import advance, feasible_power
 from gridbazaar.envs.devices.vehicle import arrive, depart
+from gridbazaar.envs.global_state import global_state
 from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.last_interval import LastInterval, hidden_volumes, open_volumes
 from gridbazaar.envs.market_transactions import submit
@@ -48,6 +49,7 @@ class Simulation:
     """
 
     _slot: Slot
+    _observation: Tensor | None = None
 
     def __init__(
         self,
@@ -211,6 +213,15 @@ class Simulation:
         # Half of it is each side's, so that the sum counts a trade once.
         return self._publisher.publish(clearing.cleared_kw.abs() / 2)
 
+    def global_state(self) -> Tensor:
+        """Return what all seats see together now, [B, S]; see gridbazaar.envs.global_state.
+
+        Raises ValueError before the first reset.
+        """
+        if self._observation is None:
+            raise ValueError("no day has begun: call reset() before global_state()")
+        return global_state(self._observation)
+
     def _plan(self, decision: Decision) -> tuple[Tensor, Tensor]:
         """Return what the seats order and what their devices are to do, [B, N] kW each."""
         slot, storage = self._slot, self.community.storage
@@ -316,4 +327,5 @@ class Simulation:
             filled=last.filled,
             locked=last.locked,
         )
-        return self._assemble(slot.public, slot.own, own_state, last.public)
+        self._observation = self._assemble(slot.public, slot.own, own_state, last.public)
+        return self._observation

@@ -15,8 +15,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from gridbazaar.agents.bidders import make
 from gridbazaar.agents.learning.run_folder import versions
+from gridbazaar.agents.load import load
 from gridbazaar.envs.day_record import DayRecord
 from gridbazaar.errors import ResultsError
 from gridbazaar.evaluation import mechanism_plots, plots
@@ -33,7 +33,7 @@ from gridbazaar.evaluation.tournament import OPTIMUM, Maker, Tournament, run
 _CURVE = "progress.csv"  # as gridbazaar.agents.learning.curves writes it
 
 
-def evaluate(config: EvaluationConfig, make: Maker = make, quiet: bool = False) -> Path:
+def evaluate(config: EvaluationConfig, make: Maker = load, quiet: bool = False) -> Path:
     """Run a tournament and write its results; return their folder.
 
     Raises:

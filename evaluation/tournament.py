@@ -28,7 +28,7 @@ OPTIMUM = "optimum"
 VOLTAGE_QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 _MOST_VOLTAGES = 2_000_000
 
-Maker = Callable[[str, RulesConfig, float], Bidder]
+Maker = Callable[[str, RulesConfig, float, str], Bidder]
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
@@ -103,7 +103,7 @@ def run(
 
     Args:
         config: which, on what.
-        make: builds a bidder from its name, the rules and the hours of an interval.
+        make: builds a bidder from its name, the rules, the hours of an interval and the device.
         progress: wraps an iterable and names what it counts.
     """
     stage = _Stage(config, make)
@@ -166,7 +166,7 @@ class _Stage:
         probe, _ = self._build(GRID_ONLY, IDEAL, 1)
         slot_h = probe.community.slot_h
         self._bidders = {
-            name: make(name, config.task.rules, slot_h)
+            name: make(name, config.task.rules, slot_h, config.device)
             for name in (config.baseline, *config.bidder)
         }
         self.first_slot = choose_days(probe, config.split, config.days)

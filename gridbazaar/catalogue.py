@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gridbazaar.agents.bidders import BIDDERS
-from gridbazaar.agents.config import PPOSettings
 from gridbazaar.configs import option, options
 from gridbazaar.envs.markets import MARKETS
 from gridbazaar.errors import UnknownNameError
@@ -24,8 +23,10 @@ def _ledgers() -> dict[str, str]:
 
 
 def _algorithms() -> dict[str, str]:
-    line = (PPOSettings.__doc__ or "").partition("\n")[0]
-    return dict.fromkeys(options("algorithm"), line)
+    # RLlib takes seconds to import: not where other families are asked for.
+    from gridbazaar.agents.learning.algorithm import ALGORITHMS
+
+    return ALGORITHMS.describe()
 
 
 # What each family offers: a line by name.

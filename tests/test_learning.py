@@ -16,8 +16,8 @@ from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 
 from gridbazaar.agents.learning import checkpoints
 from gridbazaar.agents.learning.bidder import LearnedBidder
-from gridbazaar.agents.learning.env_runner import iteration_seed
-from gridbazaar.agents.learning.learner import ProportionalMinibatches
+from gridbazaar.agents.learning.rllib.env_runner import iteration_seed
+from gridbazaar.agents.learning.rllib.learner import ProportionalMinibatches
 from gridbazaar.agents.learning.run_folder import configure, open_folder
 from gridbazaar.envs import batched
 from gridbazaar.errors import CheckpointError, ConfigError, RunError

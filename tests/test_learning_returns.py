@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from gridbazaar.agents.learning.returns import advantages, shape_reward, standardise
+from gridbazaar.agents.learning.algorithms.ppo import advantages, standardise
+from gridbazaar.agents.learning.reward_shaping import shape_reward
 
 
 def test_with_lambda_one_the_target_is_the_discounted_return_of_the_day():

@@ -17,6 +17,7 @@ import yaml
 from gridbazaar import envs, ledger_sim
 from gridbazaar.agents.bidders import make
 from gridbazaar.agents.config import TrainConfig
+from gridbazaar.agents.learning import algorithms
 from gridbazaar.config import validate
 from gridbazaar.configs import FOLDER, compose, groups, option, options
 from gridbazaar.envs.config import WorldConfig
@@ -162,7 +163,8 @@ def test_every_tariff_parses_and_names_its_source(name):
 
 @pytest.mark.parametrize("name", options("algorithm"))
 def test_every_algorithm_validates(name):
-    validate(TrainConfig, compose("train", ["name=x", f"algorithm={name}"]))
+    config = validate(TrainConfig, compose("train", ["name=x", f"algorithm={name}"]))
+    algorithms.make(config.algorithm)
 
 
 def test_every_entry_validates():

@@ -1,8 +1,6 @@
-"""Bidders: one classic strategy a file, and the learned ones from a run's folder."""
+"""Classic bidders, one strategy a file; importing this package registers them all."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from gridbazaar.agents.bidders.protocol import (
     BIDDERS,
@@ -17,12 +15,8 @@ __all__ = ["BIDDERS", "QUARTER_HOUR", "Bidder", "BidderConfig", "make", "make_cl
 
 
 def make(name: str, rules: RulesConfig, slot_h: float = QUARTER_HOUR) -> Bidder:
-    """Return a registered bidder, or the learned one of the run or checkpoint folder `name`.
+    """Return a registered bidder; `gridbazaar.agents.load` also knows learned ones.
 
     `slot_h` is the length of an interval in hours, `simulation.community.slot_h`.
     """
-    if name in BIDDERS or not Path(name).is_dir():
-        return make_classic(name, rules, slot_h=slot_h)
-    from gridbazaar.agents.learning.bidder import LearnedBidder
-
-    return LearnedBidder.load(Path(name))
+    return make_classic(name, rules, slot_h=slot_h)

@@ -1,25 +1,33 @@
-"""A trained run as a bidder: mean actions of the networks of each role."""
+"""A trained run as a bidder: the networks of each role, acting without exploration."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_LEARNER_GROUP, COMPONENT_RL_MODULE
 from ray.rllib.core.columns import Columns
+from ray.rllib.core.distribution.torch.torch_distribution import TorchSquashedGaussian
 from ray.rllib.core.rl_module.rl_module import RLModule
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from gridbazaar.agents.learning import checkpoints
-from gridbazaar.envs.action import ACTIONS
 from gridbazaar.envs.observation import ROLES, read
 from gridbazaar.errors import CheckpointError
 
 
+class _State(NamedTuple):
+    """Seats and recurrent state of each role."""
+
+    seats: dict[str, Tensor]
+    memory: dict[str, Any]
+
+
 class LearnedBidder:
-    """Acts without exploration; needs no running Ray.
+    """Acts without exploration; needs no running Ray, nor the algorithm that trained it.
 
     Args:
         modules: one network per role, on the device of the observations to come.
@@ -49,8 +57,8 @@ class LearnedBidder:
         return cls({role: module.to(device).eval() for role, module in modules.items()})
 
     @torch.no_grad()
-    def act(self, observation: Tensor, state: Any | None = None) -> tuple[Tensor, Any]:
-        """Return the action [B, N, 3] within [-1, 1] for an observation [B, N, SIZE].
+    def act(self, observation: Tensor, state: _State | None = None) -> tuple[Tensor, _State]:
+        """Return the action [B, N, A] within [-1, 1] for an observation [B, N, F].
 
         Args:
             observation: of all seats.
@@ -59,14 +67,17 @@ class LearnedBidder:
         Raises:
             ValueError: a seat has a role that was not trained.
         """
-        seats = self._seats(observation) if state is None else state
-        action = observation.new_zeros(*observation.shape[:2], ACTIONS)
+        seats, memory = state or _State(self._seats(observation), {})
+        chosen, kept = {}, {}
         for role, mine in seats.items():
             seen = observation[:, mine].float()
-            out = self._modules[role].forward_inference({Columns.OBS: seen.flatten(0, 1)})
-            mean = out[Columns.ACTION_DIST_INPUTS][:, :ACTIONS]
-            action[:, mine] = mean.unflatten(0, seen.shape[:2]).clamp(-1, 1).to(action)
-        return action, seats
+            rows, kept[role] = act(self._modules[role], seen.flatten(0, 1), memory.get(role))
+            chosen[role] = rows.unflatten(0, seen.shape[:2]).to(observation)
+        entries = next(iter(chosen.values())).shape[-1]
+        action = observation.new_zeros(*observation.shape[:2], entries)
+        for role, mine in seats.items():
+            action[:, mine] = chosen[role]
+        return action, _State(seats, kept)
 
     def _seats(self, observation: Tensor) -> dict[str, Tensor]:
         """Return the seats of each role; they are the same in every market."""
@@ -80,3 +91,38 @@ class LearnedBidder:
                 f"{', '.join(self._modules)}: train on a task that has these roles"
             )
         return seats
+
+
+def act(module: Any, observation: Tensor, memory: Any = None) -> tuple[Tensor, Any]:
+    """Return what a policy does without exploring, by RLlib's convention.
+
+    That is what `forward_inference` gives as actions, or else the mode of the distribution whose
+    inputs it gives: the mean of a normal one, squashed where the distribution squashes.
+
+    Args:
+        module: any RLModule of torch; a stateful one sees one interval at a time.
+        observation: [rows, F].
+        memory: None at the day's start, afterwards what the last call returned.
+
+    Returns:
+        action [rows, A] within [-1, 1], and the state of a stateful module.
+    """
+    batch: dict[str, Any] = {Columns.OBS: observation}
+    if stateful := module.is_stateful():
+        batch = {Columns.OBS: observation.unsqueeze(1), Columns.STATE_IN: memory}
+        if memory is None:
+            batch[Columns.STATE_IN] = tree_map(
+                lambda x: torch.as_tensor(x).to(observation).expand(len(observation), *x.shape),
+                module.get_initial_state(),
+            )
+    out = module.forward_inference(batch)
+    action = out.get(Columns.ACTIONS)
+    if action is None:
+        kind = module.get_inference_action_dist_cls()
+        policy = kind.from_logits(out[Columns.ACTION_DIST_INPUTS])
+        action = policy.to_deterministic().sample()
+        if isinstance(policy, TorchSquashedGaussian):
+            # RLlib leaves the squashing out here (ray-project/ray, issue 51544).
+            action = torch.tanh(action)
+    action = action.squeeze(1) if stateful else action
+    return action.clamp(-1, 1), out.get(Columns.STATE_OUT)

@@ -13,7 +13,7 @@ from gridbazaar.envs.observation import SIZE
 from gridbazaar.errors import CheckpointError
 
 FOLDER, BEST, PROGRESS = "checkpoints", "best", "progress.json"
-_FORMAT = "gridbazaar-checkpoint-1"
+_FORMAT = "gridbazaar-checkpoint-2"
 _PARTIAL = ".partial"
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from gridbazaar.agents.config import TrainConfig
+from gridbazaar.agents.learning import algorithms
 from gridbazaar.config import validate
 from gridbazaar.configs import compose
 from gridbazaar.errors import ConfigError, RunError
@@ -33,9 +34,11 @@ def configure(words: Sequence[str]) -> TrainConfig:
 
     Raises:
         ConfigError: a word or a value is refused.
+        UnknownNameError: no algorithm is called so; gives the nearest.
         RunError: a resumed run does not exist, or was told to change what it computes.
     """
     config = validate(TrainConfig, compose("train", words))
+    algorithms.make(config.algorithm)
     if not config.resume:
         return config
     path = Path(config.folder) / config.name / CONFIG
@@ -54,7 +57,9 @@ def configure(words: Sequence[str]) -> TrainConfig:
         raise ConfigError(f"{path} is no YAML any more: {error}") from None
     keys = {key.partition(".")[0] for key in given}
     fresh = config.model_dump()
-    return validate(TrainConfig, {**stored, **{key: fresh[key] for key in keys}}, str(path))
+    config = validate(TrainConfig, {**stored, **{key: fresh[key] for key in keys}}, str(path))
+    algorithms.make(config.algorithm)
+    return config
 
 
 def open_folder(config: TrainConfig) -> Path:

@@ -21,24 +21,19 @@ from ray.rllib.utils.metrics import (
 from tqdm import tqdm
 
 from gridbazaar.agents.config import TrainConfig
-from gridbazaar.agents.learning import checkpoints, env_runner
+from gridbazaar.agents.learning import checkpoints
+from gridbazaar.agents.learning.algorithms import Algorithm, make
 from gridbazaar.agents.learning.checkpoints import Progress
 from gridbazaar.agents.learning.curves import Curves
 from gridbazaar.agents.learning.interrupt import Interrupt
-from gridbazaar.agents.learning.ppo import algorithm_config, steps_per_iteration
-from gridbazaar.agents.learning.ray_session import ray_session
+from gridbazaar.agents.learning.rllib import env_runner
+from gridbazaar.agents.learning.rllib.config import rllib_config, workload
+from gridbazaar.agents.learning.rllib.session import ray_session
 from gridbazaar.agents.learning.run_folder import open_folder
 from gridbazaar.agents.learning.validation import COST, Validation
 
-# RLlib's name of a learner statistic -> ours.
-_LEARNER_SCALARS = {
-    "policy_loss": "policy_loss",
-    "vf_loss": "value_loss",
-    "vf_explained_var": "value_explained_variance",
-    "entropy": "entropy",
-    "mean_kl_loss": "kl",
-    "curr_kl_coeff": "kl_coefficient",
-    "curr_entropy_coeff": "entropy_coefficient",
+# RLlib's name of a learner statistic -> ours; every learner has these.
+_CURVES = {
     "default_optimizer_learning_rate": "learning_rate",
     "gradients_default_optimizer_global_norm": "gradient_norm",
 }
@@ -66,10 +61,11 @@ def train(config: TrainConfig) -> Outcome:
         RunError: the run exists already, or its checkpoint cannot be continued.
     """
     # The world is built first: one that cannot be leaves no folder behind.
-    validation = Validation(config)
+    algorithm = make(config.algorithm)
+    validation = Validation(config, algorithm)
     folder = open_folder(config)
     with ray_session(config.ray), Interrupt() as interrupt:
-        training = Training(config, folder, validation)
+        training = Training(config, algorithm, folder, validation)
         try:
             return training.run(interrupt)
         finally:
@@ -81,22 +77,28 @@ class Training:
 
     Args:
         config: of the run.
+        algorithm: made of `config.algorithm`.
         folder: of the run; its newest checkpoint is restored where there is one.
         validation: the days to validate on.
     """
 
-    def __init__(self, config: TrainConfig, folder: Path, validation: Validation):
+    def __init__(
+        self, config: TrainConfig, algorithm: Algorithm, folder: Path, validation: Validation
+    ):
         self._config, self._folder, self._validate = config, folder, validation
-        slots, seats = validation.slots, validation.num_seats
+        self._curve_names = {**_CURVES, **algorithm.curves}
+        work = workload(config, validation.num_seats, validation.slots)
         # RLlib recommends its newest API with a warning to those who use it already.
         logging.getLogger("ray.rllib").setLevel(logging.ERROR)
-        self._algorithm: Any = algorithm_config(config, validation.roles, seats, slots).build_algo()
-        self._steps = steps_per_iteration(config, slots) * seats
+        self._rllib: Any = rllib_config(
+            config, algorithm, validation.roles, validation.spaces, work
+        ).build_algo()
+        self._steps = work.agent_steps
         self._iterations = math.ceil(config.total_agent_steps / self._steps)
         self.progress = Progress(0, 0, 0.0, None, validation.roles)
         newest = checkpoints.newest(folder)
         if newest is not None:
-            self.progress = checkpoints.restore(self._algorithm, newest)
+            self.progress = checkpoints.restore(self._rllib, newest)
         self._curves = Curves(folder, self.progress)
 
     def run(self, interrupt: Interrupt) -> Outcome:
@@ -121,7 +123,7 @@ class Training:
     def close(self) -> None:
         """Stop RLlib's actors and close the curves."""
         self._curves.close()
-        self._algorithm.stop()
+        self._rllib.stop()
 
     def _best(self) -> float:
         return math.nan if self.progress.best_cost is None else self.progress.best_cost
@@ -129,12 +131,12 @@ class Training:
     def _iterate(self) -> float:
         """Sample, learn, validate and save as far as each is due; return the training cost."""
         start = time.monotonic()
-        result = self._algorithm.train()
+        result = self._rllib.train()
         rate = self._steps / (time.monotonic() - start)
         iteration = self.progress.iteration + 1
-        scalars = {**_train_scalars(result), "agent_steps_per_s": rate}
+        scalars = {**_train_scalars(result, self._curve_names), "agent_steps_per_s": rate}
         due = iteration % self._config.validate_every == 0 or iteration == self._iterations
-        validated = self._validate(self._algorithm.learner_group.get_weights()) if due else {}
+        validated = self._validate(self._rllib.learner_group.get_weights()) if due else {}
         better = due and not validated[COST] >= (self.progress.best_cost or math.inf)
         self.progress = replace(
             self.progress,
@@ -155,11 +157,16 @@ class Training:
         # Curves first: after a kill in between, resuming drops what the checkpoint lacks.
         self._curves.flush()
         keep = self._config.keep_checkpoints
-        checkpoints.save(self._algorithm, self._folder, self.progress, best, keep)
+        checkpoints.save(self._rllib, self._folder, self.progress, best, keep)
 
 
-def _train_scalars(result: Mapping[str, Any]) -> dict[str, float]:
-    """Return the curves' scalars from RLlib's result of one iteration."""
+def _train_scalars(result: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, float]:
+    """Return the curves' scalars from RLlib's result of one iteration.
+
+    Args:
+        result: of RLlib's `train`.
+        names: RLlib's name of a learner statistic -> ours.
+    """
     sampled, timers = result[ENV_RUNNER_RESULTS], result[TIMERS]
     scalars = {
         env_runner.COST: float(sampled[env_runner.COST]),
@@ -169,7 +176,7 @@ def _train_scalars(result: Mapping[str, Any]) -> dict[str, float]:
     for role, reward in sampled[env_runner.REWARD].items():
         scalars[f"{env_runner.REWARD}/{role}"] = float(reward)
         learned = result[LEARNER_RESULTS][role]
-        for theirs, ours in _LEARNER_SCALARS.items():
+        for theirs, ours in names.items():
             if theirs in learned:
                 scalars[f"{ours}/{role}"] = float(learned[theirs])
     return scalars

@@ -1,4 +1,4 @@
-"""How good the mean actions are on the validation days, all of them at once."""
+"""Validation of a run: all validation days at once, played without exploration."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from gridbazaar.agents.config import TrainConfig
+from gridbazaar.agents.learning.algorithm import Algorithm, Spaces
 from gridbazaar.agents.learning.bidder import LearnedBidder
-from gridbazaar.agents.learning.role_module import role_specs
 from gridbazaar.envs.build import build
 from gridbazaar.envs.observation import ROLES
 
@@ -21,14 +21,16 @@ class Validation:
 
     Args:
         config: of the run.
+        algorithm: whose policies are validated.
 
     Attributes:
         roles: those of the community, in the order of ROLES.
+        spaces: of its seats.
         num_seats: N.
         slots: intervals of a day.
     """
 
-    def __init__(self, config: TrainConfig):
+    def __init__(self, config: TrainConfig, algorithm: Algorithm):
         sim = build(config.world, 1, "validation", config.seed, config.device)
         self._days = sim.community.days["validation"]
         self._simulation = build(
@@ -38,7 +40,8 @@ class Validation:
         seats = {role: sim.community.seats_of(role) for role in ROLES}
         self._seats = {role: mine for role, mine in seats.items() if len(mine)}
         self.roles = tuple(self._seats)
-        specs = role_specs(self.roles, config.algorithm).rl_module_specs
+        self.spaces = Spaces.of(sim.num_seats)
+        specs = algorithm.modules(self.roles, self.spaces).rl_module_specs
         self._modules = {r: specs[r].build().to(config.device).eval() for r in self.roles}
         self._bidder = LearnedBidder(self._modules)
 

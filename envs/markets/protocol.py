@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -266,11 +266,11 @@ class Market(Protocol):
             clears under `torch.no_grad`, so that nobody gets a wrong one.
     """
 
-    Config: ClassVar[type[Any]] = MarketConfig
-    claims: ClassVar[frozenset[Claim]]
-    time_priority: ClassVar[bool] = False
-    messages_on_ledger: ClassVar[bool] = True
-    no_gradient: ClassVar[str] = ""
+    Config: type[Any] = MarketConfig
+    claims: frozenset[Claim]
+    time_priority: bool = False
+    messages_on_ledger: bool = True
+    no_gradient: str = ""
 
     def __init__(self, config: Any): ...
 

@@ -10,18 +10,16 @@ import numpy as np
 import ray
 import torch
 from ray.rllib.core import COMPONENT_RL_MODULE
-from ray.rllib.core.columns import Columns
 from ray.rllib.env.env_runner import EnvRunner
-from ray.rllib.evaluation.postprocessing import Postprocessing
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.checkpoints import Checkpointable
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED, NUM_ENV_STEPS_SAMPLED_LIFETIME
 from torch import Tensor
 
 from gridbazaar.agents.config import TrainConfig
-from gridbazaar.agents.learning.returns import advantages, given_bill, shape_reward
-from gridbazaar.agents.learning.role_module import ACTION_SPACE, OBSERVATION_SPACE
-from gridbazaar.envs.action import ACTIONS
+from gridbazaar.agents.learning.algorithm import Algorithm, Spaces
+from gridbazaar.agents.learning.reward_shaping import shape_reward
+from gridbazaar.agents.learning.rollout import Choice, Rollout, play
 from gridbazaar.envs.build import build
 from gridbazaar.envs.simulation import Simulation
 
@@ -40,13 +38,17 @@ def iteration_seed(seed: int, iteration: int, runner: int) -> int:
 class DayRunner(EnvRunner, Checkpointable):
     """Plays one day in each of `num_envs` markets per call of `sample`.
 
-    `config.env_config` holds `train`, a TrainConfig as plain data, and `roles`, one module each.
+    `config.env_config` holds `train`, a TrainConfig as plain data, the `algorithm`, `roles`, one
+    module each, and their `spaces`.
     """
 
     def __init__(self, *, config: Any, **kwargs: Any):
         super().__init__(config=config, **kwargs)
-        self.settings = TrainConfig.model_validate(self.config.env_config["train"])
-        self.roles: Sequence[str] = self.config.env_config["roles"]
+        told = self.config.env_config
+        self.settings = TrainConfig.model_validate(told["train"])
+        self.algorithm: Algorithm = told["algorithm"]
+        self.roles: Sequence[str] = told["roles"]
+        self.spaces: Spaces = told["spaces"]
         self._simulation: Simulation | None = None
         self.make_module()
 
@@ -61,15 +63,15 @@ class DayRunner(EnvRunner, Checkpointable):
         return self._simulation
 
     def make_module(self) -> None:
-        """Build the roles' networks on the simulation's device."""
+        """Build the networks on the simulation's device."""
         spec = self.config.get_multi_rl_module_spec(spaces=self.get_spaces(), inference_only=False)
         self.module = spec.build()
-        for role in self.roles:
-            self.module[role].to(self.settings.device)
+        for _, module in self.module.items():
+            module.to(self.settings.device)
 
     def get_spaces(self) -> dict[str, tuple[gym.Space, gym.Space]]:
         """Return observation and action space of every module."""
-        pair = (OBSERVATION_SPACE, ACTION_SPACE)
+        pair = (self.spaces.observation, self.spaces.action)
         return dict.fromkeys(("__env__", "__env_single__", *self.roles), pair)
 
     def assert_healthy(self) -> None:
@@ -109,80 +111,32 @@ class DayRunner(EnvRunner, Checkpointable):
         Args:
             iteration: number of the training iteration; with the seed it decides the days.
         """
-        seed = iteration_seed(self.settings.seed, iteration, self.worker_index or 0)
-        sim = self.simulation
-        rows, reward, given = self._play(sim, seed)
-        settings = self.settings.algorithm
-        learned = shape_reward(reward - given, settings.team_weight, settings.reward_scale)
+        sim, shaping = self.simulation, self.settings.reward
+        rollout = play(
+            sim,
+            self._seats,
+            self._explore,
+            self.spaces.action.shape[0],
+            iteration_seed(self.settings.seed, iteration, self.worker_index or 0),
+            self.algorithm.global_state,
+        )
+        earned = rollout.reward - rollout.given if shaping.less_given_bill else rollout.reward
+        reward = shape_reward(earned, shaping.team_weight, shaping.scale)
         batches = {
-            role: self._batch(role, rows[role], learned[:, :, self._seats[role]])
+            role: SampleBatch(
+                self.algorithm.process(self.module[role], rollout.trajectory(role, reward))
+            )
             for role in self.roles
         }
-        self._log(sim, reward)
+        self._log(sim, rollout)
         return MultiAgentBatch(batches, sim.slots * sim.num_envs)
 
-    def _play(
-        self, sim: Simulation, seed: int
-    ) -> tuple[dict[str, dict[str, Tensor]], Tensor, Tensor]:
-        """Return columns [T, B, seats, ...] per role; rewards and their given part [T, B, N]."""
-        observation = sim.reset(seed=seed)
-        noise = torch.Generator(observation.device).manual_seed(seed)
-        T, B, N = sim.slots, sim.num_envs, sim.num_seats
-        rows = {role: self._empty_rows(T, B, len(self._seats[role])) for role in self.roles}
-        reward, given = observation.new_empty(2, T, B, N)
-        action = observation.new_empty(B, N, ACTIONS)
-        for t in range(T):
-            action.normal_(generator=noise)
-            for role, seats in self._seats.items():
-                row = rows[role]
-                seen = torch.index_select(observation, 1, seats, out=row[Columns.OBS][t])
-                inputs = self._policy_inputs(role, seen)
-                mean, log_std = inputs.chunk(2, -1)
-                chosen = torch.addcmul(mean, log_std.exp(), action[:, seats])
-                row[Columns.ACTION_DIST_INPUTS][t] = inputs
-                row[Columns.ACTIONS][t] = chosen
-                action.index_copy_(1, seats, chosen)
-            interval = sim.step(action)
-            reward[t] = interval.reward.total
-            given[t] = given_bill(interval, sim.community.slot_h)
-            observation = interval.observation
-        return rows, reward, given
+    def _explore(self, role: str, observation: Tensor, noise: Tensor, memory: Any) -> Choice:
+        return self.algorithm.explore(self.module[role], observation, noise, memory)
 
-    def _empty_rows(self, T: int, B: int, seats: int) -> dict[str, Tensor]:
-        sizes = {
-            Columns.OBS: OBSERVATION_SPACE.shape[0],
-            Columns.ACTION_DIST_INPUTS: 2 * ACTIONS,
-            Columns.ACTIONS: ACTIONS,
-        }
-        device = self.settings.device
-        return {key: torch.empty(T, B, seats, size, device=device) for key, size in sizes.items()}
-
-    def _policy_inputs(self, role: str, seen: Tensor) -> Tensor:
-        """Return mean and log standard deviation [B, seats, 2 * ACTIONS]."""
-        out = self.module[role].forward_exploration({Columns.OBS: seen.flatten(0, 1)})
-        return out[Columns.ACTION_DIST_INPUTS].unflatten(0, seen.shape[:2])
-
-    def _batch(self, role: str, row: dict[str, Tensor], reward: Tensor) -> SampleBatch:
-        """Return one row per agent step, with advantages that are not standardised yet."""
-        module, settings = self.module[role], self.settings.algorithm
-        flat = {key: column.flatten(0, 2) for key, column in row.items()}
-        policy = module.get_exploration_action_dist_cls().from_logits(
-            flat[Columns.ACTION_DIST_INPUTS]
-        )
-        value = module.compute_values({Columns.OBS: flat[Columns.OBS]}).view_as(reward)
-        advantage, target = advantages(reward, value, settings.gamma, settings.lambda_)
-        return SampleBatch(
-            {
-                **flat,
-                Columns.ACTION_LOGP: policy.logp(flat[Columns.ACTIONS]),
-                Postprocessing.ADVANTAGES: advantage.flatten(),
-                Postprocessing.VALUE_TARGETS: target.flatten(),
-            }
-        )
-
-    def _log(self, sim: Simulation, reward: Tensor) -> None:
+    def _log(self, sim: Simulation, rollout: Rollout) -> None:
         """Hand RLlib's metrics the steps played and what the seats really earned."""
-        earned = reward.sum(0)
+        earned = rollout.reward.sum(0)
         for role, seats in self._seats.items():
             self.metrics.log_value((REWARD, role), float(earned[:, seats].mean()), reduce="mean")
         self.metrics.log_value(COST, float(-earned.sum(-1).mean()), reduce="mean")

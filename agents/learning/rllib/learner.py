@@ -1,4 +1,4 @@
-"""RLlib's PPO learner, fed with minibatches that keep the roles' proportions."""
+"""RLlib's learner, fed with minibatches that keep the roles' proportions."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 from torch import Tensor
-
-_KL_COEFFICIENTS = "kl_coefficients"
 
 
 class ProportionalMinibatches:
@@ -60,22 +58,18 @@ class ProportionalMinibatches:
         return torch.randperm(rows, generator=generator).tensor_split(self._parts)
 
 
-class DayLearner(PPOTorchLearner):
-    """PPO whose every update depends on weights, optimiser, batch and iteration alone.
+class DayLearner(TorchLearner):
+    """Learner whose every update depends on weights, optimiser, batch and iteration alone.
 
-    RLlib's learner forgets the divergence weights and the schedules' places in a checkpoint; here
-    the former are saved, and the latter follow from the steps sampled.
+    RLlib's forgets the schedules' places in a checkpoint; here they follow from the steps sampled.
     """
 
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
-        """Put learning rate and entropy weight where the schedules want them now."""
+        """Put the learning rates where their schedules want them now."""
         super().before_gradient_based_update(timesteps=timesteps)
         now = timesteps[NUM_ENV_STEPS_SAMPLED_LIFETIME]
-        for role in self.module.keys():  # noqa: SIM118 - a module, not a dict
-            self.entropy_coeff_schedulers_per_module[role].update(timestep=now)
-            for _, optimiser in self.get_optimizers_for_module(role):
-                schedule = self._optimizer_lr_schedules[optimiser]
-                self._set_optimizer_lr(optimiser, lr=schedule.update(timestep=now))
+        for optimiser, schedule in self._optimizer_lr_schedules.items():
+            self._set_optimizer_lr(optimiser, lr=schedule.update(timestep=now))
 
     def _create_iterator_if_necessary(
         self,
@@ -88,14 +82,3 @@ class DayLearner(PPOTorchLearner):
         batch = self._make_batch_if_necessary(training_data=training_data)
         size = minibatch_size or batch.agent_steps()
         return ProportionalMinibatches(batch, num_epochs, size, self._weights_seq_no)
-
-    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return RLlib's state and the divergence weights, which RLlib leaves out."""
-        coefficients = {role: float(c) for role, c in self.curr_kl_coeffs_per_module.items()}
-        return {**super().get_state(*args, **kwargs), _KL_COEFFICIENTS: coefficients}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Take a state that `get_state` gave."""
-        super().set_state(state)
-        for role, coefficient in state.get(_KL_COEFFICIENTS, {}).items():
-            self.curr_kl_coeffs_per_module[role].fill_(coefficient)

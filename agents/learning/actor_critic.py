@@ -1,38 +1,42 @@
-"""The network of one role: RLlib's default actor and critic, started near-deterministic."""
+"""Actor and critic of a role: RLlib's default networks that correct a simple controller."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import gymnasium as gym
-import numpy as np
 import torch
+from pydantic import Field
 from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from gridbazaar.agents.config import PPOSettings
+from gridbazaar.agents.config import Count
+from gridbazaar.agents.learning.algorithm import AlgorithmSettings, Spaces
 from gridbazaar.agents.learning.prior import PRIORS, relevant
-from gridbazaar.envs.action import ACTIONS
-from gridbazaar.envs.observation import SIZE
+from gridbazaar.errors import ConfigError
 
-OBSERVATION_SPACE = gym.spaces.Box(-np.inf, np.inf, (SIZE,), np.float32)
-ACTION_SPACE = gym.spaces.Box(-1.0, 1.0, (ACTIONS,), np.float32)
+LogStd = Annotated[float, Field(ge=-5, le=1)]
 # First actions near the middle of their range for every observation (Andrychowicz et al.,
 # arXiv:2006.05990, advise a last policy layer 100 times smaller).
 _LAST_LAYER_SCALE = 0.01
-# RLlib 2.60 warns of its own use of RLModuleConfig whenever any module is built.
-logging.getLogger("ray._common.deprecation").addFilter(
-    lambda record: "RLModuleConfig object" not in record.getMessage()
-)
 
 
-class RoleModule(DefaultPPOTorchRLModule):
+class NetworkSettings(AlgorithmSettings):
+    """What the networks are, for any algorithm that uses them."""
+
+    fcnet_hiddens: Annotated[list[Count], Field(min_length=1)]
+    fcnet_activation: Literal["tanh", "relu", "silu"]
+    initial_log_std: list[LogStd] = Field(
+        description="of each entry of an action: limit price, flexible power, priority fee"
+    )
+    prior: str = Field(description="action that the policy corrects, see agents/learning/prior.py")
+
+
+class ActorCritic(DefaultPPOTorchRLModule):
     """Separate tanh networks for the mean action and the value; one standard deviation per action.
 
     `model_config["initial_log_std"]` is the logarithm of the standard deviation at the start, and
@@ -65,8 +69,19 @@ class RoleModule(DefaultPPOTorchRLModule):
         return {**out, Columns.ACTION_DIST_INPUTS: torch.cat([mean, log_std], -1)}
 
 
-def role_specs(roles: Sequence[str], settings: PPOSettings) -> MultiRLModuleSpec:
-    """Return one module per role, all of one architecture."""
+def actor_critics(
+    roles: Sequence[str], spaces: Spaces, settings: NetworkSettings
+) -> MultiRLModuleSpec:
+    """Return one module per role, all of one architecture.
+
+    Raises ConfigError where the standard deviations are not as many as an action's entries.
+    """
+    given, wanted = len(settings.initial_log_std), spaces.action.shape[0]
+    if given != wanted:
+        raise ConfigError(
+            f"algorithm.initial_log_std has {given} entries, but an action has {wanted}; "
+            "name one for each"
+        )
     model = DefaultModelConfig(
         fcnet_hiddens=settings.fcnet_hiddens,
         fcnet_activation=settings.fcnet_activation,
@@ -76,9 +91,9 @@ def role_specs(roles: Sequence[str], settings: PPOSettings) -> MultiRLModuleSpec
     return MultiRLModuleSpec(
         rl_module_specs={
             role: RLModuleSpec(
-                module_class=RoleModule,
-                observation_space=OBSERVATION_SPACE,
-                action_space=ACTION_SPACE,
+                module_class=ActorCritic,
+                observation_space=spaces.observation,
+                action_space=spaces.action,
                 model_config=asdict(model)
                 | {"initial_log_std": settings.initial_log_std, "prior": settings.prior},
             )

@@ -1,0 +1,194 @@
+"""Proximal policy optimisation: settings, advantages, and what RLlib's loss is told.
+
+Schulman et al., arXiv:1707.06347; advantages: Schulman et al., arXiv:1506.02438. The clipped loss
+itself is RLlib's, `ray.rllib.algorithms.ppo.torch.ppo_torch_learner`; the networks are those of
+`gridbazaar.agents.learning.actor_critic`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, model_validator
+from ray.rllib.algorithms.ppo.ppo import PPOConfig
+from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
+from ray.rllib.evaluation.postprocessing import Postprocessing
+from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
+from torch import Tensor
+
+from gridbazaar.agents.config import Count
+from gridbazaar.agents.learning.actor_critic import NetworkSettings, actor_critics
+from gridbazaar.agents.learning.algorithm import ALGORITHMS, Algorithm, Spaces, Workload
+from gridbazaar.agents.learning.rllib.learner import DayLearner
+from gridbazaar.agents.learning.rllib.training import DayTraining
+from gridbazaar.agents.learning.rollout import Choice, Trajectory
+from gridbazaar.envs.config import NonNegative, Positive, Share
+
+_KL_COEFFICIENTS = "kl_coefficients"
+
+
+class PPOSettings(NetworkSettings):
+    """Hyper-parameters by RLlib's names."""
+
+    name: Literal["ppo"]
+    lr: Positive = Field(description="learning rate of Adam at the start")
+    lr_end: NonNegative = Field(description="the same at total_agent_steps")
+    gamma: Share = Field(description="discount per interval")
+    lambda_: Share = Field(description="of generalised advantage estimation")
+    num_epochs: Count = Field(description="passes over each iteration's batch")
+    minibatch_size: Count = Field(description="agent steps of all roles together")
+    clip_param: Positive = Field(description="bound of the policy ratio")
+    grad_clip: Positive = Field(description="global norm per role")
+    vf_loss_coeff: NonNegative
+    vf_clip_param: Positive = Field(description="bound of the critic's squared error")
+    entropy_coeff: NonNegative = Field(description="weight of the entropy at the start")
+    entropy_coeff_end: NonNegative = Field(description="the same at total_agent_steps")
+    kl_coeff: NonNegative = Field(description="first weight of the divergence from the old policy")
+    kl_target: Positive = Field(description="divergence towards which kl_coeff is adapted")
+
+    @model_validator(mode="after")
+    def _schedules_fall(self) -> PPOSettings:
+        for key in ("lr", "entropy_coeff"):
+            start, end = getattr(self, key), getattr(self, f"{key}_end")
+            if end > start:
+                raise ValueError(
+                    f"algorithm.{key}_end {end} must not exceed algorithm.{key} {start}"
+                )
+        return self
+
+
+@ALGORITHMS.register("ppo")
+class PPO(Algorithm):
+    """Proximal policy optimisation, one policy and one critic per role."""
+
+    Config = PPOSettings
+    curves = {  # noqa: RUF012 - a constant, as declared
+        "policy_loss": "policy_loss",
+        "vf_loss": "value_loss",
+        "vf_explained_var": "value_explained_variance",
+        "entropy": "entropy",
+        "mean_kl_loss": "kl",
+        "curr_kl_coeff": "kl_coefficient",
+        "curr_entropy_coeff": "entropy_coefficient",
+    }
+
+    def __init__(self, config: PPOSettings):
+        self._config = config
+
+    def modules(self, roles: Sequence[str], spaces: Spaces) -> MultiRLModuleSpec:
+        """Return actor and critic of each role; see Algorithm."""
+        return actor_critics(roles, spaces, self._config)
+
+    def explore(self, module: Any, observation: Tensor, noise: Tensor, memory: None) -> Choice:
+        """Draw from a normal distribution and remember it; see Algorithm."""
+        out = module.forward_exploration({Columns.OBS: observation.flatten(0, 1)})
+        inputs = out[Columns.ACTION_DIST_INPUTS].unflatten(0, observation.shape[:2])
+        mean, log_std = inputs.chunk(2, -1)
+        action = torch.addcmul(mean, log_std.exp(), noise)
+        return Choice(action, {Columns.ACTION_DIST_INPUTS: inputs})
+
+    def process(self, module: Any, trajectory: Trajectory) -> dict[str, Tensor]:
+        """Return log-probabilities, advantages and value targets; see Algorithm."""
+        observation = trajectory.observation.flatten(0, 2)
+        inputs = trajectory.remembered[Columns.ACTION_DIST_INPUTS].flatten(0, 2)
+        action = trajectory.action.flatten(0, 2)
+        policy = module.get_exploration_action_dist_cls().from_logits(inputs)
+        value = module.compute_values({Columns.OBS: observation}).view_as(trajectory.reward)
+        advantage, target = advantages(
+            trajectory.reward, value, self._config.gamma, self._config.lambda_
+        )
+        return {
+            Columns.OBS: observation,
+            Columns.ACTION_DIST_INPUTS: inputs,
+            Columns.ACTIONS: action,
+            Columns.ACTION_LOGP: policy.logp(action),
+            Postprocessing.ADVANTAGES: advantage.flatten(),
+            Postprocessing.VALUE_TARGETS: target.flatten(),
+        }
+
+    def prepare(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Standardise a role's advantages over all runners; see Algorithm."""
+        advantage = standardise(rows[Postprocessing.ADVANTAGES])
+        return {**rows, Postprocessing.ADVANTAGES: advantage}
+
+    def training(self, workload: Workload) -> PPOConfig:
+        """Return what RLlib's PPO is told; see Algorithm."""
+        a, learners = self._config, workload.learners
+        return (
+            PPOConfig(algo_class=DayTraining)
+            .learners(learner_class=PPOLearner)
+            .training(
+                lr=workload.schedule(a.lr, a.lr_end),
+                gamma=a.gamma,
+                lambda_=a.lambda_,
+                minibatch_size=max(1, min(a.minibatch_size, workload.agent_steps) // learners),
+                num_epochs=a.num_epochs,
+                clip_param=a.clip_param,
+                grad_clip=a.grad_clip,
+                grad_clip_by="global_norm",
+                vf_loss_coeff=a.vf_loss_coeff,
+                vf_clip_param=a.vf_clip_param,
+                entropy_coeff=workload.schedule(a.entropy_coeff, a.entropy_coeff_end),
+                use_kl_loss=True,
+                kl_coeff=a.kl_coeff,
+                kl_target=a.kl_target,
+            )
+        )
+
+
+def advantages(
+    reward: Tensor, value: Tensor, gamma: float, lambda_: float
+) -> tuple[Tensor, Tensor]:
+    """Estimate advantages and value targets (generalised advantage estimation, eq. 16).
+
+    The day's end is a true end: the energy left in storage is paid for in the last reward, so
+    nothing follows that a bootstrapped value would have to stand for.
+
+    Args:
+        reward: [T, ...] of a whole day.
+        value: [T, ...] the critic's estimate before each interval.
+        gamma: discount per interval.
+        lambda_: 0 trusts the critic, 1 the day as it went.
+
+    Returns:
+        advantage and value target, [T, ...] each.
+    """
+    advantage = torch.empty_like(reward)
+    following, running = torch.zeros_like(reward[0]), torch.zeros_like(reward[0])
+    for t in range(len(reward) - 1, -1, -1):
+        surprise = reward[t] + gamma * following - value[t]
+        running = surprise + gamma * lambda_ * running
+        advantage[t], following = running, value[t]
+    return advantage, advantage + value
+
+
+def standardise(advantage: Tensor) -> Tensor:
+    """Return the advantages with mean 0 and standard deviation 1; all zero where they are equal."""
+    deviation = advantage.std(correction=0)
+    return (advantage - advantage.mean()) / deviation.clamp(min=1e-6)
+
+
+class PPOLearner(DayLearner, PPOTorchLearner):
+    """RLlib's loss, with schedules and divergence weights that survive a checkpoint."""
+
+    def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+        """Put the entropy's weight where its schedule wants it now."""
+        super().before_gradient_based_update(timesteps=timesteps)
+        now = timesteps[NUM_ENV_STEPS_SAMPLED_LIFETIME]
+        for role in self.module.keys():  # noqa: SIM118 - a module, not a dict
+            self.entropy_coeff_schedulers_per_module[role].update(timestep=now)
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return RLlib's state and the divergence weights, which RLlib leaves out."""
+        coefficients = {role: float(c) for role, c in self.curr_kl_coeffs_per_module.items()}
+        return {**super().get_state(*args, **kwargs), _KL_COEFFICIENTS: coefficients}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take a state that `get_state` gave."""
+        super().set_state(state)
+        for role, coefficient in state.get(_KL_COEFFICIENTS, {}).items():
+            self.curr_kl_coeffs_per_module[role].fill_(coefficient)

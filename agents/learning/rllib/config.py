@@ -1,0 +1,78 @@
+"""A run as a configuration of RLlib: the algorithm's part, and world, runners, devices, modules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+from gridbazaar.agents.config import TrainConfig
+from gridbazaar.agents.learning.algorithm import Algorithm, Spaces, Workload
+from gridbazaar.agents.learning.rllib.env_runner import DayRunner
+
+
+def workload(config: TrainConfig, num_seats: int, slots: int) -> Workload:
+    """Return how much a run samples.
+
+    Args:
+        config: of the run.
+        num_seats: N.
+        slots: intervals of a day.
+    """
+    env_steps = slots * config.num_envs * max(1, config.num_env_runners)
+    return Workload(
+        env_steps=env_steps,
+        agent_steps=env_steps * num_seats,
+        total_env_steps=max(1, config.total_agent_steps // num_seats),
+        learners=max(1, config.num_learners),
+    )
+
+
+def rllib_config(
+    config: TrainConfig, algorithm: Algorithm, roles: Sequence[str], spaces: Spaces, work: Workload
+) -> AlgorithmConfig:
+    """Translate a run into RLlib's terms.
+
+    Args:
+        config: as composed from configs/train.yaml.
+        algorithm: made of `config.algorithm`.
+        roles: those of the community, one module each.
+        spaces: of its seats.
+        work: see `workload`.
+    """
+    cuda = config.device == "cuda"
+    observation, action, _ = spaces
+    return (
+        algorithm.training(work)
+        .environment(
+            None,
+            observation_space=observation,
+            action_space=action,
+            disable_env_checking=True,
+            env_config={
+                "train": config.model_dump(),
+                "algorithm": algorithm,
+                "roles": list(roles),
+                "spaces": spaces,
+            },
+        )
+        .env_runners(
+            env_runner_cls=DayRunner,
+            num_env_runners=config.num_env_runners,
+            num_gpus_per_env_runner=float(cuda and config.num_env_runners > 0) / 4,
+        )
+        .learners(num_learners=config.num_learners, num_gpus_per_learner=int(cuda))
+        .multi_agent(
+            policies={role: (None, observation, action, {}) for role in roles},
+            policy_mapping_fn=role_of,
+        )
+        .rl_module(rl_module_spec=algorithm.modules(roles, spaces))
+        .training(train_batch_size_per_learner=work.agent_steps // work.learners)
+        .debugging(seed=config.seed, log_level="ERROR")
+    )
+
+
+def role_of(agent: str, *_: Any, **__: Any) -> str:
+    """Return the module that plays a seat named `<role>_<number>`."""
+    return agent.rpartition("_")[0]

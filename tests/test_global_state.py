@@ -1,0 +1,59 @@
+"""The global state says what the observations say, each thing once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from gridbazaar import envs
+from gridbazaar.envs.global_state import layout, state_size
+from gridbazaar.envs.observation import FEATURES, SEAT, read
+
+
+@pytest.fixture(scope="module")
+def sim():
+    return envs.batched(task="rural1", ledger="block", num_envs=3, seed=4)
+
+
+def test_every_entry_is_that_of_the_seat_that_sees_it(sim):
+    names = sim.community.seats
+    entries = layout(names)
+    assert len(entries) == len({entry.name for entry in entries}) == state_size(len(names))
+    observation = sim.reset()
+    for _ in range(3):
+        state = sim.global_state()
+        assert state.shape == (3, len(entries))
+        assert state.isfinite().all()
+        for entry, column in zip(entries, state.unbind(-1), strict=True):
+            seat, _, feature = entry.name.rpartition("/")
+            seen = read(observation, feature)
+            value = column / entry.scale
+            if seat:
+                assert torch.equal(value, seen[:, names.index(seat)])
+            else:
+                assert (value.unsqueeze(-1) == seen).all(), feature
+        observation = sim.step(torch.rand(3, len(names), 3) * 2 - 1).observation
+
+
+def test_nothing_that_changes_is_left_out(sim):
+    features = {entry.name.rpartition("/")[2] for entry in layout(["home"])}
+    assert features == {feature.name for feature in FEATURES} - {feature.name for feature in SEAT}
+
+
+def test_there_is_no_state_before_a_day_has_begun():
+    with pytest.raises(ValueError, match="call reset"):
+        envs.batched(task="rural1", num_envs=1).global_state()
+
+
+def test_the_environment_gives_the_state_of_its_one_market():
+    env = envs.parallel_env(task="rural1", seed=3)
+    observations, _ = env.reset()
+    state = env.state()
+    assert env.state_space.contains(state)
+    entries = [entry.name for entry in layout(env.possible_agents)]
+    retail = [f.name for f in FEATURES].index("retail")
+    for agent in env.possible_agents:
+        assert state[entries.index("retail")] == observations[agent][retail]
+    env.step({agent: np.zeros(3, np.float32) for agent in env.agents})
+    assert (env.state() != state).any()
