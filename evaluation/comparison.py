@@ -27,7 +27,7 @@ FIGURES = {
             "gini_of_savings",
             "1",
             "lower",
-            "Gini coefficient of the seats' savings; only for days with savings",
+            "Gini coefficient of the seats' savings: 0 all alike, 1 one gains and one loses all",
         ),
         Kpi("seats_worse_off", "seats", "lower", "Seats that paid more than with the grid alone"),
     )
@@ -85,13 +85,17 @@ def compare(seat_cost: Tensor, baseline: Tensor) -> dict[str, Tensor]:
 
 
 def gini(values: Tensor) -> Tensor:
-    """Return the Gini coefficient [B] of [B, N]: half the mean difference over the mean.
+    """Return the Gini coefficient [B] of [B, N], in [0, 1] with negative values among them too.
 
-    NaN unless the mean is positive. With negative values among them it may exceed 1.
+    The differences of all pairs over the most that they could come to with the same gains and the
+    same losses, where one has all gains and another all losses. So normalised by Raffinetti,
+    Siletti and Vernizzi, "On the Gini coefficient normalization when attributes with negative
+    values are considered", Statistical Methods & Applications 24 (2015), 507-521; without negative
+    values it is N / (N - 1) times half the mean difference over the mean. NaN where nobody gains or
+    loses noticeably.
     """
     seats = values.shape[-1]
     ordered = values.sort(-1).values
     weight = 2 * torch.arange(1, seats + 1, dtype=values.dtype, device=values.device) - seats - 1
-    total = values.sum(-1)
-    spread = (ordered * weight).sum(-1) / seats
-    return torch.where(total > 0, spread / total, torch.nan)
+    pairs, total = (ordered * weight).sum(-1), values.abs().sum(-1)
+    return torch.where(total > _NOTICEABLE, pairs / ((seats - 1) * total), torch.nan)

@@ -24,7 +24,6 @@ class Column:
         head: short, for a terminal; `words` says it in full.
         digits: after the point.
         wide: whether its values span orders of magnitude.
-        statistic: over days, of those that a row's figures have.
     """
 
     name: str
@@ -32,7 +31,6 @@ class Column:
     words: str
     digits: int
     wide: bool = False
-    statistic: str = "mean"
 
 
 COLUMNS = (
@@ -43,10 +41,7 @@ COLUMNS = (
     Column("operator_surplus", "oper", "what the operator keeps", 2),
     Column("mean_price", "price", "mean", 3),
     Column("traded_energy", "kWh", "energy traded", 1),
-    # On days of hardly any savings it has no bound, so that a mean says little.
-    Column(
-        "gini_of_savings", "gini", "coefficient of savings, middle half of days", 2, statistic="iqm"
-    ),
+    Column("gini_of_savings", "gini", "coefficient of savings", 2),
     Column("seats_worse_off", "worse", "off than with the grid alone", 1),
     Column("peak_import", "peak", "import", 1),
     Column("voltage_violations", "volt", "voltage violations", 2),
@@ -141,7 +136,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
 
 def shown(row: Row, column: Column) -> str:
     """Write a figure with its column's digits, without a minus before zero; a dash without one."""
-    value = _value(row, column.name, column.statistic)
+    value = _value(row, column.name)
     if not math.isfinite(value):
         return "–"
     return _short(value, column.digits) if column.wide else _fixed(value, column.digits)
@@ -170,7 +165,7 @@ def shades(rows: Sequence[Row], column: Column, better: str) -> list[float]:
     less than tenfold in a wide column, they stand closer to 0. NaN for a figure that is missing, or
     that has no better side.
     """
-    values = [_value(row, column.name, column.statistic) for row in rows]
+    values = [_value(row, column.name) for row in rows]
     if column.wide:
         values = [math.log10(value + 10**-column.digits) for value in values]
     finite = [value for value in values if math.isfinite(value)]
@@ -201,6 +196,6 @@ def _percent(value: float) -> str:
     return f"{value:.0f} %" if value >= 0.5 else "below 1 %"
 
 
-def _value(row: Row, name: str, statistic: str = "mean") -> float:
-    value = row["kpis"].get(name, {}).get(statistic)
+def _value(row: Row, name: str) -> float:
+    value = row["kpis"].get(name, {}).get("mean")
     return math.nan if value is None else float(value)

@@ -205,13 +205,6 @@ def test_figures_are_short():
     assert more(dearer) == "+1.50 ±0.40"
 
 
-def test_fairness_is_of_the_middle_half_of_the_days():
-    gini = column("gini_of_savings")
-    found = row(gini_of_savings=620.0)
-    found["kpis"]["gini_of_savings"]["iqm"] = 1.2
-    assert shown(found, gini) == "1.20"
-
-
 def test_reference_market_must_exist_and_falls_back_to_the_first_that_plays():
     with pytest.raises(UnknownNameError, match="did you mean 'vcg'"):
         configure(["name=x", "reference_market=vgc"])

@@ -69,17 +69,39 @@ def test_bootstrap_needs_a_day():
         Bootstrap(0, 100, 0)
 
 
-def test_gini_of_equal_shares_is_zero_and_of_one_winner_nearly_one():
+def test_gini_of_equal_shares_is_zero_and_of_one_winner_one():
     shares = torch.stack([torch.ones(10), 10.0 * torch.eye(10)[3], -torch.ones(10)]).double()
-    found = gini(shares)
-    torch.testing.assert_close(found[:2], torch.tensor([0.0, 0.9]).double())
-    assert found[2].isnan()
+    torch.testing.assert_close(gini(shares), torch.tensor([0.0, 1.0, 0.0]).double())
 
 
-def test_gini_is_half_the_mean_difference_over_the_mean():
+def test_gini_is_half_the_mean_difference_of_others_over_the_mean():
     values = torch.rand(1, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    difference = (values.unsqueeze(-1) - values.unsqueeze(-2)).abs().mean()
+    difference = (values.unsqueeze(-1) - values.unsqueeze(-2)).abs().sum() / (12 * 11)
     torch.testing.assert_close(gini(values)[0], difference / 2 / values.mean())
+
+
+def test_gini_with_negative_values_is_that_of_the_published_example():
+    """Raffinetti, Siletti and Vernizzi 2015: the same gain, the same loss spread in three ways."""
+    losses = torch.tensor(
+        [[-5.0] * 9, [-45.0, *[0.0] * 8], [-15.0, -10, -8, -7, -5, 0, 0, 0, 0]], dtype=torch.float64
+    )
+    values = torch.cat([losses, torch.full((3, 1), 45.01, dtype=torch.float64)], -1)
+    expected = torch.tensor([0.5556, 1.0, 0.8346], dtype=torch.float64)
+    torch.testing.assert_close(gini(values), expected, atol=1e-4, rtol=0)
+
+
+def test_gini_is_bounded_however_small_the_sum():
+    draw = torch.Generator().manual_seed(1)
+    values = torch.randn(1000, 7, dtype=torch.float64, generator=draw)
+    values -= values.mean(-1, keepdim=True) * (1 - 1e-6)
+    found = gini(values)
+    assert ((found >= 0) & (found <= 1)).all()
+    torch.testing.assert_close(gini(values * 50), found)
+    torch.testing.assert_close(gini(-values), found)
+
+
+def test_gini_of_rounding_is_not_defined():
+    assert gini(1e-6 * torch.randn(1, 41, dtype=torch.float64)).isnan().all()
 
 
 def test_savings_add_up_and_losers_are_counted():
