@@ -22,12 +22,13 @@ class Memory:
 
     Args:
         like: a [B, N] tensor whose shape, type and device to use.
-        rated_kw: [N] of battery or charger.
+        rated_kw: [N, K] of the seats' devices.
         slot_s: seconds of an interval.
         bulletin: where the traded volume is published; None where the book is open to all.
 
     Attributes:
-        included, delay, filled, last_power, voltage, locked: [B, N], as OWN_STATE says.
+        included, delay, filled, voltage, locked: [B, N], as OWN_STATE says.
+        last_power: [B, N, K], as USE says.
         public: [B] each, likewise.
         published: of the last interval, in kW; None where nothing was.
         history: [B, K] EUR/kWh, published prices, newest first, NaN before the first.
@@ -43,7 +44,8 @@ class Memory:
         self._rated_kw, self._slot_s = rated_kw.clamp(min=_SMALL), slot_s
         self._escrow = Escrow(slot_s, none)
         self.included = torch.ones_like(none)
-        self.delay = self.filled = self.last_power = self.voltage = self.locked = none
+        self.delay = self.filled = self.voltage = self.locked = none
+        self.last_power = none.new_zeros(len(none), *rated_kw.shape)
         self.public = PublicState(*[none[:, 0]] * len(PublicState._fields))
         self.history = none.new_full((len(none), _HISTORY), torch.nan)
         self.state: Tensor | None = None
@@ -56,8 +58,9 @@ class Memory:
         clearing: Clearing,
         bill: Bill,
         delivered: Delivered,
+        device_kw: Tensor,
     ) -> None:
-        """Replace what is remembered by this interval."""
+        """Replace what is remembered by this interval; `device_kw` is [B, N, K]."""
         price = clearing.reference_price
         volume, supply, demand = self._volumes(orders, clearing)
         seats = orders.quantity_kw.shape[-1]
@@ -75,7 +78,7 @@ class Memory:
         self.included = receipts.included.to(supply)
         self.delay = (receipts.latency_s / self._slot_s).clamp(max=1)
         self.filled = clearing.cleared_kw.abs() / orders.quantity_kw.abs().clamp(min=_SMALL)
-        self.last_power = delivered.flexible_kw / self._rated_kw
+        self.last_power = device_kw / self._rated_kw
         self.voltage = delivered.voltage_pu - 1
         self.locked = self._escrow.step(bill.trade.abs(), finality_s)
         self.state = delivered.solution.v

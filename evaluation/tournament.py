@@ -11,8 +11,8 @@ from torch import Tensor
 
 from gridbazaar.agents.bidders import Bidder
 from gridbazaar.envs import build, kpis
-from gridbazaar.envs.config import RulesConfig
 from gridbazaar.envs.day_record import DayRecord, Facts
+from gridbazaar.envs.game import Game
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.evaluation.audit import Audit, AuditResult
 from gridbazaar.evaluation.comparison import compare
@@ -27,7 +27,7 @@ OPTIMUM = "optimum"
 VOLTAGE_QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 _MOST_VOLTAGES = 2_000_000
 
-Maker = Callable[[str, RulesConfig, float], Bidder]
+Maker = Callable[[str, Game], Bidder]
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
@@ -102,7 +102,7 @@ def run(
 
     Args:
         config: which, on what.
-        make: builds a bidder from its name, the rules and the hours of an interval.
+        make: builds a bidder from its name and the game.
         progress: wraps an iterable and names what it counts.
     """
     stage = _Stage(config, make)
@@ -138,11 +138,7 @@ class _Stage:
         self._worlds: dict[tuple[str, str], Simulation] = {}
         self._ledgers = {name: config.ledger_label(name) for name in (IDEAL, *config.ledger)}
         probe = self._build(GRID_ONLY, IDEAL, 1)
-        slot_h = probe.community.slot_h
-        self._bidders = {
-            name: make(name, config.task.rules, slot_h)
-            for name in (config.baseline, *config.bidder)
-        }
+        self._bidders = {name: make(name, probe.game) for name in (config.baseline, *config.bidder)}
         self.first_slot = choose_days(probe, config.split, config.days)
         self._days = self.first_slot.repeat(config.repeats)
         self._seed = torch.arange(len(self._days)) + config.seed

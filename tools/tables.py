@@ -18,6 +18,7 @@ from gridbazaar.agents.bidders import BIDDERS
 from gridbazaar.configs import option, options
 from gridbazaar.envs import observation
 from gridbazaar.envs.action import ACTIONS
+from gridbazaar.envs.devices import DEVICES
 from gridbazaar.envs.markets import MARKETS
 from gridbazaar.evaluation.summary import kpi_table
 from gridbazaar.ledger_sim import defaults
@@ -31,8 +32,11 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 _PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _PARTS = {
     "SEAT": "of the seat, never changes",
+    "RATINGS": "of the device, never changes",
     "PUBLIC": "public, of the slot bid for",
     "OWN": "own, of the slot bid for",
+    "DEVICE": "of the device, as the slot bid for begins",
+    "USE": "of the device, left by the last interval",
     "OWN_STATE": "own, left by the last interval",
     "PUBLIC_STATE": "public, left by the last interval",
 }
@@ -84,6 +88,7 @@ def box() -> str:
     described = {
         "task": {name: str(option("task", name)["description"]) for name in options("task")},
         "market": MARKETS.describe(),
+        "device": DEVICES.describe(),
         "ledger": ledger_sim.describe(),
         "layer": layers.describe(),
         "bidder": BIDDERS.describe(),

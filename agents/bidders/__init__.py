@@ -6,28 +6,22 @@ import importlib
 import pkgutil
 from pathlib import Path
 
-from gridbazaar.agents.bidders.protocol import (
-    BIDDERS,
-    QUARTER_HOUR,
-    Bidder,
-    BidderConfig,
-    make_classic,
-)
-from gridbazaar.envs.config import RulesConfig
+from gridbazaar.agents.bidders.protocol import BIDDERS, Bidder, BidderConfig, make_classic
+from gridbazaar.envs.game import Game
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["BIDDERS", "QUARTER_HOUR", "Bidder", "BidderConfig", "make", "make_classic"]
+__all__ = ["BIDDERS", "Bidder", "BidderConfig", "make", "make_classic"]
 
 
-def make(name: str, rules: RulesConfig, slot_h: float = QUARTER_HOUR) -> Bidder:
+def make(name: str, game: Game) -> Bidder:
     """Return a registered bidder, or the learned one of the run or checkpoint folder `name`.
 
-    `slot_h` is the length of an interval in hours, `simulation.community.slot_h`.
+    `game` is what everybody knows, `simulation.game`.
     """
     if name in BIDDERS.names() or not Path(name).is_dir():
-        return make_classic(name, rules, slot_h=slot_h)
+        return make_classic(name, game)
     from gridbazaar.agents.learning.bidder import LearnedBidder
 
     return LearnedBidder.load(Path(name))

@@ -8,10 +8,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from gridbazaar.configs import option, validate
-from gridbazaar.envs.config import RulesConfig
+from gridbazaar.envs.game import Game
 from gridbazaar.registry import Registry
-
-QUARTER_HOUR = 0.25
 
 
 class BidderConfig(BaseModel):
@@ -29,11 +27,11 @@ class Bidder(Protocol):
         """Decide one interval.
 
         Args:
-            observation: [B, N, SIZE], see gridbazaar.envs.observation.
+            observation: [B, N, layout.size], see gridbazaar.envs.observation.
             state: None in a day's first interval, then what the last call returned.
 
         Returns:
-            action [B, N, 3] in [-1, 1], and the state for the next call.
+            action [B, N, 2 + K] in [-1, 1], and the state for the next call.
         """
         ...
 
@@ -41,21 +39,15 @@ class Bidder(Protocol):
 BIDDERS: Registry[type[Any]] = Registry("bidder")
 
 
-def make_classic(
-    name: str,
-    rules: RulesConfig,
-    parameters: dict[str, Any] | None = None,
-    slot_h: float = QUARTER_HOUR,
-) -> Bidder:
+def make_classic(name: str, game: Game, parameters: dict[str, Any] | None = None) -> Bidder:
     """Build a registered bidder with the parameters of configs/bidder/<name>.yaml.
 
     Args:
         name: as registered; an unknown one raises UnknownNameError with the nearest.
-        rules: of the game, which everybody knows.
+        game: what everybody knows, `simulation.game`.
         parameters: replace single parameters.
-        slot_h: length of an interval in hours, `simulation.community.slot_h`.
     """
     kind = BIDDERS[name]
     values = {**option("bidder", name), **(parameters or {})}
-    bidder: Bidder = kind(validate(kind.Config, values, f"bidder.{name}"), rules, slot_h)
+    bidder: Bidder = kind(validate(kind.Config, values, f"bidder.{name}"), game)
     return bidder
