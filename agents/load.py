@@ -6,22 +6,16 @@ from pathlib import Path
 
 import torch
 
-from gridbazaar.agents.bidders import BIDDERS, QUARTER_HOUR, Bidder, make
-from gridbazaar.envs.config import RulesConfig
+from gridbazaar.agents.bidders import BIDDERS, Bidder, make
+from gridbazaar.envs.game import Game
 
 
-def load(
-    name: str,
-    rules: RulesConfig,
-    slot_h: float = QUARTER_HOUR,
-    device: torch.device | str = "cpu",
-) -> Bidder:
+def load(name: str, game: Game, device: torch.device | str = "cpu") -> Bidder:
     """Return a registered bidder, or the learned one of a run's or checkpoint's folder.
 
     Args:
         name: of a bidder, or a folder such as runs/demo.
-        rules: of the game, which everybody knows.
-        slot_h: length of an interval in hours, `simulation.community.slot_h`.
+        game: what everybody knows, `simulation.game`.
         device: where a learned bidder's networks live: that of the observations to come. The
             others follow the observations by themselves.
 
@@ -30,7 +24,7 @@ def load(
         CheckpointError: the folder holds nothing that can be loaded.
     """
     if name in BIDDERS.names() or not Path(name).is_dir():
-        return make(name, rules, slot_h)
+        return make(name, game)
     # RLlib takes seconds to import: not where only classic bidders play.
     from gridbazaar.agents.learning.bidder import LearnedBidder
 

@@ -44,7 +44,7 @@ def world(
         task: name of a task; without a version, its newest.
         market: name of a mechanism.
         ledger: name of a ledger.
-        overrides: single values, as in `("task.vehicle.v2g=true", "market.k=0.3")`.
+        overrides: single values, as in `("task.devices.vehicle.v2g=true", "market.k=0.3")`.
     """
     words = (f"task={task}", f"market={market}", f"ledger={ledger}", *overrides)
     return validate(WorldConfig, compose("world", words))

@@ -1,4 +1,4 @@
-"""What a seat decides, from the three numbers in [-1, 1] that a policy gives."""
+"""What a seat decides, from the numbers in [-1, 1] that a policy gives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from gridbazaar.envs.config import RulesConfig
 from gridbazaar.envs.markets import Context
 
-ACTIONS = 3
+ACTIONS = 3  # where no seat owns more than one device
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Decision:
 
     Attributes:
         limit_price: EUR/kWh.
-        requested_kw: of battery or charger, positive discharges; the device may give less.
+        requested_kw: [B, N, K] of each device, positive gives; it may give less.
         tip: EUR per transaction.
     """
 
@@ -33,7 +33,7 @@ def check_action(action: Tensor, shape: tuple[int, ...]) -> None:
     if tuple(action.shape) != shape:
         raise ValueError(
             f"action has shape {tuple(action.shape)}, expected {shape}: "
-            "[markets, seats, (limit price, flexible power, priority fee)]"
+            "[markets, seats, (limit price, power of each device, priority fee)]"
         )
     # One reduction instead of an element-wise test: a sum is finite only if every term is.
     if not torch.isfinite(action.sum()):
@@ -51,13 +51,14 @@ def decide(action: Tensor, context: Context, rated_kw: Tensor, rules: RulesConfi
     """Map an action to prices and powers; entries beyond [-1, 1] count as the bound.
 
     Args:
-        action: [B, N, 3].
+        action: [B, N, 2 + K].
         context: whose seller's floor and buyer's ceiling, widened by the rules' margin, are the
             prices meant by -1 and +1.
-        rated_kw: [N] of battery or charger.
+        rated_kw: [N, K] of the devices.
         rules: of the interval.
     """
-    price, power, tip = action.clamp(-1, 1).unbind(-1)
+    action = action.clamp(-1, 1)
+    price, power, tip = action[..., 0], action[..., 1:-1], action[..., -1]
     middle, reach = _price_range(context, rules)
     return Decision(
         limit_price=middle + price * reach,
@@ -74,20 +75,16 @@ def encode(
     rated_kw: Tensor,
     rules: RulesConfig,
 ) -> Tensor:
-    """Return the action [B, N, 3] that means this decision: the inverse of `decide`.
+    """Return the action [B, N, 2 + K] that means this decision: the inverse of `decide`.
 
     Prices and powers out of reach become the nearest within it.
     """
     middle, reach = _price_range(context, rules)
     tiny = torch.finfo(limit_price.dtype).tiny
-    action = torch.stack(
-        [
-            (limit_price - middle) / reach.clamp(min=tiny),
-            power_kw / rated_kw.clamp(min=tiny),
-            2 * tip / max(rules.max_tip, tiny) - 1,
-        ],
-        -1,
-    )
+    price = (limit_price - middle) / reach.clamp(min=tiny)
+    power = power_kw / rated_kw.clamp(min=tiny)
+    fee = 2 * tip / max(rules.max_tip, tiny) - 1
+    action = torch.cat([price.unsqueeze(-1), power, fee.unsqueeze(-1)], -1)
     return action.clamp(-1, 1)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gridbazaar.envs.devices.storage import StorageLimits
-from gridbazaar.envs.observation import ROLES
+from gridbazaar.envs.devices.fleet import Fleet
+from gridbazaar.envs.layout import Layout
+from gridbazaar.envs.prices import SlotPrices
 
 
 @dataclass(frozen=True)
@@ -20,21 +22,14 @@ class Community:
 
     Attributes:
         seats: name per seat, `<role>_<number>`.
-        role: [N] index into ROLES.
-        seat: [N, SEAT] features in physical units.
-        storage: hardware limits of batteries and chargers.
-        battery_kwh: [N] capacity of stationary batteries, zero for chargers.
-        lent_kwh: [N] that a driver lends for feeding back.
-        wear_price: [N] EUR per kWh discharged.
+        roles: of the community; those of every community first.
+        role: [N] number among them.
+        pv_kwp: [N] PV rating.
+        fleet: the devices that the seats own.
         load_kw, pv_kw: [T, N] metered.
-        need_kwh: [T, N] that a car seen for the first time in this slot wants.
-        session_kwh: [T, N] that the plugged car wanted on arrival.
-        departs: [T, N] 1 in the last slot of a car, else 0.
-        slots_left: [T, N] slots that the plugged car still stays, this one included.
         own: [T, N, OWN] features, scaled.
         public: [T, PUBLIC] features, scaled.
-        prices: [T, 5] EUR/kWh: retail, feed-in, local charge, worth of a kWh left in a battery at
-            the day's end, and of one that a plugged car still wants then.
+        prices: [T] each.
         bus: [N] row of each seat's bus among the feeder's injection buses.
         bus_p_kw: [T, M] injections of those outside the market.
         bus_q_kvar: [T, M] reactive injections of all.
@@ -44,21 +39,15 @@ class Community:
     """
 
     seats: tuple[str, ...]
+    roles: tuple[str, ...]
     role: Tensor
-    seat: Tensor
-    storage: StorageLimits
-    battery_kwh: Tensor
-    lent_kwh: Tensor
-    wear_price: Tensor
+    pv_kwp: Tensor
+    fleet: Fleet
     load_kw: Tensor
     pv_kw: Tensor
-    need_kwh: Tensor
-    session_kwh: Tensor
-    departs: Tensor
-    slots_left: Tensor
     own: Tensor
     public: Tensor
-    prices: Tensor
+    prices: SlotPrices
     bus: Tensor
     bus_p_kw: Tensor
     bus_q_kvar: Tensor
@@ -76,22 +65,31 @@ class Community:
         """Intervals of an episode."""
         return 24 * 60 // self.slot_minutes
 
+    @cached_property
+    def layout(self) -> Layout:
+        """Entries of observation and action."""
+        kinds = [type(device) for device in self.fleet.kinds.values()]
+        return Layout(self.roles, kinds, self.fleet.slots)
+
     def seats_of(self, role: str) -> Tensor:
         """Return the seats' numbers of one role."""
-        return (self.role == ROLES.index(role)).nonzero().squeeze(-1)
+        return (self.role == self.roles.index(role)).nonzero().squeeze(-1)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Community:
         """Return a copy on `device`, real numbers in `dtype`."""
+        moved: Community = _moved(self, device, dtype)
+        return moved
 
-        def move(value: Any) -> Any:
-            if isinstance(value, Tensor):
-                return value.to(device, dtype if value.is_floating_point() else None)
-            if isinstance(value, dict):
-                return {k: move(v) for k, v in value.items()}
-            if isinstance(value, StorageLimits):
-                return StorageLimits(
-                    *(getattr(value, f.name).to(device, dtype) for f in fields(value))
-                )
-            return value
 
-        return replace(self, **{f.name: move(getattr(self, f.name)) for f in fields(self)})
+def _moved(value: Any, device: torch.device | str, dtype: torch.dtype) -> Any:
+    """Return a nest of dataclasses, named tuples and dicts with its tensors moved."""
+    if isinstance(value, Tensor):
+        return value.to(device, dtype if value.is_floating_point() else None)
+    if isinstance(value, dict):
+        return {key: _moved(part, device, dtype) for key, part in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = {f.name: _moved(getattr(value, f.name), device, dtype) for f in fields(value)}
+        return replace(value, **parts)
+    if hasattr(value, "_fields"):
+        return type(value)(*(_moved(part, device, dtype) for part in value))
+    return value

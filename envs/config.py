@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
 
-from gridbazaar.config import Config, NonNegative, Positive, PositiveShare, Share
+from gridbazaar.config import Config, NonNegative, Positive, Share
 from gridbazaar.envs.data.ownership import OwnershipConfig
 from gridbazaar.envs.data.user_series import UserData
+from gridbazaar.envs.devices import DEVICES, DeviceConfig
+from gridbazaar.errors import nearest
 
 
 class LimitsConfig(Config):
@@ -68,32 +76,6 @@ class FeederConfig(Config):
         return self
 
 
-class StorageConfig(Config):
-    """Stationary batteries of homes and community."""
-
-    round_trip_efficiency: PositiveShare
-    soc_floor: Share
-    soc_ceiling: Share
-    wear_price: NonNegative = Field(description="EUR per kWh discharged")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> StorageConfig:
-        if self.soc_floor >= self.soc_ceiling:
-            raise ValueError(
-                f"soc_floor {self.soc_floor} must lie below soc_ceiling {self.soc_ceiling}"
-            )
-        return self
-
-
-class VehicleConfig(Config):
-    """Charging points."""
-
-    round_trip_efficiency: PositiveShare
-    v2g: bool = Field(description="whether cars may feed back")
-    lent_kwh: NonNegative = Field(description="kWh a driver lends for feeding back, with v2g")
-    wear_price: NonNegative = Field(description="EUR per kWh fed back")
-
-
 class SimbenchData(Config):
     """Homes, sun and chargers of a SimBench grid."""
 
@@ -116,10 +98,35 @@ class TaskConfig(Config):
     feeder: FeederConfig
     data: Annotated[SimbenchData | FilesData, Field(discriminator="source")]
     ownership: OwnershipConfig
-    storage: StorageConfig
-    vehicle: VehicleConfig
+    devices: dict[str, Any] = Field(description="by kind, as configs/device/ shows")
     tariff: dict[str, Any] = Field(description="as configs/tariff/ shows")
     rules: RulesConfig
+
+    @field_validator("devices")
+    @classmethod
+    def _by_kind(cls, given: dict[str, Any]) -> dict[str, DeviceConfig]:
+        """Build each kind's own configuration; an error keeps the kind in its path."""
+        built = {}
+        for kind, values in given.items():
+            if kind not in DEVICES.names():
+                raise ValueError(f"unknown kind {kind!r}: {nearest(kind, DEVICES.names())}")
+            try:
+                built[kind] = DEVICES[kind].Config.model_validate(values)
+            except ValidationError as error:
+                raise ValidationError.from_exception_data(
+                    error.title, [_at(kind, entry) for entry in error.errors()]
+                ) from None
+        return built
+
+
+def _at(kind: str, entry: Any) -> InitErrorDetails:
+    """Return an entry of a validation error with the kind before its path."""
+    return InitErrorDetails(
+        type=entry["type"],
+        loc=(kind, *entry["loc"]),
+        input=entry["input"],
+        ctx=entry.get("ctx", {}),
+    )
 
 
 class WorldConfig(Config):

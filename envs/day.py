@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gridbazaar.envs.community import Community
-from gridbazaar.envs.observation import ROLES
-from gridbazaar.randomness import normal, uniform
+from gridbazaar.randomness import fold, normal, uniform
 
 _DAY, _ENERGY, _FORECAST = 101, 102, 103
 
@@ -30,26 +28,10 @@ def draw_days(seed: Tensor, days: Tensor) -> Tensor:
     return days[(share * len(days)).long()]
 
 
-def draw_storage(seed: Tensor, community: Community, first_slot: Tensor) -> tuple[Tensor, Tensor]:
-    """Carry stored energy in from the day before at a random level.
-
-    A battery starts anywhere between its floor and ceiling. A car that plugged in yesterday has
-    some of its energy already; it lacks no more than its charger can still give.
-
-    Returns:
-        energy and capacity, [B, N] kWh each.
-    """
-    c = community
-    share = uniform(seed, _ENERGY, c.role.shape, c.seat.dtype)
-    wanted = c.session_kwh[first_slot]
-    stored_kw = c.storage.charge_kw * c.storage.efficiency
-    reachable = c.slots_left[first_slot] * stored_kw * c.slot_h
-    missing = torch.minimum(share * wanted, reachable)
-    plugged = wanted > 0
-    is_ev = c.role == ROLES.index("ev")
-    capacity = torch.where(is_ev, (wanted + c.lent_kwh) * plugged, c.battery_kwh)
-    band = c.storage.floor + share * (c.storage.ceiling - c.storage.floor)
-    return torch.where(is_ev, capacity - missing, band * capacity), capacity
+def draw_chance(seed: Tensor, seats: int, slots: int, dtype: torch.dtype) -> Tensor:
+    """Return a number in (0, 1) for each device slot, [B, seats, slots]: what is carried in."""
+    each = [uniform(fold(seed, k) if k else seed, _ENERGY, (seats,), dtype) for k in range(slots)]
+    return torch.stack(each, -1)
 
 
 def draw_forecast_error(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,17 +24,23 @@ class Facts:
     """What holds for the whole record.
 
     Attributes:
-        role: [N] index into ROLES.
+        roles: of the community.
+        role: [N] number among them.
         seats: name per seat.
-        battery_kwh: [N] capacity of stationary batteries.
+        battery_kwh: [N] capacity of batteries.
+        owner: [D] seat of each unit, by kind of device.
+        batteries: kinds that only shift energy.
         slot_h: hours per interval.
         currency: of every amount.
         carbon_kg_per_kwh: of a kWh from the grid.
     """
 
+    roles: tuple[str, ...]
     role: Tensor
     seats: tuple[str, ...]
     battery_kwh: Tensor
+    owner: dict[str, Tensor]
+    batteries: tuple[str, ...]
     slot_h: float
     currency: str
     carbon_kg_per_kwh: float
@@ -41,14 +48,22 @@ class Facts:
     @classmethod
     def of(cls, community: Community, carbon_kg_per_kwh: float) -> Facts:
         """Take what is needed of a community, on the CPU."""
+        fleet = community.fleet
         return cls(
-            community.role.cpu(),
-            community.seats,
-            community.battery_kwh.double().cpu(),
-            community.slot_h,
-            community.currency,
-            carbon_kg_per_kwh,
+            roles=community.roles,
+            role=community.role.cpu(),
+            seats=community.seats,
+            battery_kwh=fleet.rating("storage_kwh").sum(-1).double().cpu(),
+            owner={kind: device.seat.cpu() for kind, device in fleet.kinds.items()},
+            batteries=tuple(kind for kind, device in fleet.kinds.items() if device.battery),
+            slot_h=community.slot_h,
+            currency=community.currency,
+            carbon_kg_per_kwh=carbon_kg_per_kwh,
         )
+
+    def seats_of(self, role: str) -> Tensor:
+        """Return which seats [N] have a role."""
+        return self.role == (self.roles.index(role) if role in self.roles else -1)
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,8 @@ class DayRecord:
         load_kw, pv_kw, flexible_kw, net_kw: [T, B, N] metered.
         energy_kwh: [T, B, N] stored at the interval's end, before departures.
         unserved_kwh: [T, B, N].
+        device_kw: [T, B, D] of each kind's units.
+        content_kwh: [T, B, D] that each kind's units held at the interval's end.
         order_kw, limit_price: [T, B, N] the book at gate closure.
         cleared_kw: [T, B, N] traded; zero where the ledger lost the interval.
         reference_price: [T, B] EUR/kWh, NaN without a trade.
@@ -94,6 +111,8 @@ class DayRecord:
     net_kw: Tensor
     energy_kwh: Tensor
     unserved_kwh: Tensor
+    device_kw: dict[str, Tensor]
+    content_kwh: dict[str, Tensor]
     order_kw: Tensor
     limit_price: Tensor
     cleared_kw: Tensor
@@ -128,7 +147,7 @@ class DayRecord:
     @classmethod
     def of(cls, intervals: Iterable[Interval], facts: Facts, limits: Limits) -> DayRecord:
         """Stack a day's intervals; each is dropped once it was read."""
-        rows: dict[str, list[Tensor]] = {}
+        rows: dict[str, list[Any]] = {}
         backlog: Tensor | float = 0
         for interval in intervals:
             row = _market_row(interval) | _feeder_row(interval, limits)
@@ -140,12 +159,32 @@ class DayRecord:
 
     def select(self, market: int) -> DayRecord:
         """Return the record of one market alone, B = 1."""
-        one = {
-            field.name: getattr(self, field.name)[:, market : market + 1].clone()
-            for field in fields(self)
-            if field.name != "facts"
-        }
+
+        def pick(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {kind: pick(part) for kind, part in value.items()}
+            return value[:, market : market + 1].clone()
+
+        one = {f.name: pick(getattr(self, f.name)) for f in fields(self) if f.name != "facts"}
         return DayRecord(self.facts, **one)
+
+    def by_seat(self, values: dict[str, Tensor], kinds: Iterable[str]) -> Tensor:
+        """Return what each seat's units of some kinds add up to, [T, B, N], from [T, B, D]."""
+        total = torch.zeros_like(self.load_kw)
+        for kind in kinds:
+            total = total.index_add(-1, self.facts.owner[kind], values[kind])
+        return total
+
+    @property
+    def battery_kw(self) -> Tensor:
+        """Power of the batteries, [T, B, N]."""
+        return self.by_seat(self.device_kw, self.facts.batteries)
+
+    @property
+    def consumer_kw(self) -> Tensor:
+        """Power of all devices that are no batteries, [T, B, N]; negative where they take."""
+        kinds = self.device_kw.keys() - set(self.facts.batteries)
+        return self.by_seat(self.device_kw, sorted(kinds))
 
     @property
     def seat_cost(self) -> Tensor:
@@ -153,12 +192,14 @@ class DayRecord:
         return self.cost.sum(0)
 
 
-def _stack(values: list[Tensor]) -> Tensor:
+def _stack(values: list[Any]) -> Any:
+    if isinstance(values[0], dict):
+        return {kind: _stack([value[kind] for value in values]) for kind in values[0]}
     stacked = torch.stack(values).cpu()
     return stacked if stacked.dtype is torch.bool else stacked.double()
 
 
-def _market_row(interval: Interval) -> dict[str, Tensor]:
+def _market_row(interval: Interval) -> dict[str, Any]:
     tariff, bill, delivered = interval.tariff, interval.bill, interval.delivered
     clearing = interval.clearing
     stands = (~interval.receipts.reverted).unsqueeze(-1)
@@ -172,6 +213,8 @@ def _market_row(interval: Interval) -> dict[str, Tensor]:
         "net_kw": delivered.net_kw,
         "energy_kwh": interval.energy_kwh,
         "unserved_kwh": interval.unserved_kwh,
+        "device_kw": interval.device_kw,
+        "content_kwh": interval.content_kwh,
         "order_kw": interval.orders.quantity_kw,
         "limit_price": interval.orders.limit_price,
         "cleared_kw": clearing.cleared_kw * stands,

@@ -22,9 +22,7 @@ from gridbazaar.envs.grid.envelope import operating_envelope
 from gridbazaar.envs.grid.limits import Limits, Violations, violations
 from gridbazaar.envs.grid.power_flow import PowerFlow, Solution
 from gridbazaar.envs.markets import Place
-from gridbazaar.envs.observation import SEAT
 
-_PV_KWP = [feature.name for feature in SEAT].index("pv_kwp")
 _CURTAILMENT_ROUNDS = 4
 
 
@@ -34,7 +32,7 @@ class Delivered:
 
     Attributes:
         pv_kw: after curtailment.
-        flexible_kw: of battery or charger after curtailment.
+        flexible_kw: of the seat's devices together after curtailment.
         net_kw: at the seat's meter, positive exported.
         voltage_pu: at the seat's bus, [B, N].
         solution: state of the feeder.
@@ -99,15 +97,15 @@ class Delivery:
         self._feeder, self.limits, self._rules = feeder, limits, rules
         self._slot_h = community.slot_h
         c = community
-        self._to_bus = torch.nn.functional.one_hot(c.bus, len(buses)).to(c.seat)
+        self._to_bus = torch.nn.functional.one_hot(c.bus, len(buses)).to(c.pv_kwp)
         row = np.searchsorted(feeder.network.buses, buses)
         self._seat_row = torch.as_tensor(row, device=c.bus.device)[c.bus]
         seat_bus = c.bus.cpu().numpy()
         distance = electrical_distance(feeder.network, buses)[np.ix_(seat_bus, seat_bus)]
         nothing = c.bus_p_kw[:0]
         self._place = Place(
-            distance=torch.as_tensor(distance).to(c.seat),
-            green=c.seat[:, _PV_KWP] > 0,
+            distance=torch.as_tensor(distance).to(c.pv_kwp),
+            green=c.pv_kwp > 0,
             solver=feeder,
             limits=limits,
             to_bus=self._to_bus,
@@ -119,8 +117,8 @@ class Delivery:
     def _envelope(self, c: Community) -> tuple[Tensor, Tensor]:
         """Return what each seat may import and export, [N] kW each, under the worst background."""
         most_pv, most_load = c.pv_kw.amax(0), c.load_kw.amax(0)
-        export_kw = (most_pv + c.storage.discharge_kw) @ self._to_bus
-        import_kw = (most_load + c.storage.charge_kw) @ self._to_bus
+        export_kw = (most_pv + c.fleet.export_kw) @ self._to_bus
+        import_kw = (most_load + c.fleet.import_kw) @ self._to_bus
         sending = operating_envelope(
             self._feeder, self.limits, export_kw, import_kw, c.bus_p_kw.amax(0)
         )
@@ -128,8 +126,8 @@ class Delivery:
             self._feeder, self.limits, export_kw, import_kw, c.bus_p_kw.amin(0)
         )
         return (
-            (most_load + c.storage.charge_kw) * taking.import_share,
-            (most_pv + c.storage.discharge_kw) * sending.export_share,
+            (most_load + c.fleet.import_kw) * taking.import_share,
+            (most_pv + c.fleet.export_kw) * sending.export_share,
         )
 
     def place(self, background_kw: Tensor, reactive_kvar: Tensor) -> Place:
@@ -161,7 +159,7 @@ class Delivery:
         Args:
             pv_kw: [B, N] that the sun offers.
             load_kw: [B, N].
-            flexible_kw: [B, N] that battery or charger was told to give.
+            flexible_kw: [B, N] that the devices were told to give.
             background_kw: [B, M] injections of those outside the market.
             reactive_kvar: [B, M] injections of all.
             start: voltages of the last interval, where known.

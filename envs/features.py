@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridbazaar.envs.observation import OUTLOOK_HOURS, OWN, PUBLIC
+from gridbazaar.envs.observation import OUTLOOK_HOURS, OWN, PUBLIC, Feature
 
 Array = NDArray[Any]
 
@@ -20,7 +20,6 @@ Array = NDArray[Any]
 def own_features(
     load_kw: Array,
     pv_kw: Array,
-    slots_left: Array,
     forecast: Literal["persistence", "perfect"],
     slot_minutes: int,
 ) -> Array:
@@ -29,16 +28,15 @@ def own_features(
     day = 24 * per_hour
     load_seen, pv_seen = _delayed(load_kw, day), _delayed(pv_kw, day)
     lag = 0 if forecast == "perfect" else 1
-    columns = [
-        _delayed(load_kw, lag),
-        _delayed(pv_kw, lag),
-        _mean_ahead(load_seen, 4 * per_hour),
-        _mean_ahead(pv_seen, 4 * per_hour),
-        _left_of_day(load_seen, day) / per_hour,
-        _left_of_day(pv_seen, day) / per_hour,
-        slots_left,
-    ]
-    return _scaled(columns, OWN)
+    columns = {
+        "forecast_load": _delayed(load_kw, lag),
+        "forecast_pv": _delayed(pv_kw, lag),
+        "load_4h": _mean_ahead(load_seen, 4 * per_hour),
+        "pv_4h": _mean_ahead(pv_seen, 4 * per_hour),
+        "load_left": _left_of_day(load_seen, day) / per_hour,
+        "pv_left": _left_of_day(pv_seen, day) / per_hour,
+    }
+    return _laid_out(columns, OWN)
 
 
 def public_features(
@@ -66,23 +64,23 @@ def public_features(
     angle = 2 * np.pi * (np.arange(T) % day) / day
     season = 2 * np.pi * (time.dayofyear.to_numpy() - 1) / 365.25
     seen = _delayed(home_net_kw, day)
-    columns: list[Array] = [
-        np.sin(angle),
-        np.cos(angle),
-        np.cos(season),
-        (time.dayofweek.to_numpy() >= 5).astype(float),
-        1 - (np.arange(T) % day) / day,
-        retail,
-        feed_in,
-        local_charge,
-        *(_ahead(retail, h * per_hour) for h in OUTLOOK_HOURS),
-        _extreme_left_of_day(retail, day, np.minimum),
-        _extreme_left_of_day(retail, day, np.maximum),
-        seen,
-        *(_mean_ahead(seen, h * per_hour) for h in OUTLOOK_HOURS),
-        _left_of_day(np.maximum(seen, 0), day) / per_hour,
-    ]
-    return _scaled(columns, PUBLIC)
+    columns = {
+        "day_sin": np.sin(angle),
+        "day_cos": np.cos(angle),
+        "year_cos": np.cos(season),
+        "weekend": (time.dayofweek.to_numpy() >= 5).astype(float),
+        "day_left": 1 - (np.arange(T) % day) / day,
+        "retail": retail,
+        "feed_in": feed_in,
+        "local_charge": local_charge,
+        **{f"retail_in_{h}h": _ahead(retail, h * per_hour) for h in OUTLOOK_HOURS},
+        "retail_low": _extreme_left_of_day(retail, day, np.minimum),
+        "retail_high": _extreme_left_of_day(retail, day, np.maximum),
+        "community_net": seen,
+        **{f"community_net_{h}h": _mean_ahead(seen, h * per_hour) for h in OUTLOOK_HOURS},
+        "community_surplus_left": _left_of_day(np.maximum(seen, 0), day) / per_hour,
+    }
+    return _laid_out(columns, PUBLIC)
 
 
 def lowest_of_next_day(price: Array, slot_minutes: int) -> Array:
@@ -93,10 +91,15 @@ def lowest_of_next_day(price: Array, slot_minutes: int) -> Array:
     return np.asarray(windows.min(-1)[: len(price)], np.float32)
 
 
-def _scaled(columns: list[Array], part: tuple) -> Array:
-    if len(columns) != len(part):
-        raise AssertionError(f"{len(columns)} columns for {len(part)} features")
-    scaled = [c * feature.scale for c, feature in zip(columns, part, strict=True)]
+def _laid_out(columns: dict[str, Array], part: tuple[Feature, ...]) -> Array:
+    """Return the columns of a part of the vector in its order, scaled, in single precision.
+
+    Raises ValueError where a column is missing or belongs to another part.
+    """
+    names = {feature.name for feature in part}
+    if columns.keys() != names:
+        raise ValueError(f"columns and features differ: {sorted(columns.keys() ^ names)}")
+    scaled = [columns[feature.name] * feature.scale for feature in part]
     return np.stack(scaled, -1).astype(np.float32)
 
 

@@ -32,11 +32,13 @@ class Interval:
         load_kw: metered load.
         energy_kwh: stored at the end, before departing cars left.
         unserved_kwh: that departing cars missed.
+        device_kw: power of each kind's units, [B, D].
+        content_kwh: what each kind's units held at the end, before departures, [B, D].
         bill: who paid what.
         reward: what it was worth.
         locked_eur: money waiting for finality.
         tariff: prices outside the market.
-        observation: [B, N, SIZE] of the next interval.
+        observation: [B, N, layout.size] of the next interval.
         done: whether the day is over.
     """
 
@@ -52,6 +54,8 @@ class Interval:
     load_kw: Tensor
     energy_kwh: Tensor
     unserved_kwh: Tensor
+    device_kw: dict[str, Tensor]
+    content_kwh: dict[str, Tensor]
     bill: Bill
     reward: Reward
     locked_eur: Tensor

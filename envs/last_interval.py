@@ -24,7 +24,8 @@ class LastInterval:
     """What an interval of B markets with N seats leaves behind.
 
     Attributes:
-        included, delay, filled, last_power, voltage, locked: [B, N], as OWN_STATE says.
+        included, delay, filled, voltage, locked: [B, N], as OWN_STATE says.
+        last_power: [B, N, K], as USE says.
         public: [B] each, as PUBLIC_STATE says.
         history: [B, K] EUR/kWh, published prices, newest first, NaN before the first.
         voltages: complex [B, buses] p.u., where the next power flow starts; None at first.
@@ -43,18 +44,19 @@ class LastInterval:
     escrow: Escrow
 
     @classmethod
-    def none(cls, like: Tensor) -> LastInterval:
+    def none(cls, like: Tensor, devices: int) -> LastInterval:
         """Return what seats know before a day's first interval.
 
         Args:
             like: a [B, N] tensor whose shape, type and device to use.
+            devices: K, of a seat.
         """
         zero = torch.zeros_like(like)
         return cls(
             included=torch.ones_like(zero),
             delay=zero,
             filled=zero,
-            last_power=zero,
+            last_power=zero.new_zeros(*zero.shape, devices),
             voltage=zero,
             locked=zero,
             public=PublicState(*[zero[:, 0]] * len(PublicState._fields)),
@@ -71,8 +73,8 @@ class LastInterval:
         clearing: Clearing,
         bill: Bill,
         delivered: Delivered,
+        power: Tensor,
         volumes: Volumes,
-        rated_kw: Tensor,
         slot_s: float,
     ) -> LastInterval:
         """Return what the next interval leaves behind.
@@ -84,8 +86,8 @@ class LastInterval:
             clearing: of the market.
             bill: of the seats.
             delivered: what flowed.
+            power: [B, N, K] of the devices, shares of rated power.
             volumes: as all may know them.
-            rated_kw: [N] of battery or charger.
             slot_s: seconds of an interval.
         """
         price, quantity_kw = clearing.reference_price, orders.quantity_kw
@@ -94,7 +96,7 @@ class LastInterval:
             included=receipts.included.to(quantity_kw),
             delay=(receipts.latency_s / slot_s).clamp(max=1),
             filled=clearing.cleared_kw.abs() / quantity_kw.abs().clamp(min=_SMALL),
-            last_power=delivered.flexible_kw / rated_kw.clamp(min=_SMALL),
+            last_power=power,
             voltage=delivered.voltage_pu - 1,
             locked=locked,
             public=PublicState(

@@ -10,12 +10,10 @@ import torch
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from gridbazaar.envs.action import ACTIONS
 from gridbazaar.envs.build import build
 from gridbazaar.envs.config import WorldConfig
 from gridbazaar.envs.global_state import state_size
 from gridbazaar.envs.interval import Interval
-from gridbazaar.envs.observation import SIZE
 
 Array = NDArray[np.float32]
 
@@ -31,21 +29,22 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
     fees are settled. An episode is one day of the split's calendar days.
 
     ## Action space
-    `Box(-1, 1, (3,), float32)` for every agent:
+    `Box(-1, 1, (2 + K,), float32)` for every agent, K the most devices that a seat owns, 1 in the
+    default task:
 
     | entry | meaning of -1 and +1 |
     |---|---|
     | limit price | feed-in tariff; retail price less the local network charge |
-    | flexible power | charge or discharge battery or charger at its rated power |
+    | power of each device | charge or discharge battery or charger at its rated power |
     | priority fee | none; the rules' highest tip |
 
-    The quantity offered is the forecast of PV less load plus the flexible power that the device
+    The quantity offered is the forecast of PV less load plus the power that the devices
     can give. Entries beyond the bounds count as the bound.
 
     ## Observation space
-    `Box(-inf, inf, (SIZE,), float32)`: the same features for every role, in scaled units, listed
-    with their physical units in `FEATURES` of `gridbazaar.envs.observation`, whose `read` returns
-    one in its physical unit. Nothing in it was metered in the slot being bid for.
+    `Box(-inf, inf, (size,), float32)`: the same features for every role, in scaled units, listed
+    with their physical units in `simulation.game.layout`, whose `read` returns one in its physical
+    unit. Nothing in it was metered in the slot being bid for.
 
     ## Starting state
     A day of the split and the stored energy are drawn from the seed; a car that plugged in the
@@ -75,8 +74,10 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
         self.simulation = build(world, num_envs=1, split=split, seed=seed)
         self.possible_agents = list(self.simulation.community.seats)
         self.agents: list[str] = []
-        box = gym.spaces.Box(-np.inf, np.inf, (SIZE,), np.float32)
-        actions = gym.spaces.Box(-1, 1, (ACTIONS,), np.float32)
+        layout = self.simulation.game.layout
+        self._entries = len(layout.actions)
+        box = gym.spaces.Box(-np.inf, np.inf, (layout.size,), np.float32)
+        actions = gym.spaces.Box(-1, 1, (self._entries,), np.float32)
         self.observation_spaces = dict.fromkeys(self.possible_agents, box)
         self.action_spaces = dict.fromkeys(self.possible_agents, actions)
         size = state_size(len(self.possible_agents))
@@ -152,12 +153,12 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
                 f"no action for {len(missing)} of {len(self.agents)} agents, first {missing[0]!r}; "
                 "every agent acts in every interval"
             )
-        rows = np.empty((1, len(self.agents), ACTIONS), np.float32)
+        rows = np.empty((1, len(self.agents), self._entries), np.float32)
         for i, agent in enumerate(self.agents):
-            if np.shape(actions[agent]) != (ACTIONS,):
+            if np.shape(actions[agent]) != (self._entries,):
                 raise ValueError(
                     f"action of {agent!r} has shape {np.shape(actions[agent])}, "
-                    f"expected ({ACTIONS},)"
+                    f"expected ({self._entries},)"
                 )
             rows[0, i] = actions[agent]
         return torch.from_numpy(rows)

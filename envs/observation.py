@@ -1,15 +1,16 @@
-"""What a seat sees: one vector of the same length for every role, features found by name.
+"""Features of an observation: one vector for every role, entries found by name.
 
-The vector has four parts: what never changes (seat), what everybody knows of the slot being bid for
-(public), what the seat alone knows of it (own), and what the last interval left behind (state).
-Nothing in it was metered in the slot being bid for.
+The vector holds what never changes (SEAT, and RATINGS of a device), what everybody knows of the
+slot being bid for (PUBLIC), what the seat alone knows of it (OWN), the state of its device (DEVICE,
+USE), and what the last interval left behind (OWN_STATE, PUBLIC_STATE). Nothing in it was metered in
+the slot being bid for. These stand first in every community; what else a community's devices show,
+and a seat's further devices, follow (`gridbazaar.envs.layout`).
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 ROLES = ("prosumer", "storage", "ev", "consumer")
@@ -25,9 +26,16 @@ class Feature(NamedTuple):
     meaning: str
 
 
+def role_feature(role: str) -> Feature:
+    """Return the feature that tells a role."""
+    return Feature(f"is_{role}", "1", 1.0, f"1 for a seat of role {role}")
+
+
 SEAT = (
-    *(Feature(f"is_{role}", "1", 1.0, f"1 for a seat of role {role}") for role in ROLES),
+    *map(role_feature, ROLES),
     Feature("pv_kwp", "kWp", 0.1, "own PV rating"),
+)
+RATINGS = (
     Feature("storage_kwh", "kWh", 0.05, "own battery capacity"),
     Feature("flexible_kw", "kW", 0.1, "rated power of battery or charger"),
 )
@@ -60,13 +68,15 @@ OWN = (
     Feature("pv_4h", "kW", 0.2, "own PV yesterday, mean of these 4 h"),
     Feature("load_left", "kWh", 0.1, "own load yesterday from this hour on"),
     Feature("pv_left", "kWh", 0.05, "own PV yesterday from this hour on"),
-    Feature("slots_to_departure", "slots", 0.02, "slots until the plugged car leaves"),
 )
-OWN_STATE = (
+DEVICE = (
+    Feature("slots_to_departure", "slots", 0.02, "slots until the plugged car leaves"),
     Feature("soc", "1", 1.0, "stored share of the capacity of battery or plugged car"),
     Feature("energy_kwh", "kWh", 0.05, "energy stored above the floor"),
     Feature("room_kwh", "kWh", 0.05, "room for energy; what the plugged car still wants"),
     Feature("urgency", "1", 1.0, "room over what can be charged until departure, at most 2"),
+)
+USE = (
     Feature("balance", "1", 1.0, "share of rated power that would balance the forecast, within 2"),
     Feature(
         "balancing",
@@ -75,6 +85,8 @@ OWN_STATE = (
         "share of rated power at which all batteries had balanced the last interval, within 2",
     ),
     Feature("last_power", "1", 1.0, "power of the device in the last interval, share of rated"),
+)
+OWN_STATE = (
     Feature("voltage", "p.u.", 20.0, "own voltage in the last interval, from nominal"),
     Feature("included", "1", 1.0, "1 where the last order reached the ledger in time"),
     Feature("delay", "slots", 1.0, "wait of the last order for its block, at most 1"),
@@ -93,19 +105,25 @@ PUBLIC_STATE = (
     Feature("backlog", "1/seat", 0.1, "transactions waiting for a block, per seat"),
     Feature("finality", "slots", 1.0, "from gate closure to finality in the last interval"),
 )
-FEATURES = (*SEAT, *PUBLIC, *OWN, *OWN_STATE, *PUBLIC_STATE)
+FEATURES = (*SEAT, *RATINGS, *PUBLIC, *OWN, *DEVICE, *USE, *OWN_STATE, *PUBLIC_STATE)
 SIZE = len(FEATURES)
 _INDEX = {feature.name: i for i, feature in enumerate(FEATURES)}
-_PUBLIC_START = len(SEAT)
-_OWN_START = _PUBLIC_START + len(PUBLIC)
-_STATE_START = _OWN_START + len(OWN)
-_PUBLIC_STATE_START = _STATE_START + len(OWN_STATE)
+_DEVICE = {feature.name: feature for feature in (*RATINGS, *DEVICE)}
 
 
 def read(observation: Tensor, name: str) -> Tensor:
-    """Return one feature of [..., SIZE] in its physical unit; raises KeyError for another name."""
+    """Return a feature of FEATURES from [..., SIZE or more] in its physical unit.
+
+    Those stand first in every community; `Layout.read` knows the further ones of a community's own.
+    Raises KeyError for another name.
+    """
     i = _INDEX[name]
     return observation[..., i] / FEATURES[i].scale
+
+
+def device_features(*names: str) -> tuple[Feature, ...]:
+    """Return standard features of a device by name, for kinds that show the same."""
+    return tuple(_DEVICE[name] for name in names)
 
 
 def scales(part: tuple[Feature, ...], like: Tensor) -> Tensor:
@@ -113,16 +131,17 @@ def scales(part: tuple[Feature, ...], like: Tensor) -> Tensor:
     return like.new_tensor([feature.scale for feature in part])
 
 
-class OwnState(NamedTuple):
-    """What the last interval left behind for each seat, [B, N] each, as OWN_STATE says."""
+class UseState(NamedTuple):
+    """What relates each device to its seat and the community, [B, N, K] each, as USE says."""
 
-    soc: Tensor
-    energy_kwh: Tensor
-    room_kwh: Tensor
-    urgency: Tensor
     balance: Tensor
     balancing: Tensor
     last_power: Tensor
+
+
+class OwnState(NamedTuple):
+    """What the last interval left behind for each seat, [B, N] each, as OWN_STATE says."""
+
     voltage: Tensor
     included: Tensor
     delay: Tensor
@@ -141,37 +160,3 @@ class PublicState(NamedTuple):
     base_fee: Tensor
     backlog: Tensor
     finality: Tensor
-
-
-class Assembler:
-    """Lays the parts of the vector side by side.
-
-    Args:
-        seat: [N, SEAT] in physical units.
-    """
-
-    def __init__(self, seat: Tensor):
-        self._seat = seat * scales(SEAT, seat)
-        self._own_state_scale = scales(OWN_STATE, seat)
-        self._public_state_scale = scales(PUBLIC_STATE, seat)
-
-    def __call__(
-        self, public: Tensor, own: Tensor, own_state: OwnState, public_state: PublicState
-    ) -> Tensor:
-        """Return a fresh [B, N, SIZE].
-
-        Args:
-            public: [B, PUBLIC], scaled.
-            own: [B, N, OWN], scaled.
-            own_state: physical units.
-            public_state: physical units.
-        """
-        out = own.new_empty(*own.shape[:2], SIZE)
-        out[..., :_PUBLIC_START] = self._seat
-        out[..., _PUBLIC_START:_OWN_START] = public.unsqueeze(1)
-        out[..., _OWN_START:_STATE_START] = own
-        mine = torch.stack(own_state, -1)
-        torch.mul(mine, self._own_state_scale, out=out[..., _STATE_START:_PUBLIC_STATE_START])
-        common = torch.stack(public_state, -1) * self._public_state_scale
-        out[..., _PUBLIC_STATE_START:] = common.unsqueeze(1)
-        return out

@@ -32,8 +32,7 @@ class Reward:
 
 def reward(
     bill: Bill,
-    discharged_kwh: Tensor,
-    wear_price: Tensor,
+    wear_eur: Tensor,
     unserved_kwh: Tensor,
     unserved_price: float,
     violation_eur: Tensor,
@@ -44,8 +43,7 @@ def reward(
 
     Args:
         bill: money of the interval.
-        discharged_kwh: [B, N] taken from storage.
-        wear_price: [N] EUR per kWh discharged.
+        wear_eur: [B, N] of the devices.
         unserved_kwh: [B, N] that departing cars missed.
         unserved_price: EUR per kWh missed.
         violation_eur: [B] price of the feeder's violations, shared in proportion to the seats'
@@ -57,7 +55,7 @@ def reward(
     share = power / power.sum(-1, keepdim=True).clamp(min=torch.finfo(power.dtype).eps)
     return Reward(
         bill=bill.total,
-        wear=-wear_price * discharged_kwh,
+        wear=-wear_eur,
         unserved=-unserved_price * unserved_kwh,
         violation=-share * violation_eur.unsqueeze(-1),
         stored=stored_eur,

@@ -5,20 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gridbazaar.envs.action import ACTIONS, Decision, check_action, decide
+from gridbazaar.envs.action import Decision, check_action, decide
+from gridbazaar.envs.assembly import Assembler
 from gridbazaar.envs.community import Community
 from gridbazaar.envs.config import RulesConfig
 from gridbazaar.envs.dataset import Records, Slot
-from gridbazaar.envs.day import check_days, draw_days, draw_forecast_error, draw_storage
+from gridbazaar.envs.day import check_days, draw_chance, draw_days, draw_forecast_error
 from gridbazaar.envs.delivery import Delivered, Delivery
-from gridbazaar.envs.devices.storage import advance, feasible_power
-from gridbazaar.envs.devices.vehicle import arrive, depart
+from gridbazaar.envs.devices.fleet import DeviceUse, seat_power, share_cut
+from gridbazaar.envs.game import Game
 from gridbazaar.envs.global_state import global_state
 from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.last_interval import LastInterval, hidden_volumes, open_volumes
 from gridbazaar.envs.market_transactions import submit
 from gridbazaar.envs.markets import Clearing, Context, Market, Orders
-from gridbazaar.envs.observation import ROLES, Assembler, OwnState
+from gridbazaar.envs.observation import OwnState, UseState
 from gridbazaar.envs.reward import reward
 from gridbazaar.envs.settlement import settle
 from gridbazaar.errors import UnknownNameError
@@ -46,6 +47,8 @@ class Simulation:
     Attributes:
         submission_s: seconds from the book's opening until orders are sent.
         disclosure: what the ledger leaves in the open.
+        game: what every bidder knows.
+        devices: states of the devices by kind; never changed in place.
     """
 
     _slot: Slot
@@ -76,15 +79,13 @@ class Simulation:
                 f"the data hold no day of split {split!r}; give longer series or another split"
             )
         self._records = Records(c)
-        self._assemble = Assembler(c.seat)
-        self._rated_kw = torch.maximum(c.storage.charge_kw, c.storage.discharge_kw)
-        self._storable_kwh = c.storage.charge_kw * c.storage.efficiency * c.slot_h
-        self._is_ev = c.role == ROLES.index("ev")
-        self._batteries_kw = (self._rated_kw * ~self._is_ev).sum().clamp(min=_SMALL)
+        self.fleet, self.game = c.fleet, Game.of(c, rules)
+        self._assemble = Assembler(c)
+        self._batteries_kw = c.fleet.batteries_kw().clamp(min=_SMALL)
         latest_s = rules.gate_closure_s - ledger.lead_s(rules.gate_closure_s)
         self.submission_s = min(rules.submission_s, max(latest_s, 0.0))
         self.disclosure = disclosure_of(ledger)
-        self._seed = torch.arange(num_envs, device=c.seat.device) + seed
+        self._seed = torch.arange(num_envs, device=c.pv_kwp.device) + seed
         self._episode = 0
 
     def reset(self, days: Tensor | None = None, seed: Tensor | int | None = None) -> Tensor:
@@ -95,7 +96,7 @@ class Simulation:
             seed: restarts the random streams: an int is the first environment's, [B] each one's.
 
         Returns:
-            observation [B, N, SIZE].
+            observation [B, N, layout.size].
 
         Raises:
             ValueError: `days` or `seed` has not one entry per market, or a day is not in the data.
@@ -108,23 +109,23 @@ class Simulation:
         if seed is not None:
             if seed.shape != (B,):
                 raise ValueError(f"seed has shape {tuple(seed.shape)}, expected ({B},) or an int")
-            self._seed, self._episode = seed.to(c.seat.device), 0
+            self._seed, self._episode = seed.to(c.pv_kwp.device), 0
         self._day_seed = day_seed = fold(self._seed, self._episode)
         self._episode += 1
         drawn = draw_days(day_seed, c.days[self.split])
-        self.first_slot = drawn if days is None else days.to(c.seat.device)
+        self.first_slot = drawn if days is None else days.to(c.pv_kwp.device)
         self.t = 0
         self.ledger.reset(day_seed)
         self._forecast_error = draw_forecast_error(
-            day_seed, self.slots, self.num_seats, self.rules.forecast_spread, c.seat.dtype
+            day_seed, self.slots, self.num_seats, self.rules.forecast_spread, c.pv_kwp.dtype
         )
-        self.energy_kwh, self.capacity_kwh = draw_storage(day_seed, c, self.first_slot)
-        battery_worth, self._car_worth = self._records.worth(self.first_slot + self.slots - 1)
-        self._battery_gain = battery_worth * c.storage.efficiency * ~self._is_ev
+        chance = draw_chance(day_seed, self.num_seats, c.fleet.slots, c.pv_kwp.dtype)
+        self.devices = c.fleet.begin(self.first_slot, chance)
+        self._end_prices = self._records.prices(self.first_slot + self.slots - 1)
         self._publisher = None
         if self.disclosure.sealed:
             self._publisher = VolumePublisher(self.disclosure, day_seed, self.slots)
-        self._last = LastInterval.none(self.energy_kwh)
+        self._last = LastInterval.none(chance[..., 0], c.fleet.slots)
         self._background = self._records.background(self.first_slot - 1)
         return self._observe()
 
@@ -132,26 +133,26 @@ class Simulation:
         """Play one interval.
 
         Args:
-            action: [B, N, 3] in [-1, 1]: limit price, flexible power, priority fee.
+            action: [B, N, 2 + K] in [-1, 1]: limit price, power of each device, priority fee.
 
         Raises:
             ValueError: the action has the wrong shape or is not a number; or the day is over.
         """
         if self.t >= self.slots:
             raise ValueError(f"the day of {self.slots} slots is over: call reset() before step()")
-        check_action(action, (self.num_envs, self.num_seats, ACTIONS))
-        c, rules, h = self.community, self.rules, self.community.slot_h
+        check_action(action, (self.num_envs, self.num_seats, 2 + self.fleet.slots))
+        fleet, rules, h = self.fleet, self.rules, self.community.slot_h
         slot, context = self._slot, self._context()
 
-        decision = decide(action, context, self._rated_kw, rules)
-        quantity_kw, flexible_kw = self._plan(decision)
+        decision = decide(action, context, fleet.rated_kw, rules)
+        quantity_kw, devices_kw = self._plan(decision)
         orders, receipts = self._submit(decision, quantity_kw)
         clearing = self.market.clear(orders, context)
         market_receipts, market_fee_eur = submit(self.ledger, self.market, orders, clearing)
         finality_s = receipts.finality_s + market_receipts.delay_s
 
-        before_kwh = self.energy_kwh
-        delivered, energy_kwh, unserved_kwh = self._deliver(flexible_kw)
+        delivered, devices_kw = self._deliver(devices_kw)
+        used = self._use(devices_kw)
         self.t += 1
 
         net_kw, fee_eur = delivered.net_kw, receipts.fee + market_fee_eur
@@ -160,13 +161,12 @@ class Simulation:
         )
         gain = reward(
             bill,
-            delivered.flexible_kw.clamp(min=0) * h,
-            c.wear_price,
-            unserved_kwh,
+            used.wear_eur,
+            used.unserved_kwh,
             rules.unserved_price,
             delivered.violation_eur,
             net_kw,
-            self._stored_eur(energy_kwh - before_kwh),
+            used.stored_eur,
         )
         published = self._publish(orders, clearing)
         volumes = (
@@ -181,9 +181,9 @@ class Simulation:
             clearing,
             bill,
             delivered,
+            devices_kw / fleet.rated_kw.clamp(min=_SMALL),
             volumes,
-            self._rated_kw,
-            c.slot_minutes * 60,
+            self.community.slot_minutes * 60,
         )
         return Interval(
             decision=decision,
@@ -196,8 +196,10 @@ class Simulation:
             published=published,
             delivered=delivered,
             load_kw=slot.load_kw,
-            energy_kwh=energy_kwh,
-            unserved_kwh=unserved_kwh,
+            energy_kwh=used.energy_kwh,
+            unserved_kwh=used.unserved_kwh,
+            device_kw=used.device_kw,
+            content_kwh=used.content_kwh,
             bill=bill,
             reward=gain,
             locked_eur=self._last.locked,
@@ -223,40 +225,33 @@ class Simulation:
         return global_state(self._observation)
 
     def _plan(self, decision: Decision) -> tuple[Tensor, Tensor]:
-        """Return what the seats order and what their devices are to do, [B, N] kW each."""
-        slot, storage = self._slot, self.community.storage
-        flexible_kw = feasible_power(
-            decision.requested_kw,
-            self.energy_kwh,
-            self.capacity_kwh,
-            storage,
-            self.community.slot_h,
-        )
+        """Return what the seats order, [B, N] kW, and what their devices are to do, [B, N, K]."""
+        slot = self._slot
+        wanted_kw = self.fleet.feasible(self.devices, decision.requested_kw)
         planned_pv_kw, flexible_kw = self.delivery.plan(
-            slot.forecast_pv_kw, slot.forecast_load_kw, flexible_kw
+            slot.forecast_pv_kw, slot.forecast_load_kw, seat_power(wanted_kw)
         )
-        return planned_pv_kw - slot.forecast_load_kw + flexible_kw, flexible_kw
+        quantity_kw = planned_pv_kw - slot.forecast_load_kw + flexible_kw
+        return quantity_kw, share_cut(wanted_kw, flexible_kw)
 
-    def _deliver(self, flexible_kw: Tensor) -> tuple[Delivered, Tensor, Tensor]:
-        """Let power flow, stores fill and cars leave.
-
-        Returns:
-            what flowed, what was stored before cars left, and what they missed, [B, N] kWh each.
-        """
-        slot, c = self._slot, self.community
+    def _deliver(self, devices_kw: Tensor) -> tuple[Delivered, Tensor]:
+        """Let power flow; return what flowed, and the power of the devices [B, N, K] kW."""
+        slot = self._slot
         delivered = self.delivery(
             slot.pv_kw,
             slot.load_kw,
-            flexible_kw,
+            seat_power(devices_kw),
             slot.background_kw,
             slot.reactive_kvar,
             self._last.voltages,
         )
-        energy_kwh = advance(delivered.flexible_kw, self.energy_kwh, c.storage, c.slot_h)
-        self.energy_kwh, self.capacity_kwh, unserved_kwh = depart(
-            energy_kwh, self.capacity_kwh, slot.departs
-        )
-        return delivered, energy_kwh, unserved_kwh
+        return delivered, share_cut(devices_kw, delivered.flexible_kw)
+
+    def _use(self, devices_kw: Tensor) -> DeviceUse:
+        """Let the devices do what was delivered, and what leaves them leave."""
+        over = self.t + 1 == self.slots
+        self.devices, used = self.fleet.use(self.devices, devices_kw, self._end_prices, over)
+        return used
 
     def _submit(self, decision: Decision, quantity_kw: Tensor) -> tuple[Orders, Receipts]:
         """Send the orders to the ledger; return the book of those that came in time."""
@@ -282,50 +277,36 @@ class Simulation:
             place=self.delivery.place(*self._background),
         )
 
-    def _stored_eur(self, gained_kwh: Tensor) -> Tensor:
-        """Value what batteries gained in this interval, and at the day's end what cars still want.
-
-        The worth of a kWh is the day's, so that the sum over the day is the worth of the energy
-        left against that of the energy given.
-        """
-        value = gained_kwh * self._battery_gain
-        if self.t < self.slots:
-            return value
-        missing_kwh = (self.capacity_kwh - self.energy_kwh) * self._is_ev
-        return value - missing_kwh * self._car_worth
-
     def _balancing(self) -> Tensor:
         """Return the share of rated power that would have balanced the last interval, if shared."""
-        export_kw = self._last.public.last_export.unsqueeze(-1) * self.num_seats
+        export_kw = self._last.public.last_export[:, None, None] * self.num_seats
         return (self._last.last_power - export_kw / self._batteries_kw).clamp(-2, 2)
 
     def _observe(self) -> Tensor:
         """Enter slot t: let cars arrive, and show every seat what it may know."""
-        c, last = self.community, self._last
+        last = self._last
         error = None if self._forecast_error is None else self._forecast_error[:, self.t]
         if self.t > 0:
             self._background = (self._slot.background_kw, self._slot.reactive_kvar)
         slot = self._slot = self._records.read(self.first_slot + self.t, error)
         if self.t > 0:
-            self.energy_kwh, self.capacity_kwh = arrive(
-                self.energy_kwh, self.capacity_kwh, slot.need_kwh, c.lent_kwh
-            )
-        room_kwh = c.storage.ceiling * self.capacity_kwh - self.energy_kwh
-        reachable = (slot.slots_left * self._storable_kwh).clamp(min=_SMALL)
-        shortage_kw = slot.forecast_load_kw - slot.forecast_pv_kw
-        own_state = OwnState(
-            soc=self.energy_kwh / self.capacity_kwh.clamp(min=_SMALL),
-            energy_kwh=self.energy_kwh - c.storage.floor * self.capacity_kwh,
-            room_kwh=room_kwh,
-            urgency=(room_kwh / reachable).clamp(max=2) * self._is_ev,
-            balance=(shortage_kw / self._rated_kw.clamp(min=_SMALL)).clamp(-2, 2),
+            self.devices = self.fleet.arrive(self.devices, self.first_slot + self.t)
+        rated_kw = self.fleet.rated_kw.clamp(min=_SMALL)
+        shortage_kw = (slot.forecast_load_kw - slot.forecast_pv_kw).unsqueeze(-1)
+        use = UseState(
+            balance=(shortage_kw / rated_kw).clamp(-2, 2),
             balancing=self._balancing(),
             last_power=last.last_power,
+        )
+        own_state = OwnState(
             voltage=last.voltage,
             included=last.included,
             delay=last.delay,
             filled=last.filled,
             locked=last.locked,
         )
-        self._observation = self._assemble(slot.public, slot.own, own_state, last.public)
+        shown = self.fleet.observe(self.devices, self.game.layout.states, shortage_kw)
+        self._observation = self._assemble(
+            slot.public, slot.own, shown, use, own_state, last.public
+        )
         return self._observation

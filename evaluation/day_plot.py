@@ -10,10 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gridbazaar.envs.day_record import DayRecord
-from gridbazaar.envs.observation import ROLES
 from gridbazaar.evaluation.palette import BLUE, FLOW, GREEN, GREY, INK, ORANGE, PINK, RED
-
-_EV = ROLES.index("ev")
 
 
 def day(records: Sequence[tuple[str, DayRecord]]) -> Figure:
@@ -57,14 +54,9 @@ def _prices(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
 
 
 def _flows(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
-    cars = record.facts.role == _EV
-    flexible = record.flexible_kw[:, 0]
-    up = [record.pv_kw[:, 0].sum(-1), (flexible * ~cars).clamp(min=0).sum(-1)]
-    down = [
-        -record.load_kw[:, 0].sum(-1),
-        (flexible * ~cars).clamp(max=0).sum(-1),
-        (flexible * cars).sum(-1),
-    ]
+    batteries, cars = record.battery_kw[:, 0], record.consumer_kw[:, 0]
+    up = [record.pv_kw[:, 0].sum(-1), batteries.clamp(min=0).sum(-1)]
+    down = [-record.load_kw[:, 0].sum(-1), batteries.clamp(max=0).sum(-1), cars.sum(-1)]
     axes.stackplot(hours, *up, colors=[FLOW["PV"], FLOW["batteries"]], alpha=0.85,
                    labels=["PV", "batteries"])  # fmt: skip
     axes.stackplot(hours, *down, colors=[FLOW["loads"], FLOW["batteries"], FLOW["cars"]],
@@ -78,10 +70,10 @@ def _flows(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
 
 def _stored(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
     size = record.facts.battery_kwh
-    energy = record.energy_kwh[:, 0]
+    energy = record.by_seat(record.content_kwh, record.facts.batteries)[:, 0]
     for role, colour, name in (("prosumer", ORANGE, "home batteries"),
                                ("storage", GREEN, "community batteries")):  # fmt: skip
-        mine = (record.facts.role == ROLES.index(role)) & (size > 0)
+        mine = record.facts.seats_of(role) & (size > 0)
         if not mine.any():
             continue
         axes.plot(hours, 100 * energy[:, mine] / size[mine], color=colour, lw=0.7, alpha=0.35)
@@ -104,9 +96,8 @@ def _voltages(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
 
 
 def _cars(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
-    cars = record.facts.role == _EV
-    axes.stackplot(hours, (-record.flexible_kw[:, 0][:, cars]).sum(-1), colors=[PINK], alpha=0.85)
-    missed = record.unserved_kwh[:, 0][:, cars].sum(-1)
+    axes.stackplot(hours, -record.consumer_kw[:, 0].sum(-1), colors=[PINK], alpha=0.85)
+    missed = record.unserved_kwh[:, 0].sum(-1)
     gone = missed > 1e-3
     axes.plot(hours[gone], np.zeros(int(gone.sum())), "x", color=RED, ms=8, label="left unserved")
     if first:

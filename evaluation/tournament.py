@@ -12,8 +12,8 @@ from torch import Tensor
 from gridbazaar.agents.bidders import Bidder
 from gridbazaar.envs import build, kpis
 from gridbazaar.envs.build import make_market
-from gridbazaar.envs.config import RulesConfig
 from gridbazaar.envs.day_record import DayRecord, Facts
+from gridbazaar.envs.game import Game
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.evaluation.audit import Audit, AuditResult
 from gridbazaar.evaluation.comparison import Yardstick
@@ -28,7 +28,7 @@ OPTIMUM = "optimum"
 VOLTAGE_QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 _MOST_VOLTAGES = 2_000_000
 
-Maker = Callable[[str, RulesConfig, float, str], Bidder]
+Maker = Callable[[str, Game, str], Bidder]
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
@@ -103,7 +103,7 @@ def run(
 
     Args:
         config: which, on what.
-        make: builds a bidder from its name, the rules, the hours of an interval and the device.
+        make: builds a bidder from its name, the game and the device.
         progress: wraps an iterable and names what it counts.
     """
     stage = _Stage(config, make)
@@ -164,9 +164,8 @@ class _Stage:
         self._worlds: dict[tuple[str, str], tuple[Simulation, Stopwatch]] = {}
         self._ledgers = {name: config.ledger_label(name) for name in (IDEAL, *config.ledger)}
         probe, _ = self._build(GRID_ONLY, IDEAL, 1)
-        slot_h = probe.community.slot_h
         self._bidders = {
-            name: make(name, config.task.rules, slot_h, config.device)
+            name: make(name, probe.game, config.device)
             for name in (config.baseline, *config.bidder)
         }
         self.first_slot = choose_days(probe, config.split, config.days)

@@ -16,11 +16,13 @@ from torch import Tensor
 from gridbazaar import envs
 from gridbazaar.envs.build import settle
 from gridbazaar.envs.community import Community
-from gridbazaar.envs.config import TaskConfig, WorldConfig
+from gridbazaar.envs.config import RulesConfig, TaskConfig, WorldConfig
 from gridbazaar.envs.data.series import Series
 from gridbazaar.envs.data.sessions import Sessions
 from gridbazaar.envs.delivery import Delivery
+from gridbazaar.envs.game import Game
 from gridbazaar.envs.interval import Interval
+from gridbazaar.envs.layout import STANDARD
 from gridbazaar.envs.simulation import Simulation
 
 SLOTS = 96
@@ -51,6 +53,11 @@ def _month(series: Series) -> Series:
         sessions=sessions,
         **{name: getattr(series, name)[begin:end] for name in rows},
     )
+
+
+def game_of(rules: RulesConfig, slot_h: float = 0.25) -> Game:
+    """Return a game with one device a seat, the default task's battery."""
+    return Game(rules, slot_h, STANDARD, torch.tensor([[0.95]]), torch.tensor([[0.05]]))
 
 
 class Town:
@@ -107,13 +114,13 @@ def town() -> Town:
     return Town()
 
 
-def random_policy(seed: int, low: float = -1.2, high: float = 1.2) -> Policy:
+def random_policy(seed: int, low: float = -1.2, high: float = 1.2, entries: int = 3) -> Policy:
     """Uniform actions, some beyond the bounds, the same for a seed."""
     generator = torch.Generator().manual_seed(seed)
 
     def act(observation: Tensor) -> Tensor:
         B, N = observation.shape[:2]
-        draw = torch.rand(B, N, 3, generator=generator, dtype=torch.float64)
+        draw = torch.rand(B, N, entries, generator=generator, dtype=torch.float64)
         return (low + draw * (high - low)).to(observation.dtype)
 
     return act

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import play
+from conftest import game_of, play
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridbazaar import envs
 from gridbazaar.agents.bidders import BIDDERS, make
-from gridbazaar.agents.bidders.protocol import make_classic
 from gridbazaar.agents.bidders.seat import Seat, StorageCosts
 from gridbazaar.envs.action import decide, encode
 from gridbazaar.envs.markets import Context
@@ -19,12 +18,13 @@ from gridbazaar.envs.observation import FEATURES, read
 every_bidder = pytest.mark.parametrize("name", BIDDERS.names())
 every_tariff = pytest.mark.parametrize("tariff", ["german_tou_all_year", "ce_sdt_nsw"])
 RULES = envs.world().task.rules
+GAME = game_of(RULES)
 COSTS = StorageCosts(efficiency=0.95, wear_price=0.05)
 
 
 def bidding(name):
     """A policy that keeps the bidder's state, fresh for a day."""
-    bidder, state = make(name, RULES), None
+    bidder, state = make(name, GAME), None
 
     def act(observation):
         nonlocal state
@@ -41,8 +41,8 @@ def decided(action, observation):
         seller_floor=read(observation, "feed_in"),
         slot_h=0.25,
     )
-    out = decide(action, context, read(observation, "flexible_kw"), RULES)
-    return out.limit_price, out.requested_kw
+    out = decide(action, context, read(observation, "flexible_kw").unsqueeze(-1), RULES)
+    return out.limit_price, out.requested_kw[..., 0]
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +108,9 @@ def test_a_day_is_played_to_its_end(town, name, tariff):
 
 def worth_of(observation, action):
     """Return what the energy offered is worth to each seat, whether it sells, and its price."""
-    seat = Seat(observation, RULES)
+    seat = Seat(observation, GAME)
     price, power = decided(action, observation)
-    return seat.limit(power, COSTS), seat.net_kw + power, price
+    return seat.limit(power.unsqueeze(-1), COSTS), seat.net_kw + power, price
 
 
 @pytest.mark.parametrize("name", ["truthful", "zero_intelligence", "zip"])
@@ -155,9 +155,7 @@ def test_zero_intelligence_uses_the_whole_range(seen):
 
 
 def test_zero_intelligence_draws_anew_for_another_seed(seen):
-    one, two = (
-        make_classic("zero_intelligence", RULES, {"seed": s}).act(seen[0], None)[0] for s in (0, 1)
-    )
+    one, two = (make("zero_intelligence", GAME, {"seed": s}).act(seen[0], None)[0] for s in (0, 1))
     assert not torch.equal(one[..., 0], two[..., 0])
 
 
@@ -189,7 +187,7 @@ def home(seen, net_kw):
 @pytest.mark.parametrize("net_kw", [3.0, -3.0])
 @pytest.mark.parametrize("market_price", [0.12, 0.2, 0.3])
 def test_zip_moves_towards_the_market_price(seen, net_kw, market_price):
-    bidder, observation = make("zip", RULES), home(seen, net_kw)
+    bidder, observation = make("zip", GAME), home(seen, net_kw)
     action, state = bidder.act(observation, None)
     sells = net_kw > 0
     start, _ = decided(action, observation)
@@ -208,7 +206,7 @@ def test_zip_moves_towards_the_market_price(seen, net_kw, market_price):
 
 
 def test_a_zip_seller_never_asks_below_its_floor(seen):
-    bidder, observation = make("zip", RULES), home(seen, 3.0)
+    bidder, observation = make("zip", GAME), home(seen, 3.0)
     state = None
     for _ in range(50):
         told = shown(observation, last_price=0.01, last_volume=1.0, filled=0.0)
@@ -233,7 +231,7 @@ def test_cars_wait_for_a_cheaper_hour_only_while_there_is_time(seen):
         urgency=0.2,
         **outlook,
     )
-    bidder = make("tariff_rule", RULES)
+    bidder = make("tariff_rule", GAME)
     assert (bidder.act(car, None)[0][..., 1] == 0).all()
     assert (bidder.act(shown(car, urgency=0.95), None)[0][..., 1] < 0).all()
     assert (bidder.act(shown(car, slots_to_departure=3.0), None)[0][..., 1] < 0).all()
@@ -250,7 +248,7 @@ def test_encode_and_decide_are_inverse(action, margin, rated):
     rules = RULES.model_copy(update={"price_margin": margin})
     f64 = torch.float64
     context = Context(torch.tensor([[0.34]], dtype=f64), torch.tensor([[0.08]], dtype=f64), 0.25)
-    given_action, power = torch.tensor([[action]], dtype=f64), torch.tensor([rated], dtype=f64)
+    given_action, power = torch.tensor([[action]], dtype=f64), torch.tensor([[rated]], dtype=f64)
     meant = decide(given_action, context, power, rules)
     again = encode(meant.limit_price, meant.requested_kw, meant.tip, context, power, rules)
     torch.testing.assert_close(again, given_action, rtol=0, atol=1e-9)
@@ -262,11 +260,11 @@ def test_encode_and_decide_are_inverse(action, margin, rated):
 def test_what_is_out_of_reach_becomes_the_nearest_within_it():
     context = Context(torch.tensor([[0.34]]), torch.tensor([[0.08]]), 0.25)
     far = torch.tensor([[9.0]])
-    action = encode(far, -far, far, context, torch.tensor([2.0]), RULES)
+    action = encode(far, -far[..., None], far, context, torch.tensor([[2.0]]), RULES)
     assert action.tolist() == [[[1, -1, 1]]]
-    none = encode(far * 0.02, far * 0, far * 0, context, torch.tensor([0.0]), RULES)
+    none = encode(far * 0.02, far[..., None] * 0, far * 0, context, torch.tensor([[0.0]]), RULES)
     assert none.isfinite().all()
-    beyond = decide(torch.tensor([[[5.0, -5.0, 5.0]]]), context, torch.tensor([2.0]), RULES)
+    beyond = decide(torch.tensor([[[5.0, -5.0, 5.0]]]), context, torch.tensor([[2.0]]), RULES)
     assert beyond.limit_price.item() == pytest.approx(0.34)
     assert beyond.requested_kw.item() == -2
     assert beyond.tip.item() == pytest.approx(RULES.max_tip)
@@ -274,6 +272,6 @@ def test_what_is_out_of_reach_becomes_the_nearest_within_it():
 
 def test_parameters_are_validated_by_name():
     with pytest.raises(ValueError, match=r"bidder.zip.*learning_rate"):
-        make_classic("zip", RULES, {"learning_rate": [0.1, 2.0]})
+        make("zip", GAME, {"learning_rate": [0.1, 2.0]})
     with pytest.raises(ValueError, match="did you mean 'momentum'"):
-        make_classic("zip", RULES, {"momentun": [0.1, 0.2]})
+        make("zip", GAME, {"momentun": [0.1, 0.2]})

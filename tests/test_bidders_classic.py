@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import play
+from conftest import game_of, play
 from scipy.optimize import linprog
 
 from gridbazaar import envs
@@ -18,7 +18,6 @@ from gridbazaar.agents.bidders.adaptive_aggressive import _aggressiveness_of, _t
 from gridbazaar.agents.bidders.chance import Chance
 from gridbazaar.agents.bidders.gjerstad_dickhaut import Events, beliefs
 from gridbazaar.agents.bidders.price_rule import News, Traders
-from gridbazaar.agents.bidders.protocol import make_classic
 from gridbazaar.agents.bidders.seat import Seat, StorageCosts
 from gridbazaar.agents.bidders.storage_plan import Outlook, Store, plan
 from gridbazaar.envs.action import decide
@@ -28,6 +27,7 @@ from gridbazaar.studies import bidder_validation
 
 ROOT = Path(__file__).parents[1]
 RULES = envs.world().task.rules
+GAME = game_of(RULES)
 COSTS = StorageCosts(efficiency=0.95, wear_price=0.05)
 F64 = torch.float64
 
@@ -57,8 +57,8 @@ def decided(action, observation):
         seller_floor=read(observation, "feed_in"),
         slot_h=0.25,
     )
-    out = decide(action, context, read(observation, "flexible_kw"), RULES)
-    return out.limit_price, out.requested_kw
+    out = decide(action, context, read(observation, "flexible_kw").unsqueeze(-1), RULES)
+    return out.limit_price, out.requested_kw[..., 0]
 
 
 def random_stores(count, stages, seed=0):
@@ -165,7 +165,7 @@ def car(seen, **values):
 
 
 def test_mpc_cars_wait_for_a_cheaper_hour_only_while_there_is_time(seen):
-    bidder = make("mpc", RULES)
+    bidder = make("mpc", GAME)
 
     def power(**values):
         observation = car(seen, **values)
@@ -188,15 +188,15 @@ def some_traders(seed=0, markets=3, seats=6):
     "name", ["fixed_margin", "best_response", "gjerstad_dickhaut", "adaptive_aggressive"]
 )
 def test_no_price_loses_money_against_the_seats_worth(town, name):
-    bidder, state = make(name, RULES), None
+    bidder, state = make(name, GAME), None
 
     def checked(observation):
         nonlocal state
         action, state = bidder.act(observation, state)
         price, power = decided(action, observation)
-        seat = Seat(observation, RULES)
+        seat = Seat(observation, GAME)
         offered = seat.net_kw + power
-        loss = (seat.limit(power, COSTS) - price) * offered.sign()
+        loss = (seat.limit(power.unsqueeze(-1), COSTS) - price) * offered.sign()
         assert loss[offered.abs() > 1e-6].max() < 1e-6
         return action
 
@@ -205,14 +205,14 @@ def test_no_price_loses_money_against_the_seats_worth(town, name):
 
 
 def test_unconstrained_zero_intelligence_is_not_held_by_its_worth(town):
-    bidder, state, lost, prices = make("zero_intelligence_unconstrained", RULES), None, 0, []
+    bidder, state, lost, prices = make("zero_intelligence_unconstrained", GAME), None, 0, []
 
     def watched(observation):
         nonlocal state, lost
         action, state = bidder.act(observation, state)
         price, power = decided(action, observation)
-        seat = Seat(observation, RULES)
-        loss = (seat.limit(power, COSTS) - price) * (seat.net_kw + power).sign()
+        seat = Seat(observation, GAME)
+        loss = (seat.limit(power.unsqueeze(-1), COSTS) - price) * (seat.net_kw + power).sign()
         lost += int((loss > 1e-3).sum())
         prices.append(action[..., 0].flatten())
         return action
@@ -268,7 +268,7 @@ def test_what_came_before_the_remembered_trades_is_forgotten():
 
 
 def aggressive(traders, theta, r):
-    rule = make("adaptive_aggressive", RULES)._rule
+    rule = make("adaptive_aggressive", GAME)._rule
     state = rule.begin(traders, Chance(torch.arange(len(traders.low)), 0))
     return replace(
         state,
@@ -336,7 +336,7 @@ def test_learners_come_to_the_price_at_which_all_trade(name):
     sells = torch.tensor([True, False, True, False]).expand(2, -1)
     limit = torch.where(sells, 0.1, 0.35).to(F64)
     traders = Traders(sells, limit, limit, one * 0.05, one * 0.4)
-    rule = make(name, RULES)._rule
+    rule = make(name, GAME)._rule
     state = rule.begin(traders, Chance(torch.arange(2), 0))
     for _ in range(120):
         price, state = rule.quote(traders, state, None)
@@ -347,7 +347,7 @@ def test_learners_come_to_the_price_at_which_all_trade(name):
 
 def test_best_response_betters_the_last_price_where_that_pays():
     traders = some_traders()
-    rule = make_classic("best_response", RULES, {"undercut": 0.001})._rule
+    rule = make("best_response", GAME, {"undercut": 0.001})._rule
     state = rule.begin(traders, Chance(torch.arange(3), 0))
     torch.testing.assert_close(rule.quote(traders, state, None)[0], traders.worth)
     state = rule.learn(traders, state, sale(0.2, traders))
@@ -358,7 +358,7 @@ def test_best_response_betters_the_last_price_where_that_pays():
 
 def test_a_fixed_margin_is_the_same_share_on_both_sides():
     traders = some_traders()
-    rule = make_classic("fixed_margin", RULES, {"margin": 0.1})._rule
+    rule = make("fixed_margin", GAME, {"margin": 0.1})._rule
     price, _ = rule.quote(traders, None, None)
     share = torch.where(traders.sells, 1.1, 0.9).to(F64)
     torch.testing.assert_close(price, (traders.worth * share).clamp(0.05, 0.4))
@@ -377,7 +377,7 @@ def test_a_bidder_knows_how_long_its_battery_must_last(seen, slot_h):
         energy_kwh=0.5,
         room_kwh=3.0,
     )
-    bidder = make("truthful", RULES, slot_h)
+    bidder = make("truthful", game_of(RULES, slot_h))
     _, power = decided(bidder.act(home, None)[0], home)
     torch.testing.assert_close(power, torch.full_like(power, 0.5 / slot_h))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from conftest import game_of
 
 from gridbazaar import configs, envs
 from gridbazaar.agents.bidders import BIDDERS, make
@@ -54,11 +55,17 @@ def test_keys_are_judged_under_the_options_that_were_chosen():
 @pytest.mark.parametrize(
     ("override", "parts"),
     [
-        (("task.storage.soc_floor=0.9", "task.storage.soc_ceiling=0.2"), ("0.9", "below", "0.2")),
+        (
+            ("task.devices.storage.soc_floor=0.9", "task.devices.storage.soc_ceiling=0.2"),
+            ("0.9", "below", "0.2"),
+        ),
         (("task.ownership.battery_kwh_per_kwp=-1",), ("battery_kwh_per_kwp", "greater", "-1")),
         (("task.ownership.pv_share=1.5",), ("task.ownership.pv_share", "1.5")),
-        (("task.storage.round_trip_efficiency=0",), ("round_trip_efficiency", "greater than 0")),
-        (("task.vehicle.v2g=perhaps",), ("v2g", "boolean", "perhaps")),
+        (
+            ("task.devices.storage.round_trip_efficiency=0",),
+            ("round_trip_efficiency", "greater than 0"),
+        ),
+        (("task.devices.vehicle.v2g=perhaps",), ("v2g", "boolean", "perhaps")),
         (("task.rules.forecast=prophecy",), ("forecast", "persistence", "prophecy")),
         (("task.rules.limits.action=curtial",), ("action", "curtail", "curtial")),
         (("task.rules.submission_s=880",), ("submission_s", "880", "gate_closure_s")),
@@ -133,7 +140,7 @@ def test_wrong_actions_are_refused(town):
 
 def test_an_unknown_bidder_is_answered_with_the_nearest():
     with pytest.raises(KeyError, match="did you mean 'truthful'"):
-        make("thruthful", envs.world().task.rules)
+        make("thruthful", game_of(envs.world().task.rules))
 
 
 def test_every_registered_name_has_a_yaml_and_every_yaml_a_name():

@@ -48,14 +48,14 @@ def test_energy_is_kept_and_devices_obey_whatever_is_cut(town, action):
         torch.testing.assert_close(through, d.solution.losses_kw, rtol=0, atol=1e-6)
         assert (d.pv_kw >= -1e-9).all()
         assert (d.pv_kw <= c.pv_kw[row] + 1e-9).all()
-        assert (d.flexible_kw <= c.storage.discharge_kw + 1e-9).all()
-        assert (d.flexible_kw >= -c.storage.charge_kw - 1e-9).all()
-        asked = interval.decision.requested_kw
+        assert (d.flexible_kw <= c.fleet.export_kw + 1e-9).all()
+        assert (d.flexible_kw >= -c.fleet.import_kw - 1e-9).all()
+        asked = interval.decision.requested_kw.sum(-1)
         assert (d.flexible_kw.abs() <= asked.abs() + 1e-9).all()
         assert (d.flexible_kw * asked >= -1e-9).all()
-        ceiling = torch.where(sim._is_ev, torch.inf, c.storage.ceiling * c.battery_kwh)
-        assert (interval.energy_kwh <= ceiling + 1e-9).all()
-        assert (interval.energy_kwh >= c.storage.floor * c.battery_kwh - 1e-9).all()
+        battery, held = c.fleet.kinds["storage"], interval.content_kwh["storage"]
+        assert (held <= battery.ceiling * battery.capacity_kwh + 1e-9).all()
+        assert (held >= battery.floor * battery.capacity_kwh - 1e-9).all()
 
 
 def test_violations_are_priced_and_shared(town):

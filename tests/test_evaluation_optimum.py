@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,11 +7,12 @@ import torch
 from gridbazaar import envs
 from gridbazaar.agents.bidders import make
 from gridbazaar.envs.day_record import DayRecord, Facts
+from gridbazaar.envs.prices import SlotPrices
 from gridbazaar.errors import OptimumError
 from gridbazaar.evaluation.optimum import Optimum, days_of
 
 B = 4
-_TASKS = {"plain": (), "v2g": ("task.vehicle.v2g=true",)}
+_TASKS = {"plain": (), "v2g": ("task.devices.vehicle.v2g=true",)}
 
 
 def _play(market, overrides, act):
@@ -35,7 +38,7 @@ def _random(sim):
 
 def _classic(name):
     def policy(sim):
-        bidder, memory = make(name, sim.rules), [None]
+        bidder, memory = make(name, sim.game), [None]
 
         def act(observation):
             action, memory[0] = bidder.act(observation, memory[0])
@@ -80,10 +83,13 @@ def test_what_a_bidder_did_is_a_feasible_point_at_its_own_cost(task):
 
 def _point(optimum, record, b):
     """Lay a recorded day out as the program's variables, without local trade."""
-    seats = optimum._seats
-    power = record.flexible_kw[:, b, seats].T.numpy()
-    net = record.net_kw[:, b, seats].T.numpy()
-    energy = record.energy_kwh[:, b, seats].T.numpy()
+    order = torch.cat(list(record.facts.owner.values())).argsort()
+
+    def of_units(values):
+        return torch.cat(list(values.values()), -1)[:, b, order].T.numpy()
+
+    power, energy = of_units(record.device_kw), of_units(record.content_kwh)
+    net = record.net_kw[:, b, optimum._seats].T.numpy()
     parts = [(-power).clip(min=0), power.clip(min=0), energy, net.clip(min=0), (-net).clip(min=0)]
     return np.concatenate([*(part.ravel() for part in parts), np.zeros(power.shape[1])])
 
@@ -91,7 +97,6 @@ def _point(optimum, record, b):
 def test_an_impossible_day_is_named():
     sim, days, _, _ = _play("grid_only", (), lambda s: lambda _: torch.zeros(B, s.num_seats, 3))
     optimum = Optimum(sim.community, sim.rules.unserved_price)
-    broken = days[0]
-    broken.prices[:] = -1.0
+    broken = replace(days[0], prices=SlotPrices(*[np.full(sim.slots, -1.0)] * 5))
     with pytest.raises(OptimumError, match="HiGHS reports"):
         optimum.solve(broken)

@@ -8,21 +8,25 @@ import pytest
 
 from gridbazaar.envs.features import lowest_of_next_day, own_features, public_features
 from gridbazaar.envs.observation import (
+    DEVICE,
     FEATURES,
     OUTLOOK_HOURS,
     OWN,
     OWN_STATE,
     PUBLIC,
     PUBLIC_STATE,
+    RATINGS,
     SEAT,
+    USE,
     OwnState,
     PublicState,
+    UseState,
 )
 
 DAY, DAYS = 24, 5  # slots of an hour
 T = DAY * DAYS
 RNG = np.random.default_rng(0)
-LOAD, PV, LEFT = (RNG.random((T, 3)).astype(np.float32) for _ in range(3))
+LOAD, PV, _ = (RNG.random((T, 3)).astype(np.float32) for _ in range(3))
 PRICE = RNG.random(T).astype(np.float32)
 NET = (RNG.random(T) - 0.5).astype(np.float32)
 
@@ -34,7 +38,7 @@ def column(table, part, name):
 
 @pytest.fixture(scope="module")
 def own():
-    return own_features(LOAD, PV, LEFT, "persistence", 60)
+    return own_features(LOAD, PV, "persistence", 60)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +50,7 @@ def public():
 def test_the_forecast_is_the_last_meter_reading(own):
     np.testing.assert_allclose(column(own, OWN, "forecast_load")[1:], LOAD[:-1], rtol=1e-6)
     np.testing.assert_allclose(column(own, OWN, "forecast_pv")[1:], PV[:-1], rtol=1e-6)
-    perfect = own_features(LOAD, PV, LEFT, "perfect", 60)
+    perfect = own_features(LOAD, PV, "perfect", 60)
     np.testing.assert_allclose(column(perfect, OWN, "forecast_load"), LOAD, rtol=1e-6)
 
 
@@ -96,7 +100,9 @@ def test_the_lowest_price_of_the_next_day_looks_a_day_ahead():
 def test_features_are_laid_out_as_documented():
     assert OwnState._fields == tuple(feature.name for feature in OWN_STATE)
     assert PublicState._fields == tuple(feature.name for feature in PUBLIC_STATE)
-    assert (*SEAT, *PUBLIC, *OWN, *OWN_STATE, *PUBLIC_STATE) == FEATURES
+    assert UseState._fields == tuple(feature.name for feature in USE)
+    parts = (*SEAT, *RATINGS, *PUBLIC, *OWN, *DEVICE, *USE, *OWN_STATE, *PUBLIC_STATE)
+    assert parts == FEATURES
     names = [feature.name for feature in FEATURES]
     assert len(set(names)) == len(names)
     assert all(feature.scale > 0 and feature.unit and feature.meaning for feature in FEATURES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from conftest import SLOTS
 from pettingzoo.test import parallel_api_test
 
@@ -110,7 +111,7 @@ def test_nobody_plays_before_the_day_or_after_it(env):
     with pytest.raises(ValueError, match="reset"):
         env.step({})
     with pytest.raises(ValueError, match=r"the day of 96 slots is over.*reset"):
-        env.simulation.step(env.simulation.energy_kwh.new_zeros(1, env.simulation.num_seats, 3))
+        env.simulation.step(torch.zeros(1, env.simulation.num_seats, 3))
 
 
 @pytest.mark.parametrize("day", [-96, 5, 96 * 366, 10**9])

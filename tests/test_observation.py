@@ -14,7 +14,7 @@ from gridbazaar.envs.data.sessions import Sessions
 from gridbazaar.envs.observation import FEATURES, SIZE, read
 
 DAY = 5 * SLOTS
-KNOWN = ("own", "public", "need_kwh", "session_kwh", "departs", "slots_left", "prices", "seat")
+TABLES = ("need_kwh", "session_kwh", "slots_left")
 
 
 def changed_from(series, slot):
@@ -55,9 +55,15 @@ def test_nothing_metered_in_the_slot_bid_for_is_seen(town, ledger, t):
     known = town.build(world)
     other = town.build(world, changed_from(town.series, DAY + t))
     a, b = known.community, other.community
-    for name in KNOWN:
-        end = None if name == "seat" else DAY + t + 1
-        assert torch.equal(getattr(a, name)[:end], getattr(b, name)[:end]), name
+    tables = {name: (getattr(a, name), getattr(b, name)) for name in ("own", "public")}
+    tables |= {f: (getattr(a.prices, f), getattr(b.prices, f)) for f in a.prices._fields}
+    cars, others = (c.fleet.kinds["vehicle"] for c in (a, b))
+    tables |= {name: (getattr(cars, name), getattr(others, name)) for name in TABLES}
+    for name, (first, second) in tables.items():
+        assert torch.equal(first[: DAY + t + 1], second[: DAY + t + 1]), name
+    for rating in a.layout.ratings:
+        assert torch.equal(a.fleet.rating(rating.name), b.fleet.rating(rating.name)), rating
+    assert torch.equal(a.pv_kwp, b.pv_kwp)
     assert not torch.equal(a.load_kw[DAY + t], b.load_kw[DAY + t])
 
     days, act = torch.tensor([DAY, DAY]), random_policy(t)
@@ -76,19 +82,17 @@ def differing(a, b):
 
 
 def test_a_car_is_seen_from_the_slot_after_its_arrival(town):
-    c, sessions = town.simulation().community, town.series.sessions
-    chargers = c.seats_of("ev")
+    c, sessions = town.simulation().fleet.kinds["vehicle"], town.series.sessions
     followed = 0
     for charger, arrival, departure in zip(
         sessions.charger, sessions.arrival, sessions.departure, strict=True
     ):
-        seat = chargers[charger]
-        assert c.need_kwh[arrival, seat] == 0
-        assert c.session_kwh[arrival, seat] == 0
+        assert c.need_kwh[arrival, charger] == 0
+        assert c.session_kwh[arrival, charger] == 0
         if departure - arrival > 1:
-            assert c.need_kwh[arrival + 1, seat] > 0
-            assert c.slots_left[arrival + 1, seat] == departure - arrival - 1
-            assert c.departs[departure - 1, seat] == 1
+            assert c.need_kwh[arrival + 1, charger] > 0
+            assert c.slots_left[arrival + 1, charger] == departure - arrival - 1
+            assert c.slots_left[departure - 1, charger] == 1
             followed += 1
     assert followed > 10
 
@@ -114,11 +118,14 @@ def test_features_are_read_in_physical_units(town):
         row = sim.first_slot + t
         torch.testing.assert_close(read(observation, "forecast_load"), c.load_kw[row - 1])
         torch.testing.assert_close(read(observation, "forecast_pv"), c.pv_kw[row - 1])
-        prices = c.prices[row][:, None].expand(-1, sim.num_seats, -1)
-        for i, name in enumerate(("retail", "feed_in", "local_charge")):
-            torch.testing.assert_close(read(observation, name), prices[..., i])
-        stored = sim.energy_kwh - c.storage.floor * sim.capacity_kwh
-        torch.testing.assert_close(read(observation, "energy_kwh"), stored)
+        for name in ("retail", "feed_in", "local_charge"):
+            price = getattr(c.prices, name)[row][:, None].expand(-1, sim.num_seats)
+            torch.testing.assert_close(read(observation, name), price)
+        for kind, device in c.fleet.kinds.items():
+            state = sim.devices[kind]
+            stored = state.energy_kwh - device.floor * state.capacity_kwh
+            shown = read(observation, "energy_kwh")[:, device.seat]
+            torch.testing.assert_close(shown, stored)
         assert ((read(observation, "soc") >= 0) & (read(observation, "soc") <= 1 + 1e-9)).all()
         interval = sim.step(policy(observation))
         observation = interval.observation

@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 import yaml
+from conftest import game_of
 
 from gridbazaar import envs, ledger_sim
 from gridbazaar.agents.bidders import make
@@ -22,6 +23,7 @@ from gridbazaar.config import validate
 from gridbazaar.configs import FOLDER, compose, groups, option, options
 from gridbazaar.envs.config import WorldConfig
 from gridbazaar.envs.data.tariffs import parse_tariff
+from gridbazaar.envs.devices import DEVICES
 from gridbazaar.envs.markets import MARKETS
 from gridbazaar.envs.observation import ROLES
 from gridbazaar.evaluation.config import EvaluationConfig
@@ -149,9 +151,14 @@ def test_every_ledger_option_builds(name):
     ledger_sim.make(option("ledger", name))
 
 
+@pytest.mark.parametrize("name", options("device"))
+def test_every_device_option_is_a_kind_and_validates(name):
+    validate(DEVICES[name].Config, option("device", name))
+
+
 @pytest.mark.parametrize("name", options("bidder"))
 def test_every_bidder_option_builds(name):
-    make(name, envs.world().task.rules)
+    make(name, game_of(envs.world().task.rules))
 
 
 @pytest.mark.parametrize("name", options("tariff"))
@@ -174,7 +181,7 @@ def test_every_entry_validates():
 
 
 def test_every_group_is_validated_by_some_test():
-    tested = {"task", "market", "ledger", "layer", "bidder", "tariff", "algorithm"}
+    tested = {"task", "device", "market", "ledger", "layer", "bidder", "tariff", "algorithm"}
     assert {group for group in groups() if group.isidentifier()} <= tested, "add a test for it"
 
 

@@ -41,6 +41,9 @@ def leaves(value, path=""):
     """Yield every tensor of an interval with its path."""
     if isinstance(value, Tensor):
         yield path, value
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from leaves(part, f"{path}.{key}")
     elif is_dataclass(value):
         for field in fields(value):
             yield from leaves(getattr(value, field.name), f"{path}.{field.name}")
@@ -91,10 +94,13 @@ def test_energy_money_and_limits_hold_all_day(town, market, ledger):
         assert gain.min() >= -1e-9 or "individually_rational" not in MARKETS[market].claims
         assert (cleared[~receipts.included] == 0).all()
 
-        capacity = torch.where(sim._is_ev, torch.inf, c.battery_kwh)
-        assert (interval.energy_kwh >= c.storage.floor * c.battery_kwh - 1e-9).all()
-        assert (interval.energy_kwh <= c.storage.ceiling * capacity + 1e-9).all()
-        assert (sim.energy_kwh <= sim.capacity_kwh * c.storage.ceiling + 1e-9).all()
+        battery = sim.fleet.kinds["storage"]
+        held, size = interval.content_kwh["storage"], battery.capacity_kwh
+        assert (held >= battery.floor * size - 1e-9).all()
+        assert (held <= battery.ceiling * size + 1e-9).all()
+        for kind, state in sim.devices.items():
+            most = state.capacity_kwh * sim.fleet.kinds[kind].ceiling
+            assert (state.energy_kwh <= most + 1e-9).all()
 
         parts = interval.reward
         total = parts.bill + parts.wear + parts.unserved + parts.violation + parts.stored
@@ -117,26 +123,30 @@ def test_energy_money_and_limits_hold_all_day(town, market, ledger):
 def test_stored_energy_is_what_went_in_less_losses(town):
     sim = town.simulation()
     sim.reset(seed=3)
-    batteries, policy = ~sim._is_ev, random_policy(3)
-    start, efficiency = sim.energy_kwh, sim.community.storage.efficiency
-    moved = torch.zeros_like(start)
+    battery, policy = sim.fleet.kinds["storage"], random_policy(3)
+    start, efficiency = sim.devices["storage"].energy_kwh, battery.efficiency
+    moved, seats = torch.zeros_like(start), start.new_zeros(2, sim.num_seats, 1)
     for _ in range(SLOTS):
-        power = sim.step(policy(moved.unsqueeze(-1))).delivered.flexible_kw
-        moved += (
-            -power.clamp(max=0) * efficiency - power.clamp(min=0) / efficiency.clamp(min=1e-9)
-        ) * 0.25
-    torch.testing.assert_close((sim.energy_kwh - start) * batteries, moved * batteries)
+        power = sim.step(policy(seats)).delivered.flexible_kw[:, battery.seat]
+        moved += (-power.clamp(max=0) * efficiency - power.clamp(min=0) / efficiency) * 0.25
+    torch.testing.assert_close(sim.devices["storage"].energy_kwh - start, moved)
 
 
 def test_what_is_left_in_store_is_valued_at_the_days_end(town):
     sim = town.simulation()
     sim.reset(seed=3)
-    start, c = sim.energy_kwh, sim.community
-    worth = sum(interval.reward.stored for interval in play(sim, seed=3))
-    prices = c.prices[sim.first_slot + SLOTS - 1]
-    battery = (sim.energy_kwh - start) * c.storage.efficiency * prices[:, 3:4]
-    car = -(sim.capacity_kwh - sim.energy_kwh) * prices[:, 4:]
-    torch.testing.assert_close(worth, torch.where(sim._is_ev, car, battery))
+    battery, cars = (sim.fleet.kinds[kind] for kind in ("storage", "vehicle"))
+    start, prices = sim.devices["storage"].energy_kwh, sim.community.prices
+    day = list(play(sim, seed=3))
+    worth, expected = sum(i.reward.stored for i in day), start.new_zeros(2, sim.num_seats)
+    row = sim.first_slot + SLOTS - 1
+    gained = (day[-1].content_kwh["storage"] - start) * battery.efficiency
+    expected[:, battery.seat] = gained * prices.stored_worth[row, None]
+    # A car that leaves with the last slot is settled by what it missed.
+    lacking = cars.session_kwh[row] + cars.lent_kwh - day[-1].content_kwh["vehicle"]
+    stays = cars.slots_left[row] > 1
+    expected[:, cars.seat] = -lacking * stays * prices.next_low[row, None]
+    torch.testing.assert_close(worth, expected)
 
 
 def test_voltages_are_pandapowers(town):
@@ -289,10 +299,10 @@ def test_reset_leaves_nothing_behind(town, ledger):
 def test_resets_draw_other_days_and_levels(town):
     sim = town.simulation(num_envs=8)
     sim.reset(seed=0)
-    day, level = sim.first_slot, sim.energy_kwh
+    day, level = sim.first_slot, sim.devices["storage"].energy_kwh
     sim.reset()
     assert not torch.equal(day, sim.first_slot)
-    assert not torch.equal(level, sim.energy_kwh)
+    assert not torch.equal(level, sim.devices["storage"].energy_kwh)
     train = set(sim.community.days["train"].tolist())
     assert set(day.tolist()) | set(sim.first_slot.tolist()) <= train
 

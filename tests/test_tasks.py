@@ -159,9 +159,9 @@ def test_homes_sun_cars_and_exchange_prices_of_files(tmp_path, cars, columns, ch
     community = sim.community
     check_day(play(sim))
     assert len(community.seats_of("ev")) == 1
-    assert community.need_kwh.sum() > 10
+    assert community.fleet.kinds["vehicle"].need_kwh.sum() > 10
     assert community.pv_kw.max() > 1
-    assert community.prices[:, 0].unique().numel() > 100
+    assert community.prices.retail.unique().numel() > 100
     kwh = home.filter(like="load").iloc[:, :14]["2016-09-04":"2016-11-02"].to_numpy().sum()
     assert community.load_kw[:-1].sum().item() / 4 == pytest.approx(kwh, rel=1e-4)
 

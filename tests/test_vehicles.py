@@ -12,8 +12,8 @@ from gridbazaar import envs
 
 SETTINGS = {
     "one way": (),
-    "lossy": ("task.vehicle.round_trip_efficiency=0.64",),
-    "v2g": ("task.vehicle.v2g=true",),
+    "lossy": ("task.devices.vehicle.round_trip_efficiency=0.64",),
+    "v2g": ("task.devices.vehicle.v2g=true",),
 }
 every_setting = pytest.mark.parametrize("setting", SETTINGS)
 
@@ -31,10 +31,10 @@ def power(value):
 
 @every_setting
 def test_no_car_wants_more_than_its_charger_can_give(town, setting):
-    c = town.simulation(*SETTINGS[setting]).community
-    storable = c.storage.charge_kw * c.storage.efficiency * c.slot_h
-    assert (c.need_kwh > 0).any()
-    assert (c.need_kwh <= c.slots_left * storable * (1 + 1e-6)).all()
+    cars = town.simulation(*SETTINGS[setting]).fleet.kinds["vehicle"]
+    storable = cars.import_kw * cars.efficiency * cars.slot_h
+    assert (cars.need_kwh > 0).any()
+    assert (cars.need_kwh <= cars.slots_left * storable * (1 + 1e-6)).all()
 
 
 @every_setting
@@ -46,14 +46,14 @@ def test_a_car_that_charges_all_the_time_misses_nothing(town, setting):
 
 def test_a_car_that_never_charges_misses_all_and_pays_for_it(town):
     sim = town.simulation(num_envs=6)
-    price, missed = sim.rules.unserved_price, 0.0
+    price, missed, cars = sim.rules.unserved_price, 0.0, sim.fleet.kinds["vehicle"]
     for interval in play(sim, power(0.0)):
         row = sim.first_slot + sim.t - 1
-        leaving = sim.community.departs[row] > 0
-        before = interval.energy_kwh
+        leaving = torch.zeros_like(interval.unserved_kwh, dtype=torch.bool)
+        leaving[:, cars.seat] = cars.slots_left[row] == 1
         assert (interval.unserved_kwh[~leaving] == 0).all()
         torch.testing.assert_close(interval.reward.unserved, -price * interval.unserved_kwh)
-        assert (before[sim._is_ev.expand_as(before)] >= 0).all()
+        assert (interval.content_kwh["vehicle"] >= 0).all()
         missed += interval.unserved_kwh.sum().item()
     assert missed > 1
 
@@ -62,18 +62,18 @@ def test_a_car_that_never_charges_misses_all_and_pays_for_it(town):
 def test_without_v2g_no_car_feeds_back(town, setting):
     sim = town.simulation(*SETTINGS[setting])
     for interval in play(sim, power(1.0)):
-        assert (interval.delivered.flexible_kw[:, sim._is_ev] <= 0).all()
+        assert (interval.device_kw["vehicle"] <= 0).all()
 
 
 def test_with_v2g_cars_feed_back_but_never_below_empty(town):
-    sim = town.simulation("task.vehicle.v2g=true", num_envs=6)
+    sim = town.simulation("task.devices.vehicle.v2g=true", num_envs=6)
     given = worn = 0.0
+    cars = sim.fleet.kinds["vehicle"]
     for interval in play(sim, power(1.0)):
-        cars = sim._is_ev
-        assert (interval.energy_kwh[:, cars] >= -1e-9).all()
-        out = interval.delivered.flexible_kw[:, cars].clamp(min=0).sum() * 0.25
-        wear = interval.reward.wear[:, cars].sum()
-        torch.testing.assert_close(wear, -out * sim.community.wear_price[cars].max())
+        assert (interval.content_kwh["vehicle"] >= -1e-9).all()
+        out = interval.device_kw["vehicle"].clamp(min=0).sum() * 0.25
+        wear = interval.reward.wear[:, cars.seat].sum()
+        torch.testing.assert_close(wear, -out * cars.wear_price.max())
         given += out.item()
         worn -= wear.item()
     assert given > 1
@@ -85,19 +85,19 @@ def test_nothing_is_left_of_a_car_that_has_left(town):
     for _ in play(sim):
         if sim.t == SLOTS:
             break
-        there = sim.community.slots_left[sim.first_slot + sim.t] > 0
-        gone = sim._is_ev & ~there
-        assert (sim.energy_kwh[gone] == 0).all()
-        assert (sim.capacity_kwh[gone] == 0).all()
-        waiting = sim._is_ev & (sim.community.session_kwh[sim.first_slot + sim.t] > 0)
-        assert (sim.capacity_kwh[waiting] > 0).all()
+        cars, state = sim.fleet.kinds["vehicle"], sim.devices["vehicle"]
+        gone = cars.slots_left[sim.first_slot + sim.t] == 0
+        assert (state.energy_kwh[gone] == 0).all()
+        assert (state.capacity_kwh[gone] == 0).all()
+        waiting = cars.session_kwh[sim.first_slot + sim.t] > 0
+        assert (state.capacity_kwh[waiting] > 0).all()
 
 
 def test_a_car_still_plugged_at_the_days_end_is_valued_at_what_it_lacks(town):
     idle, keen = (
         list(play(town.simulation(num_envs=6), power(value)))[-1] for value in (0.0, -1.0)
     )
-    cars = town.simulation(num_envs=6)._is_ev
+    cars = town.simulation(num_envs=6).community.seats_of("ev")
     assert (idle.reward.stored[:, cars] <= keen.reward.stored[:, cars] + 1e-9).all()
     assert idle.reward.stored[:, cars].sum() < 0
 
@@ -106,10 +106,10 @@ def test_a_car_there_at_the_days_start_lacks_what_its_charger_can_still_give(tow
     world = envs.world(overrides=SETTINGS["lossy"])
     sim = town.build(world, num_envs=32, dtype=torch.float64)
     sim.reset(seed=1)
-    c = sim.community
-    lacking = (sim.capacity_kwh - sim.energy_kwh) * sim._is_ev
-    left = c.slots_left[sim.first_slot]
-    most = left * c.storage.charge_kw * c.storage.efficiency * c.slot_h
+    cars, state = sim.fleet.kinds["vehicle"], sim.devices["vehicle"]
+    lacking = state.capacity_kwh - state.energy_kwh
+    left = cars.slots_left[sim.first_slot]
+    most = left * cars.import_kw * cars.efficiency * cars.slot_h
     assert lacking.max() > 0
     assert (lacking <= most + 1e-9).all()
 

@@ -40,7 +40,7 @@ FIGURES, TRAINING = FOLDER / "figures.parquet", FOLDER / "training.parquet"
 KEYS = ["task", "market", "ledger", "bidder", "day", "quantity"]
 _TASKS: dict[str, tuple[str, ...]] = {
     "semiurb4": (),
-    "rural1": ("task.rules.forecast_spread=0.1", "task.vehicle.v2g=true"),
+    "rural1": ("task.rules.forecast_spread=0.1", "task.devices.vehicle.v2g=true"),
     "cigre_lv": ("task.rules.limits.action=curtail", "task.rules.forecast=perfect"),
 }
 _MARKETS = (
@@ -89,7 +89,7 @@ def world(task: str, market: str, ledger: str) -> envs.WorldConfig:
 def play(sim: envs.Simulation, bidder: str) -> dict[tuple[str, int], float]:
     """Play two days; return numbers by quantity and day."""
     days = sim.community.days["test"]
-    policy = make(bidder, sim.rules, sim.community.slot_h)
+    policy = make(bidder, sim.game)
     seen, state = sim.reset(days=days[[len(days) // 3, 2 * len(days) // 3]], seed=5), None
     bill = torch.zeros(2, sim.num_seats, dtype=torch.float64)
     total, intervals = torch.zeros(2, observation.SIZE, dtype=torch.float64), []

@@ -26,8 +26,11 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 _PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _PARTS = {
     "SEAT": "of the seat, never changes",
+    "RATINGS": "of the device, never changes",
     "PUBLIC": "public, of the slot bid for",
     "OWN": "own, of the slot bid for",
+    "DEVICE": "of the device, as the slot bid for begins",
+    "USE": "of the device, left by the last interval",
     "OWN_STATE": "own, left by the last interval",
     "PUBLIC_STATE": "public, left by the last interval",
 }

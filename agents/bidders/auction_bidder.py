@@ -12,7 +12,7 @@ from gridbazaar.agents.bidders.chance import Chance
 from gridbazaar.agents.bidders.price_rule import News, PriceRule, Traders
 from gridbazaar.agents.bidders.protocol import BidderConfig
 from gridbazaar.agents.bidders.seat import Seat, StorageCosts, balancing_power, own_use_power
-from gridbazaar.envs.config import RulesConfig
+from gridbazaar.envs.game import Game
 
 
 class PricingConfig(BidderConfig):
@@ -34,8 +34,8 @@ class AuctionBidder(ABC):
 
     Config: ClassVar[type[PricingConfig]] = PricingConfig
 
-    def __init__(self, config: PricingConfig, rules: RulesConfig, slot_h: float):
-        self._config, self._rules, self._slot_h = config, rules, slot_h
+    def __init__(self, config: PricingConfig, game: Game):
+        self._config, self._game = config, game
         self._rule = self.rule(config)
 
     @staticmethod
@@ -45,10 +45,10 @@ class AuctionBidder(ABC):
 
     def act(self, observation: Tensor, state: _State | None) -> tuple[Tensor, _State]:
         """Decide one interval; see Bidder."""
-        seat = Seat(observation, self._rules, self._slot_h)
+        seat = Seat(observation, self._game)
         balancing = self._balancing(seat, None if state is None else state.balancing)
         power = own_use_power(seat) + balancing
-        traders = self._traders(seat, seat.net_kw + power > 0)
+        traders = self._traders(seat, seat.sells(power))
         if state is None:
             memory = self._rule.begin(traders, Chance.of(observation, self._config.seed))
         else:
@@ -57,7 +57,7 @@ class AuctionBidder(ABC):
         return seat.action(price, power), _State(memory, traders, price, balancing)
 
     def _balancing(self, seat: Seat, last: Tensor | None) -> Tensor:
-        """Return the power [B, N] kW of community batteries."""
+        """Return the powers [B, N, K] kW of community batteries."""
         return balancing_power(seat, last, self._config.storage)
 
     def _traders(self, seat: Seat, sells: Tensor) -> Traders:

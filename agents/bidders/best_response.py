@@ -71,5 +71,6 @@ class BestResponse(AuctionBidder):
         power = super()._balancing(seat, last)
         ask, bid = seat.stored_limits(self._config.storage)
         price, traded = seat.read("last_price"), seat.read("last_volume") > 0
-        losing = torch.where(power > 0, price < ask, price > bid)
-        return torch.where(traded & losing, 0.0, power)
+        beneath, above = (price < ask).unsqueeze(-1), (price > bid).unsqueeze(-1)
+        losing = torch.where(power > 0, beneath, above)
+        return torch.where(traded.unsqueeze(-1) & losing, 0.0, power)

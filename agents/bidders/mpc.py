@@ -13,7 +13,7 @@ from gridbazaar.agents.bidders.protocol import BIDDERS, BidderConfig
 from gridbazaar.agents.bidders.seat import Seat, StorageCosts, within_reach
 from gridbazaar.agents.bidders.storage_plan import Store, plan
 from gridbazaar.config import NonNegative
-from gridbazaar.envs.config import RulesConfig
+from gridbazaar.envs.game import Game
 
 
 class MpcConfig(BidderConfig):
@@ -34,7 +34,8 @@ class Mpc:
 
     Homes and cars plan against the grid's prices, community batteries against what they expect
     homes to leave over. The linear programme of each seat is solved exactly; a community battery
-    names the worth of its stored energy as its price, other seats the grid's.
+    names the worth of its stored energy as its price, other seats the grid's. A seat's devices plan
+    one after the other; each takes those before it as given in the slot bid for.
 
     Source: Mayne et al. (2000), "Constrained model predictive control", Automatica 36(6), for the
     principle.
@@ -42,37 +43,43 @@ class Mpc:
 
     Config = MpcConfig
 
-    def __init__(self, config: MpcConfig, rules: RulesConfig, slot_h: float):
-        self._config, self._rules, self._slot_h = config, rules, slot_h
+    def __init__(self, config: MpcConfig, game: Game):
+        self._config, self._game = config, game
 
     def act(self, observation: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Decide one interval; the state is the devices' last power. See Bidder."""
-        seat, storage = Seat(observation, self._rules, self._slot_h), self._config.storage
-        outlook = expect(seat, state, self._config.day_length_h)
-        power, worth = plan(
-            self._store(seat),
-            outlook,
-            storage.efficiency,
-            storage.wear_price,
-            self._config.impatience,
-        )
-        power = within_reach(seat, power)
-        ask = worth / storage.efficiency + storage.wear_price
-        stored = torch.where(power > 0, ask, worth * storage.efficiency)
-        price = torch.where(seat.is_storage, stored, seat.limit(power, storage))
+        seat, storage = Seat(observation, self._game), self._config.storage
+        powers: list[Tensor] = []
+        stored: list[Tensor] = []
+        for k in range(seat.devices):
+            others_kw = torch.stack(powers).sum(0) if powers else None
+            outlook = expect(seat, k, state, self._config.day_length_h, others_kw)
+            power, worth = plan(
+                self._store(seat, k),
+                outlook,
+                storage.efficiency,
+                storage.wear_price,
+                self._config.impatience,
+            )
+            powers.append(within_reach(seat, power, k))
+            ask = worth / storage.efficiency + storage.wear_price
+            stored.append(torch.where(powers[k] > 0, ask, worth * storage.efficiency))
+        power = torch.stack(powers, -1)
+        price = torch.where(seat.is_storage, stored[0], seat.limit(power, storage))
         return seat.action(price, power), power
 
-    def _store(self, seat: Seat) -> Store:
-        """Return each seat's store; a car's is what it still wants, and gives nothing back."""
-        low = seat.read("retail_low")
-        battery = seat.feed_in + self._rules.stored_worth * (low - seat.feed_in)
+    def _store(self, seat: Seat, k: int) -> Store:
+        """Return device k of each seat; a car's store is what it wants, and gives nothing back."""
+        low, rules = seat.read("retail_low"), self._game.rules
+        battery = seat.feed_in + rules.stored_worth * (low - seat.feed_in)
         hours_left = seat.read("day_left") * 24
-        leaves_today = seat.read("slots_to_departure") * seat.slot_h <= hours_left + 1e-3
-        car = torch.where(leaves_today, self._rules.unserved_price, low)
+        parked_h = seat.read_each("slots_to_departure")[..., k] * seat.slot_h
+        car = torch.where(parked_h <= hours_left + 1e-3, rules.unserved_price, low)
+        leaves, rated_kw = seat.leaves[..., k], seat.rated_kw[..., k]
         return Store(
-            stored_kwh=torch.where(seat.is_ev, 0.0, seat.stored_kwh).clamp(min=0),
-            room_kwh=seat.room_kwh.clamp(min=0),
-            charge_kw=seat.rated_kw,
-            discharge_kw=torch.where(seat.is_ev, 0.0, seat.rated_kw),
-            end_worth=torch.where(seat.is_ev, car, battery * self._config.storage.efficiency),
+            stored_kwh=torch.where(leaves, 0.0, seat.stored_kwh[..., k]).clamp(min=0),
+            room_kwh=seat.room_kwh[..., k].clamp(min=0),
+            charge_kw=rated_kw,
+            discharge_kw=torch.where(leaves, 0.0, rated_kw),
+            end_worth=torch.where(leaves, car, battery * self._config.storage.efficiency),
         )

@@ -15,8 +15,14 @@ _DAY = 24.0
 _NEAR = 4  # hours of which load and sun of yesterday are seen on their own
 
 
-def expect(seat: Seat, last_power: Tensor | None, day_length_h: tuple[float, float]) -> Outlook:
-    """Return what each seat expects until the day's end or its car's departure.
+def expect(
+    seat: Seat,
+    device: int,
+    last_power: Tensor | None,
+    day_length_h: tuple[float, float],
+    now_kw: Tensor | None = None,
+) -> Outlook:
+    """Return what each seat expects for a device until the day's end or its car's departure.
 
     The stages are the slot bid for and what lies between the hours of the outlook, each as it is at
     its beginning. Load and sun are yesterday's: the next hours as seen, the rest of the day spread
@@ -25,21 +31,28 @@ def expect(seat: Seat, last_power: Tensor | None, day_length_h: tuple[float, flo
 
     Args:
         seat: the observation.
-        last_power: [B, N] kW that each device was asked for in the last interval; None at first.
+        device: number of the device slot.
+        last_power: [B, N, K] kW that each device was asked for in the last interval; None at first.
         day_length_h: daylight at midwinter and midsummer.
+        now_kw: [B, N] of the seat's other devices in the slot bid for, where they are planned.
     """
     start = seat.net_kw.new_tensor([0, seat.slot_h, *OUTLOOK_HOURS])
     stop = seat.net_kw.new_tensor([seat.slot_h, *OUTLOOK_HOURS, _DAY])
     day_left = (seat.read("day_left") * _DAY).unsqueeze(-1)
-    parked = torch.where(seat.is_ev, seat.read("slots_to_departure") * seat.slot_h, _DAY)
+    leaves = seat.leaves[..., device]
+    stay_h = seat.read_each("slots_to_departure")[..., device] * seat.slot_h
+    parked = torch.where(leaves, stay_h, _DAY)
     left = torch.minimum(day_left, parked.unsqueeze(-1))
     hours = (torch.minimum(stop, left) - start).clamp(min=0)
     open_hours = (torch.minimum(stop, day_left) - start).clamp(min=0)
 
     sun = _sun(seat, start, open_hours, day_length_h)
     load = _load(seat, start, day_left)
-    home = torch.where(seat.is_ev.unsqueeze(-1), 0.0, sun - load)
-    net = torch.where(seat.is_storage.unsqueeze(-1), _left_over(seat, last_power), home)
+    home = torch.where(leaves.unsqueeze(-1), 0.0, sun - load)
+    if now_kw is not None:
+        home = torch.cat([home[..., :1] + now_kw.unsqueeze(-1), home[..., 1:]], -1)
+    left_over = _left_over(seat, device, last_power)
+    net = torch.where(seat.is_storage.unsqueeze(-1), left_over, home)
     retail = _columns(seat, "retail", ["retail"] * 2)
     export = seat.feed_in.unsqueeze(-1).expand_as(retail)
     local = retail - seat.read("local_charge").unsqueeze(-1)
@@ -80,19 +93,19 @@ def _sun(seat: Seat, start: Tensor, hours: Tensor, day_length_h: tuple[float, fl
     return torch.cat([seat.read("forecast_pv").unsqueeze(-1), sun[..., 1:]], -1)
 
 
-def _left_over(seat: Seat, last_power: Tensor | None) -> Tensor:
-    """Return each community battery's share [B, N, K] of what the other seats leave over."""
+def _left_over(seat: Seat, device: int, last_power: Tensor | None) -> Tensor:
+    """Return each community battery's share [B, N, stages] of what the other seats leave over."""
     means = [seat.read(f"community_net_{h}h") for h in OUTLOOK_HOURS]
     net = [means[0], means[0]]
     for i in range(1, len(OUTLOOK_HOURS)):
         a, b = OUTLOOK_HOURS[i - 1], OUTLOOK_HOURS[i]
         net.append((b * means[i] - a * means[i - 1]) / (b - a))
     net.append(torch.zeros_like(net[0]))
-    rated = seat.rated_kw * seat.is_storage
-    share = rated / rated.sum(-1, keepdim=True).clamp(min=1e-6)
+    rated = seat.rated_kw * seat.is_storage.unsqueeze(-1)
+    share = rated[..., device] / rated.sum((1, 2)).unsqueeze(-1).clamp(min=1e-6)
     left_over = torch.stack(net, -1) * (share * share.shape[-1]).unsqueeze(-1)
     if last_power is None:
         return left_over
     offered = (seat.read("last_supply") - seat.read("last_demand")) * share.shape[-1]
-    now = offered * share - last_power
+    now = offered * share - last_power[..., device]
     return torch.cat([now.unsqueeze(-1), left_over[..., 1:]], -1)

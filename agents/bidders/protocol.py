@@ -8,10 +8,8 @@ from torch import Tensor
 
 from gridbazaar.config import Config
 from gridbazaar.configs import option
-from gridbazaar.envs.config import RulesConfig
+from gridbazaar.envs.game import Game
 from gridbazaar.registry import Registry
-
-QUARTER_HOUR = 0.25
 
 
 class BidderConfig(Config):
@@ -27,11 +25,11 @@ class Bidder(Protocol):
         """Decide one interval.
 
         Args:
-            observation: [B, N, SIZE], see gridbazaar.envs.observation.
+            observation: [B, N, layout.size], see gridbazaar.envs.observation.
             state: None in a day's first interval, then what the last call returned.
 
         Returns:
-            action [B, N, 3] in [-1, 1], and the state for the next call.
+            action [B, N, 2 + K] in [-1, 1], and the state for the next call.
         """
         ...
 
@@ -39,21 +37,17 @@ class Bidder(Protocol):
 BIDDERS: Registry[type[Any]] = Registry("bidder", "gridbazaar.agents.bidders")
 
 
-def make_classic(
-    name: str,
-    rules: RulesConfig,
-    parameters: dict[str, Any] | None = None,
-    slot_h: float = QUARTER_HOUR,
-) -> Bidder:
+def make(name: str, game: Game, parameters: dict[str, Any] | None = None) -> Bidder:
     """Build a registered bidder with the parameters of configs/bidder/<name>.yaml.
+
+    `gridbazaar.agents.load` also knows learned ones.
 
     Args:
         name: as registered; an unknown one raises UnknownNameError with the nearest.
-        rules: of the game, which everybody knows.
+        game: what everybody knows, `simulation.game`.
         parameters: replace single parameters.
-        slot_h: length of an interval in hours, `simulation.community.slot_h`.
     """
     kind: Any = BIDDERS[name]
     values = {**option("bidder", name), **(parameters or {})}
-    bidder: Bidder = kind(BIDDERS.configure(values, f"bidder.{name}"), rules, slot_h)
+    bidder: Bidder = kind(BIDDERS.configure(values, f"bidder.{name}"), game)
     return bidder

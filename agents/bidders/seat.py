@@ -8,9 +8,8 @@ from torch import Tensor
 
 from gridbazaar.config import Config, NonNegative, PositiveShare
 from gridbazaar.envs.action import encode
-from gridbazaar.envs.config import RulesConfig
+from gridbazaar.envs.game import Game
 from gridbazaar.envs.markets import Context
-from gridbazaar.envs.observation import read
 
 
 class StorageCosts(Config):
@@ -21,27 +20,28 @@ class StorageCosts(Config):
 
 
 class Seat:
-    """A view of one interval's observations [B, N, SIZE]; every attribute is [B, N].
+    """A view of one interval's observations [B, N, size].
 
-    Attributes:
+    Attributes, [B, N] unless said otherwise:
         slot_h: hours of an interval.
         net_kw: forecast of PV less load in the slot bid for.
-        rated_kw: of battery or charger.
-        stored_kwh: energy above the floor.
-        room_kwh: room for energy; what a plugged car still wants.
-        is_ev, is_storage: bool.
+        rated_kw: [B, N, K] of each device.
+        stored_kwh: [B, N, K] energy above the floor.
+        room_kwh: [B, N, K] room for energy; what a plugged car still wants.
+        leaves: [B, N, K] bool, the device's content leaves at a known time: a plugged car.
+        is_storage: bool, a battery that belongs to no home.
         stored_worth: EUR/kWh, half-way between what the grid pays and its lowest price today.
         floor, ceiling: EUR/kWh that selling to and buying from the grid is worth in the market.
     """
 
-    def __init__(self, observation: Tensor, rules: RulesConfig, slot_h: float = 0.25):
-        self._observation, self._rules = observation, rules
-        self.slot_h = slot_h
+    def __init__(self, observation: Tensor, game: Game):
+        self._observation, self._game = observation, game
+        self.slot_h, self.devices = game.slot_h, game.layout.slots
         self.net_kw = self.read("forecast_pv") - self.read("forecast_load")
-        self.rated_kw = self.read("flexible_kw")
-        self.stored_kwh = self.read("energy_kwh")
-        self.room_kwh = self.read("room_kwh")
-        self.is_ev = self.read("is_ev") > 0.5
+        self.rated_kw = self.read_each("flexible_kw")
+        self.stored_kwh = self.read_each("energy_kwh")
+        self.room_kwh = self.read_each("room_kwh")
+        self.leaves = self.read_each("slots_to_departure") > 0
         self.is_storage = self.read("is_storage") > 0.5
         self.retail, self.feed_in = self.read("retail"), self.read("feed_in")
         self.floor, self.ceiling = self.feed_in, self.retail - self.read("local_charge")
@@ -49,21 +49,29 @@ class Seat:
 
     def read(self, feature: str) -> Tensor:
         """Return a feature in its physical unit, [B, N]."""
-        return read(self._observation, feature)
+        return self._game.layout.read(self._observation, feature)
+
+    def read_each(self, feature: str) -> Tensor:
+        """Return a feature of every device in its physical unit, [B, N, K]."""
+        return self._game.layout.read_each(self._observation, feature)
 
     def action(self, limit_price: Tensor, power_kw: Tensor) -> Tensor:
-        """Return the action [B, N, 3] for a limit price in EUR/kWh and a device power in kW."""
+        """Return the action for a limit price [B, N] in EUR/kWh and powers [B, N, K] in kW."""
         context = Context(buyer_ceiling=self.ceiling, seller_floor=self.floor, slot_h=self.slot_h)
         no_tip = torch.zeros_like(limit_price)
-        return encode(limit_price, power_kw, no_tip, context, self.rated_kw, self._rules)
+        return encode(limit_price, power_kw, no_tip, context, self.rated_kw, self._game.rules)
+
+    def sells(self, power_kw: Tensor) -> Tensor:
+        """Return whether the seat offers energy at these powers [B, N, K] of its devices."""
+        return self.net_kw + power_kw.sum(-1) > 0
 
     def limit(self, power_kw: Tensor, storage: StorageCosts) -> Tensor:
-        """Return what the energy offered at this power of the device is worth to the seat.
+        """Return what the energy offered at these powers is worth to the seat, [B, N] EUR/kWh.
 
         To a home or car that is the grid's price for the side it is on. A community battery asks
         for the worth of what it gives up, losses and wear, and bids what remains of it.
         """
-        sells = self.net_kw + power_kw > 0
+        sells = self.sells(power_kw)
         home = torch.where(sells, self.floor, self.ceiling)
         ask, bid = self.stored_limits(storage)
         return torch.where(self.is_storage, torch.where(sells, ask, bid), home)
@@ -75,17 +83,24 @@ class Seat:
 
 
 def own_use_power(seat: Seat) -> Tensor:
-    """Return the power [B, N] kW that serves own use first, the usual rule of home batteries.
+    """Return the powers [B, N, K] kW that serve own use first, the usual rule of home batteries.
 
-    A home's battery takes its own surplus and covers its own need; a car charges at once; a
-    community battery, which has no use of its own, rests. The device gives what it can of it.
+    Cars charge at once; then a home's batteries, one after the other, take its own surplus and
+    cover its own need. A community battery, which has no use of its own, rests. A device gives what
+    it can of it.
     """
-    power = torch.where(seat.is_ev, -seat.rated_kw, -seat.net_kw)
-    return within_reach(seat, torch.where(seat.is_storage, 0.0, power))
+    cars = within_reach(seat, torch.where(seat.leaves, -seat.rated_kw, 0.0))
+    powers, net_kw = [], seat.net_kw + cars.sum(-1)
+    for k in range(seat.devices):
+        serving = torch.where(seat.is_storage, 0.0, -net_kw)
+        power = torch.where(seat.leaves[..., k], cars[..., k], within_reach(seat, serving, k))
+        net_kw = torch.where(seat.leaves[..., k], net_kw, net_kw + power)
+        powers.append(power)
+    return torch.stack(powers, -1)
 
 
 def balancing_power(seat: Seat, last_power: Tensor | None, storage: StorageCosts) -> Tensor:
-    """Return the power [B, N] kW of community batteries that would have balanced the last book.
+    """Return the powers [B, N, K] kW of community batteries that had balanced the last book.
 
     What all seats but the batteries offered on balance is shared by rated power; each battery takes
     the others to have done as it did itself. It rests where no price that the market allows is
@@ -93,21 +108,29 @@ def balancing_power(seat: Seat, last_power: Tensor | None, storage: StorageCosts
 
     Args:
         seat: the observation.
-        last_power: [B, N] kW that this function returned an interval ago; None at the day's start.
+        last_power: [B, N, K] kW that this function returned an interval ago; None at the day's
+            start.
         storage: what the batteries cost their owner.
     """
     if last_power is None:
-        return torch.zeros_like(seat.net_kw)
+        return torch.zeros_like(seat.rated_kw)
     offered = (seat.read("last_supply") - seat.read("last_demand")) * seat.net_kw.shape[-1]
-    share = seat.rated_kw / (seat.rated_kw * seat.is_storage).sum(-1, keepdim=True).clamp(min=1e-6)
-    wanted = (last_power - offered * share) * seat.is_storage
-    ask, bid = seat.stored_limits(storage)
-    losing = torch.where(wanted > 0, ask > seat.ceiling, bid < seat.floor)
+    shared = seat.is_storage.unsqueeze(-1)
+    share = seat.rated_kw / (seat.rated_kw * shared).sum((1, 2), keepdim=True).clamp(min=1e-6)
+    wanted = (last_power - offered.unsqueeze(-1) * share) * shared
+    ask, bid = (price.unsqueeze(-1) for price in seat.stored_limits(storage))
+    ceiling, floor = seat.ceiling.unsqueeze(-1), seat.floor.unsqueeze(-1)
+    losing = torch.where(wanted > 0, ask > ceiling, bid < floor)
     return within_reach(seat, torch.where(losing, 0.0, wanted))
 
 
-def within_reach(seat: Seat, power_kw: Tensor) -> Tensor:
-    """Clip a power to what rating and stored energy allow, losses left aside."""
-    discharge = torch.minimum(seat.rated_kw, seat.stored_kwh / seat.slot_h)
-    charge = torch.minimum(seat.rated_kw, seat.room_kwh / seat.slot_h)
+def within_reach(seat: Seat, power_kw: Tensor, device: int | None = None) -> Tensor:
+    """Clip powers to what rating and stored energy allow, losses left aside.
+
+    `power_kw` is [B, N, K] of all devices, or [B, N] of one.
+    """
+    of = (...,) if device is None else (..., device)
+    rated_kw = seat.rated_kw[of]
+    discharge = torch.minimum(rated_kw, seat.stored_kwh[of] / seat.slot_h)
+    charge = torch.minimum(rated_kw, seat.room_kwh[of] / seat.slot_h)
     return torch.minimum(torch.maximum(power_kw, -charge), discharge)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gridbazaar.agents.bidders.protocol import BIDDERS, BidderConfig
 from gridbazaar.agents.bidders.seat import Seat, own_use_power
-from gridbazaar.envs.config import RulesConfig
+from gridbazaar.envs.game import Game
 
 
 @BIDDERS.register("stand_alone")
@@ -16,13 +16,12 @@ class StandAlone:
 
     Config = BidderConfig
 
-    def __init__(self, config: BidderConfig, rules: RulesConfig, slot_h: float):
-        self._rules, self._slot_h = rules, slot_h
+    def __init__(self, config: BidderConfig, game: Game):
+        self._game = game
 
     def act(self, observation: Tensor, state: None) -> tuple[Tensor, None]:
         """Decide one interval; see Bidder."""
-        seat = Seat(observation, self._rules, self._slot_h)
+        seat = Seat(observation, self._game)
         power = own_use_power(seat)
-        return seat.action(
-            torch.where(power + seat.net_kw > 0, seat.floor, seat.ceiling), power
-        ), None
+        price = torch.where(seat.sells(power), seat.floor, seat.ceiling)
+        return seat.action(price, power), None

@@ -15,7 +15,7 @@ from gridbazaar.agents.bidders.seat import (
     within_reach,
 )
 from gridbazaar.config import NonNegative, PositiveShare
-from gridbazaar.envs.config import RulesConfig
+from gridbazaar.envs.game import Game
 from gridbazaar.envs.observation import OUTLOOK_HOURS
 
 
@@ -37,15 +37,15 @@ class TariffRule:
 
     Config = TariffRuleConfig
 
-    def __init__(self, config: TariffRuleConfig, rules: RulesConfig, slot_h: float):
-        self._config, self._rules, self._slot_h = config, rules, slot_h
+    def __init__(self, config: TariffRuleConfig, game: Game):
+        self._config, self._game = config, game
 
     def act(self, observation: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Decide one interval; the state is the community batteries' last power. See Bidder."""
-        seat = Seat(observation, self._rules, self._slot_h)
+        seat = Seat(observation, self._game)
         balancing = balancing_power(seat, state, self._config.storage)
         power = own_use_power(seat) + balancing
-        power = torch.where(seat.is_ev, self._car_power(seat), self._battery_power(seat, power))
+        power = torch.where(seat.leaves, self._car_power(seat), self._battery_power(seat, power))
         power = within_reach(seat, power)
         return seat.action(seat.limit(power, self._config.storage), power), balancing
 
@@ -54,14 +54,14 @@ class TariffRule:
         gain = seat.read("retail_high") - seat.read("retail_low")
         shifting = gain > self._config.least_gain
         cheap = seat.retail <= seat.read("retail_low") + 1e-6
-        return torch.where(shifting & cheap, -seat.rated_kw, own_use)
+        return torch.where((shifting & cheap).unsqueeze(-1), -seat.rated_kw, own_use)
 
     def _car_power(self, seat: Seat) -> Tensor:
         """Charge now unless a cheaper hour comes before departure and there is time to wait."""
-        hours_left = seat.read("slots_to_departure") * seat.slot_h
-        cheaper = torch.zeros_like(seat.is_ev)
+        hours_left = seat.read_each("slots_to_departure") * seat.slot_h
+        cheaper = torch.zeros_like(seat.leaves)
         for hours in OUTLOOK_HOURS:
-            ahead = seat.read(f"retail_in_{hours}h")
-            cheaper = cheaper | ((ahead < seat.retail - 1e-6) & (hours < hours_left))
-        wait = cheaper & (seat.read("urgency") < self._config.latest_urgency)
+            falls = seat.read(f"retail_in_{hours}h") < seat.retail - 1e-6
+            cheaper = cheaper | (falls.unsqueeze(-1) & (hours < hours_left))
+        wait = cheaper & (seat.read_each("urgency") < self._config.latest_urgency)
         return torch.where(wait, 0.0, -seat.rated_kw)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from gridbazaar.agents.bidders.protocol import BIDDERS, BidderConfig
 from gridbazaar.agents.bidders.seat import Seat, StorageCosts, balancing_power, own_use_power
-from gridbazaar.envs.config import RulesConfig
+from gridbazaar.envs.game import Game
 
 
 class TruthfulConfig(BidderConfig):
@@ -21,12 +21,12 @@ class Truthful:
 
     Config = TruthfulConfig
 
-    def __init__(self, config: TruthfulConfig, rules: RulesConfig, slot_h: float):
-        self._storage, self._rules, self._slot_h = config.storage, rules, slot_h
+    def __init__(self, config: TruthfulConfig, game: Game):
+        self._storage, self._game = config.storage, game
 
     def act(self, observation: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Decide one interval; the state is the community batteries' last power. See Bidder."""
-        seat = Seat(observation, self._rules, self._slot_h)
+        seat = Seat(observation, self._game)
         balancing = balancing_power(seat, state, self._storage)
         power = own_use_power(seat) + balancing
         return seat.action(seat.limit(power, self._storage), power), balancing

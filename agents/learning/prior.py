@@ -27,8 +27,9 @@ def relevant(observation: Tensor) -> Tensor:
     A charging point without a hungry car sends no order, and a seat without a device has no power
     to choose: what a policy tries there is noise, and learning from it is too.
     """
-    rated = read(observation, "flexible_kw") > 0
-    waiting = (read(observation, "is_ev") > 0) & (read(observation, "room_kwh") < 1e-3)
+    rated, full = read(observation, "flexible_kw") > 0, read(observation, "room_kwh") < 1e-3
+    leaves = read(observation, "slots_to_departure") > 0
+    waiting = rated & full & (leaves | (read(observation, "energy_kwh") < 1e-3))
     return torch.stack([~waiting, rated & ~waiting, ~waiting], -1)
 
 

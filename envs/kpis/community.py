@@ -18,17 +18,17 @@ def community_cost(day: DayRecord) -> Tensor:
     return day.seat_cost.sum(-1)
 
 
-def _role_cost(role: int) -> Callable[[DayRecord], Tensor]:
+def _role_cost(role: str) -> Callable[[DayRecord], Tensor]:
     def cost(day: DayRecord) -> Tensor:
-        mine = day.facts.role == role
+        mine = day.facts.seats_of(role)
         return (day.seat_cost * mine).sum(-1) + (0.0 if mine.any() else torch.nan)
 
     return cost
 
 
-for _number, _role in enumerate(ROLES):
-    enter(f"cost_{_role}", "EUR/day", "lower", f"Cost of all {_role} seats together", "roles")(
-        _role_cost(_number)
+for _role in ROLES:
+    enter(f"cost_{_role}", "EUR/day", "lower", f"Cost of all {_role} seats together")(
+        _role_cost(_role)
     )
 
 
@@ -39,8 +39,7 @@ def _community_net(day: DayRecord) -> Tensor:
 @kpi("%", "higher")
 def self_sufficiency(day: DayRecord) -> Tensor:
     """Share of the energy used (loads and cars) that the community did not import meanwhile"""
-    cars = day.facts.role == ROLES.index("ev")
-    used = (day.load_kw - (day.flexible_kw * cars).clamp(max=0)).sum(-1)
+    used = (day.load_kw - day.consumer_kw.clamp(max=0)).sum(-1)
     imported = torch.minimum((-_community_net(day)).clamp(min=0), used)
     return percentage(kwh(used - imported, day), kwh(used, day))
 
@@ -86,8 +85,5 @@ def unserved_ev(day: DayRecord) -> Tensor:
 @kpi("1/day", "-", "market")
 def full_cycles(day: DayRecord) -> Tensor:
     """Energy discharged from stationary batteries over their capacity"""
-    stationary = day.facts.battery_kwh > 0
-    return (
-        percentage(kwh(day.flexible_kw.clamp(min=0) * stationary, day), day.facts.battery_kwh.sum())
-        / 100
-    )
+    discharged = kwh(day.battery_kw.clamp(min=0), day)
+    return percentage(discharged, day.facts.battery_kwh.sum()) / 100

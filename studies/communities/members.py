@@ -34,7 +34,7 @@ class Place:
     @property
     def retail(self) -> float:
         """Mean price of a kWh from the grid over the year, EUR."""
-        return float(self.community.prices[:, 0].mean())
+        return float(self.community.prices.retail.mean())
 
 
 @cache

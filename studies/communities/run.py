@@ -93,7 +93,7 @@ class Days:
         """Return each figure's mean over the days; NaN where no day has it."""
         days = self._first
         world = self._world(market, ledger, len(days))
-        bids = make(bidder, world.rules, self.place.community.slot_h)
+        bids = make(bidder, world.game)
         seed, limits = torch.arange(len(days)), self.place.delivery.limits
         found = kpis.compute(play(world, bids, days, seed, self._facts, limits))
         return {name: float(found[name].nanmean()) for name in FIGURES}

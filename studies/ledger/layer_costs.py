@@ -25,7 +25,6 @@ from gridbazaar.envs.simulation import Simulation
 from gridbazaar.evaluation.rollout import play
 from gridbazaar.evaluation.summary import strict
 from gridbazaar.evaluation.tournament import choose_days
-from gridbazaar.ledger_sim import LAYERS
 
 NONE = "none"
 # Heading, key figure, and by how much the figure is multiplied.
@@ -62,12 +61,12 @@ def rows(ledger: str, bidder: str, most: int | None) -> list[dict[str, Any]]:
     """Play every layer; return the means over days of cost and figures."""
     plain = batched(num_envs=1, split="test")
     days = choose_days(plain, plain.split, most)
-    slot_h, limits = plain.community.slot_h, plain.delivery.limits
+    limits = plain.delivery.limits
     # Carbon is not shown.
     facts, seed = Facts.of(plain.community, 0.0), torch.arange(len(days))
     found: list[dict[str, Any]] = []
     for layer in (NONE, *LAYERS.names()):
-        bids = make(bidder, plain.rules, slot_h)
+        bids = make(bidder, plain.game)
         world = under(plain, ledger, layer, len(days))
         figures = kpis.compute(play(world, bids, days, seed, facts, limits))
         means = {key: float(figures[key].nanmean()) * factor for _, key, factor in COLUMNS}

@@ -1,0 +1,216 @@
+"""All devices of a community side by side: by seat and device slot outside, by kind inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gridbazaar.envs.devices.protocol import Device
+from gridbazaar.envs.observation import Feature
+from gridbazaar.envs.prices import SlotPrices
+
+States = Mapping[str, Any]
+ByKind = Mapping[str, Tensor]
+
+
+class DeviceUse(NamedTuple):
+    """What a slot came to for the devices.
+
+    Attributes:
+        energy_kwh: [B, N] that a seat's devices held at its end, before departures.
+        unserved_kwh: [B, N] that was missing at departures.
+        wear_eur: [B, N].
+        stored_eur: [B, N] change in the worth of what they hold.
+        device_kw: power of each kind's units, [B, D].
+        content_kwh: energy that each kind's units held at the end, before departures, [B, D].
+    """
+
+    energy_kwh: Tensor
+    unserved_kwh: Tensor
+    wear_eur: Tensor
+    stored_eur: Tensor
+    device_kw: dict[str, Tensor]
+    content_kwh: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The units of all kinds, U together, in N seats with K device slots each.
+
+    A seat's units fill its slots in the order of the kinds; K is the most that any seat owns, at
+    least 1, and the slots that are left stay empty.
+
+    Attributes:
+        kinds: the devices by kind.
+        place: [U] seat * K + slot of each unit, kind after kind.
+        unit: [N * K] number of the unit in each slot; U where there is none.
+        rated_kw: [N, K] the most that a unit takes or gives.
+        import_kw, export_kw: [N] the most that a seat's units take, and give, together.
+    """
+
+    kinds: dict[str, Device]
+    place: Tensor
+    unit: Tensor
+    rated_kw: Tensor
+    import_kw: Tensor
+    export_kw: Tensor
+
+    @classmethod
+    def of(cls, kinds: dict[str, Device], seats: int) -> Self:
+        """Give every unit its slot."""
+        owner = np.concatenate([[], *(d.seat.numpy() for d in kinds.values())]).astype(np.int64)
+        order = np.argsort(owner, kind="stable")
+        first = np.searchsorted(owner[order], owner[order])
+        slot = np.empty_like(owner)
+        slot[order] = np.arange(len(owner)) - first
+        K = int(slot.max(initial=0)) + 1
+        place = owner * K + slot
+        unit = np.full(seats * K, len(owner))
+        unit[place] = np.arange(len(owner))
+        at = torch.as_tensor(owner)
+
+        def per_unit(values: Sequence[Tensor]) -> Tensor:
+            return torch.cat([torch.zeros(0), *values])
+
+        import_kw = per_unit([d.import_kw for d in kinds.values()])
+        export_kw = per_unit([d.export_kw for d in kinds.values()])
+        rated = torch.zeros(seats * K).index_copy(
+            0, torch.as_tensor(place), torch.maximum(import_kw, export_kw)
+        )
+        nothing = torch.zeros(seats)
+        return cls(
+            kinds=kinds,
+            place=torch.as_tensor(place),
+            unit=torch.as_tensor(unit),
+            rated_kw=rated.view(seats, K),
+            import_kw=nothing.index_add(0, at, import_kw),
+            export_kw=nothing.index_add(0, at, export_kw),
+        )
+
+    @property
+    def slots(self) -> int:
+        """K."""
+        return self.rated_kw.shape[1]
+
+    def units(self, values: Tensor) -> dict[str, Tensor]:
+        """Return what [B, N, K] holds for the units of each kind, [B, D]."""
+        counts = [len(device.seat) for device in self.kinds.values()]
+        each = values.flatten(1).index_select(1, self.place).split(counts, 1)
+        return dict(zip(self.kinds, each, strict=True))
+
+    def slotted(self, values: ByKind, like: Tensor, *tail: int) -> Tensor:
+        """Return the units' values [B, D, *tail] by kind as [B, N, K, *tail], zeros where none is.
+
+        Args:
+            values: by kind.
+            like: of B rows, for the number of markets and the type.
+            tail: further dimensions.
+        """
+        none = like.new_zeros(len(like), 1, *tail)
+        together = torch.cat([*values.values(), none], 1).index_select(1, self.unit)
+        return together.view(len(like), *self.rated_kw.shape, *tail)
+
+    def seat_sums(self, values: ByKind, like: Tensor, *tail: int) -> Tensor:
+        """Return the sums over each seat's units, [B, N, *tail]; see `slotted`."""
+        slotted = self.slotted(values, like, *tail)
+        return slotted.squeeze(2) if self.slots == 1 else slotted.sum(2)
+
+    def rating(self, name: str) -> Tensor:
+        """Return a rating of RATINGS by its feature's name, [N, K]; zero where there is none."""
+        each = {
+            kind: device.ratings().get(name, torch.zeros_like(device.import_kw)).unsqueeze(0)
+            for kind, device in self.kinds.items()
+        }
+        return self.slotted(each, self.rated_kw[:1]).squeeze(0)
+
+    def of_units(self, name: str) -> Tensor:
+        """Return an attribute of all devices, such as `efficiency`, as [N, K]."""
+        each = {kind: getattr(device, name).unsqueeze(0) for kind, device in self.kinds.items()}
+        return self.slotted(each, self.rated_kw[:1]).squeeze(0)
+
+    def batteries_kw(self) -> Tensor:
+        """Return the rated power of all batteries together."""
+        each = {
+            kind: torch.full_like(device.import_kw, float(device.battery)).unsqueeze(0)
+            for kind, device in self.kinds.items()
+        }
+        return (self.rated_kw * self.slotted(each, self.rated_kw[:1]).squeeze(0)).sum()
+
+    def begin(self, row: Tensor, chance: Tensor) -> dict[str, Any]:
+        """Return the states at a day's start; `chance` is [B, N, K], see Device."""
+        units = self.units(chance)
+        return {kind: d.begin(row, units[kind]) for kind, d in self.kinds.items()}
+
+    def arrive(self, states: States, row: Tensor) -> dict[str, Any]:
+        """Return the states as slot `row` [B] begins."""
+        return {kind: d.arrive(states[kind], row) for kind, d in self.kinds.items()}
+
+    def feasible(self, states: States, request_kw: Tensor) -> Tensor:
+        """Return the power nearest to a request that each unit can hold, [B, N, K]."""
+        units = self.units(request_kw)
+        power = {kind: d.feasible(states[kind], units[kind]) for kind, d in self.kinds.items()}
+        return self.slotted(power, request_kw)
+
+    def use(
+        self, states: States, power_kw: Tensor, end: SlotPrices, over: bool
+    ) -> tuple[dict[str, Any], DeviceUse]:
+        """Return the states after a slot at the power [B, N, K], and what the slot came to.
+
+        Args:
+            states: as the slot began.
+            power_kw: feasible, or less of it.
+            end: prices of the day's last slot, see Device.
+            over: whether this was the last slot.
+        """
+        units, after, content, sums = self.units(power_kw), {}, {}, {}
+        for kind, device in self.kinds.items():
+            advanced = device.advance(states[kind], units[kind])
+            content[kind] = device.content_kwh(advanced)
+            after[kind], unserved_kwh = device.depart(advanced)
+            stored_eur = device.stored_eur(states[kind], after[kind], end, over)
+            wear_eur = device.wear_eur(units[kind])
+            sums[kind] = torch.stack([content[kind], unserved_kwh, wear_eur, stored_eur], -1)
+        energy_kwh, unserved, wear, stored = self.seat_sums(sums, power_kw, 4).unbind(-1)
+        return after, DeviceUse(energy_kwh, unserved, wear, stored, units, content)
+
+    def observe(self, states: States, features: Sequence[Feature], like: Tensor) -> Tensor:
+        """Return features of the units, [B, N, K, len(features)]; zero where not shown."""
+        shown = {}
+        for kind, device in self.kinds.items():
+            seen = device.observe(states[kind])
+            none = like.new_zeros(len(like), len(device.seat))
+            shown[kind] = torch.stack([seen.get(f.name, none) for f in features], -1)
+        return self.slotted(shown, like, len(features))
+
+
+def seat_power(devices_kw: Tensor) -> Tensor:
+    """Return the power [B, N] of all devices of each seat, from [B, N, K]."""
+    return devices_kw.squeeze(-1) if devices_kw.shape[-1] == 1 else devices_kw.sum(-1)
+
+
+def share_cut(planned_kw: Tensor, delivered_kw: Tensor) -> Tensor:
+    """Share what was taken from a seat's devices among those of that direction, pro rata.
+
+    Args:
+        planned_kw: [B, N, K].
+        delivered_kw: [B, N] of all devices of a seat: as planned, or less given, or less taken.
+
+    Returns:
+        [B, N, K] that add up to what was delivered.
+    """
+    if planned_kw.shape[-1] == 1:
+        return delivered_kw.unsqueeze(-1)
+    gives, takes = planned_kw.clamp(min=0), planned_kw.clamp(max=0)
+    all_gives, all_takes = gives.sum(-1), takes.sum(-1)
+    planned = planned_kw.sum(-1)
+    left_gives = torch.where(delivered_kw < planned, delivered_kw - all_takes, all_gives)
+    left_takes = torch.where(delivered_kw > planned, delivered_kw - all_gives, all_takes)
+    tiny = torch.finfo(planned_kw.dtype).tiny
+    return gives * (left_gives / all_gives.clamp(min=tiny)).unsqueeze(-1) + takes * (
+        left_takes / all_takes.clamp(max=-tiny)
+    ).unsqueeze(-1)

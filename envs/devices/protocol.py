@@ -1,0 +1,171 @@
+"""Device protocol: what every kind of flexible unit is to the simulation, and the kinds by name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from gridbazaar.envs.devices.site import Site
+from gridbazaar.envs.observation import Feature
+from gridbazaar.envs.prices import SlotPrices
+from gridbazaar.registry import Registry
+
+Share = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Efficiency = Annotated[float, Field(gt=0, le=1)]
+
+
+class DeviceConfig(BaseModel):
+    """Parameters of a kind; values live in YAML, configs/device/<kind>.yaml or a task."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Profile(NamedTuple):
+    """A day of D units in T slots, as a linear programme sees it: tensors or arrays [B, D, T].
+
+    Content e at a slot's end, before anything leaves, follows from charge c and discharge d in kW:
+    e = carried x (e of the slot before) + brought + (efficiency x c - d / efficiency) x slot_h.
+
+    Attributes:
+        carried: share of the content of the slot before that is still there; 0 in the first slot.
+        brought_kwh: content that comes at the slot's beginning.
+        floor_kwh, ceiling_kwh: bounds of e.
+        import_kw, export_kw: bounds of c and d.
+        due: 1 where what is missing to `target_kwh` at the slot's end has not been served.
+        target_kwh: see there.
+        end_worth: [B, D] EUR per kWh of content at the day's end above `reference_kwh`.
+        reference_kwh: [B, D].
+    """
+
+    carried: Any
+    brought_kwh: Any
+    floor_kwh: Any
+    ceiling_kwh: Any
+    import_kw: Any
+    export_kw: Any
+    due: Any
+    target_kwh: Any
+    end_worth: Any
+    reference_kwh: Any
+
+
+@dataclass(frozen=True)
+class Device(ABC):
+    """All units of one kind in a community, D of them, in B markets.
+
+    A unit's state is what changes during a day: a named tuple of tensors [B, D] that no method
+    changes in place, so that a world can be copied, taken apart by markets and differentiated.
+    Power in kW is positive where a unit gives and negative where it takes.
+
+    Class attributes:
+        Config: the kind's parameters.
+        role: of a seat without load that owns a unit.
+        battery: whether a unit only shifts energy in time: its owner is a prosumer, it counts among
+            those that could balance the community, and what it takes is not used up.
+        RATINGS: features that never change; `ratings` gives them.
+        FEATURES: features of the state; `observe` gives them. Kinds that show the same under one
+            name share the feature.
+
+    Attributes:
+        seat: [D] number of the seat that owns each unit; while being installed, of its owner.
+        import_kw, export_kw: [D] the most that a unit can take, and give.
+        efficiency: [D] one way, in (0, 1].
+        wear_price: [D] EUR per kWh given.
+        slot_h: hours of a slot.
+    """
+
+    seat: Tensor
+    import_kw: Tensor
+    export_kw: Tensor
+    efficiency: Tensor
+    wear_price: Tensor
+    slot_h: float
+
+    Config: ClassVar[type[DeviceConfig]]
+    role: ClassVar[str]
+    battery: ClassVar[bool] = False
+    RATINGS: ClassVar[tuple[Feature, ...]] = ()
+    FEATURES: ClassVar[tuple[Feature, ...]] = ()
+
+    @classmethod
+    @abstractmethod
+    def install(cls, config: Any, site: Site) -> Self:
+        """Return the units of a community: in homes, or in seats of their own (`add_seats`)."""
+
+    @abstractmethod
+    def begin(self, row: Tensor, chance: Tensor) -> Any:
+        """Return the state at a day's start.
+
+        Args:
+            row: [B] number of the day's first slot in the data.
+            chance: [B, D] uniform in (0, 1), for what is carried in from the day before.
+        """
+
+    def arrive(self, state: Any, row: Tensor) -> Any:
+        """Return the state as slot `row` [B], not the day's first, begins: who comes, what is new.
+
+        It is seen by the bidder, and bids for this slot were not sent yet: nothing that is metered
+        in the slot may enter.
+        """
+        return state
+
+    @abstractmethod
+    def feasible(self, state: Any, request_kw: Tensor) -> Tensor:
+        """Return the power nearest to a request [B, D] that a unit can hold for a whole slot."""
+
+    @abstractmethod
+    def advance(self, state: Any, power_kw: Tensor) -> Any:
+        """Return the state after a slot at a power [B, D] that is feasible, or less of it."""
+
+    def depart(self, state: Any) -> tuple[Any, Tensor]:
+        """Return the state after what leaves at the slot's end, and what it misses, [B, D] kWh."""
+        return state, torch.zeros_like(self.content_kwh(state))
+
+    @abstractmethod
+    def content_kwh(self, state: Any) -> Tensor:
+        """Return the energy that a unit holds, [B, D]."""
+
+    def stored_eur(self, before: Any, after: Any, end: SlotPrices, over: bool) -> Tensor:
+        """Return what the change of a unit's content in an interval is worth, [B, D] EUR.
+
+        Summed over the day it is the worth of what is left against that of what was there, less
+        what is still wanted; so no bidder gains by selling out.
+
+        Args:
+            before: the state before the slot.
+            after: the state after it, departures included.
+            end: [B, 1] prices of the day's last slot.
+            over: whether this was the last slot.
+        """
+        return torch.zeros_like(self.content_kwh(after))
+
+    def wear_eur(self, power_kw: Tensor) -> Tensor:
+        """Return the wear of a slot at this power, [B, D] EUR."""
+        return self.wear_price * (power_kw.clamp(min=0) * self.slot_h)
+
+    def ratings(self) -> dict[str, Tensor]:
+        """Return what RATINGS names, [D] each."""
+        return {}
+
+    def observe(self, state: Any) -> dict[str, Tensor]:
+        """Return what FEATURES names, [B, D] each in physical units."""
+        return {}
+
+    def profile(self, state: Any, row: Tensor, end: SlotPrices) -> Profile | None:
+        """Return the day's linear programme for the optimum; None where the kind has none.
+
+        Args:
+            state: at the day's start.
+            row: [B, T] numbers of the day's slots.
+            end: [B, 1] prices of the last one.
+        """
+        return None
+
+
+DEVICES: Registry[type[Device]] = Registry("device")

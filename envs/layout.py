@@ -1,0 +1,100 @@
+"""Layout of a community's observation and action: which entry means what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from gridbazaar.envs.devices import Device
+from gridbazaar.envs.observation import DEVICE, FEATURES, RATINGS, ROLES, USE, Feature, role_feature
+from gridbazaar.errors import ConfigError
+
+
+class Layout:
+    """The entries of observation and action in a community.
+
+    FEATURES stand first, with a seat's first device. Then follow: further roles, what else the
+    installed kinds show of the first device, and the same as of the first for every further
+    device of a seat, with the suffix `_2`, `_3`, ...
+
+    Args:
+        roles: of the community, ROLES first.
+        kinds: of devices that are installed.
+        slots: K, the most devices that a seat owns.
+
+    Attributes:
+        features: every entry of the observation.
+        ratings, states: features of a device slot: what never changes, and what does.
+        actions: names of the entries of an action: limit price, a power for each device slot,
+            priority fee.
+
+    Raises:
+        ConfigError: two kinds show different things under one name.
+    """
+
+    def __init__(self, roles: Sequence[str], kinds: Iterable[type[Device]], slots: int = 1):
+        kinds = list(kinds)
+        ratings = _union(RATINGS, (kind.RATINGS for kind in kinds))
+        states = _union(DEVICE, (kind.FEATURES for kind in kinds))
+        features = [
+            *FEATURES,
+            *map(role_feature, roles[len(ROLES) :]),
+            *ratings[len(RATINGS) :],
+            *states[len(DEVICE) :],
+        ]
+        for number in range(2, slots + 1):
+            for name, unit, scale, meaning in (*ratings, *states, *USE):
+                features.append(
+                    Feature(f"{name}_{number}", unit, scale, f"{meaning}; of device {number}")
+                )
+        self.features = tuple(features)
+        self.ratings, self.states = ratings, states
+        powers = ("power", *(f"power_{k}" for k in range(2, slots + 1)))
+        self.actions = ("limit_price", *powers, "priority_fee")
+        self._index = {feature.name: i for i, feature in enumerate(features)}
+        if len(self._index) < len(features):
+            names = [feature.name for feature in features]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise ConfigError(f"features {', '.join(twice)} stand twice; rename those of a device")
+
+    @property
+    def size(self) -> int:
+        """Entries of an observation."""
+        return len(self.features)
+
+    @property
+    def slots(self) -> int:
+        """K."""
+        return len(self.actions) - 2
+
+    def read(self, observation: Tensor, name: str, slot: int = 0) -> Tensor:
+        """Return a feature of [..., size] in its physical unit, of a seat's device `slot` from 0.
+
+        Raises KeyError for a name that the community does not show.
+        """
+        i = self._index[name if slot == 0 else f"{name}_{slot + 1}"]
+        return observation[..., i] / self.features[i].scale
+
+    def read_each(self, observation: Tensor, name: str) -> Tensor:
+        """Return a device's feature for all K device slots, [..., K], in its physical unit."""
+        return torch.stack([self.read(observation, name, k) for k in range(self.slots)], -1)
+
+
+def _union(
+    standard: tuple[Feature, ...], further: Iterable[tuple[Feature, ...]]
+) -> tuple[Feature, ...]:
+    """Return the features by name, the standard ones first."""
+    found = {feature.name: feature for feature in standard}
+    for feature in (feature for part in further for feature in part):
+        if found.setdefault(feature.name, feature) != feature:
+            raise ConfigError(
+                f"two kinds of devices show {feature.name!r} as {found[feature.name]} and as "
+                f"{feature}; share the feature or give one of them another name"
+            )
+    return tuple(found.values())
+
+
+# One device a seat, and nothing to see that FEATURES does not name.
+STANDARD = Layout(ROLES, ())
