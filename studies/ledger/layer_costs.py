@@ -25,6 +25,7 @@ from gridbazaar.envs.simulation import Simulation
 from gridbazaar.evaluation.rollout import play
 from gridbazaar.evaluation.summary import strict
 from gridbazaar.evaluation.tournament import choose_days
+from gridbazaar.ledger_sim.layers.protocol import LAYERS
 
 NONE = "none"
 # Heading, key figure, and by how much the figure is multiplied.
