@@ -5,7 +5,8 @@
     python evaluate.py --list        # every task, market, ledger, bidder and preset
 
 A bidder is a registered name or the folder of a run or checkpoint. Words are overrides of
-configs/evaluate.yaml; that file names every option and its default.
+configs/evaluate.yaml; that file names every option and its default. `--import my_module` and
+`--config-dir my_folder` bring variants and YAML of your own, see docs/plugins.md.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from gridbazaar.configs import take_words
 from gridbazaar.errors import GridBazaarError
 from gridbazaar.evaluation.config import configure, listing
 
@@ -24,6 +26,7 @@ def main(words: Sequence[str]) -> int:
         print(__doc__)
         return 0
     try:
+        words = take_words(words)
         if "--list" in words:
             print(listing())
             return 0

@@ -5,6 +5,8 @@
     python train.py name=demo resume=true      # after Ctrl-C or a crash
 
 Words are Hydra overrides of configs/train.yaml; that file names every option and its default.
+`--import my_module` and `--config-dir my_folder`, before or between them, bring variants and YAML
+of your own, see docs/plugins.md.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from gridbazaar.agents.learning.run_folder import configure
+from gridbazaar.configs import take_words
 from gridbazaar.errors import GridBazaarError
 
 
@@ -22,7 +25,7 @@ def main(words: Sequence[str]) -> int:
         print(__doc__)
         return 0
     try:
-        config = configure(words)
+        config = configure(take_words(words))
         # RLlib takes seconds to import: not before the words are known to be right.
         from gridbazaar.agents.learning.trainer import train
 
