@@ -1,7 +1,7 @@
 """YAML configurations: which options there are, and how words compose them into one mapping."""
 
 from gridbazaar.configs.composition import complete_ledger, compose, compose_file, option
-from gridbazaar.configs.folders import (
+from gridbazaar.configs.search_path import (
     FOLDER,
     add_folder,
     folders,

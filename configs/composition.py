@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from hydra.version import VersionBase
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gridbazaar.configs.folders import FOLDER, folders, groups, options
+from gridbazaar.configs.search_path import FOLDER, folders, groups, options, path_of
 from gridbazaar.errors import ConfigError, nearest
 from gridbazaar.sourced import StrictLoader, is_sourced, read_yaml
 
@@ -58,8 +60,12 @@ def complete_ledger(ledger: dict[str, Any]) -> dict[str, Any]:
     """Return a ledger with every parameter of its layers.
 
     A layer that is named by a word, or with some of its parameters, takes the others from
-    configs/layer/. A parameter `..._ledger` that names an option of ledger becomes that ledger, in
-    slots as long as this one's.
+    configs/layer/. A parameter `..._ledger` that is an option of ledger, or the path of a YAML
+    file, becomes that ledger, in slots as long as this one's.
+
+    Raises:
+        UnknownNameError: for an unknown ledger, with the nearest known one.
+        ConfigError: as `compose`.
     """
     layers = ledger.get("layers") or []
     return {**ledger, "layers": [_complete_layer(layer, ledger) for layer in layers]}
@@ -70,11 +76,27 @@ def _complete_layer(layer: Any, ledger: dict[str, Any]) -> Any:
     if not isinstance(given, dict):
         return layer
     known = given.get("name") in options("layer")
-    values = {**(option("layer", given["name"]) if known else {}), **given}
+    values = {**(_defaults(path_of("layer", given["name"])) if known else {}), **given}
     for key, value in values.items():
         if key.endswith("_ledger") and isinstance(value, str):
-            values[key] = {**option("ledger", value), "slot_s": ledger["slot_s"]}
+            values[key] = {**_ledger_called(value), "slot_s": ledger["slot_s"]}
     return values
+
+
+def _defaults(path: Path) -> dict[str, Any]:
+    return _as_it_stands(path, path.stat().st_mtime_ns)
+
+
+@lru_cache
+def _as_it_stands(layer: Path, changed_ns: int) -> dict[str, Any]:
+    return option(layer.parent.name, layer.stem)
+
+
+def _ledger_called(name: str) -> dict[str, Any]:
+    if name.endswith((".yaml", ".yml")):
+        return complete_ledger(compose_file(Path(name)))
+    path_of("ledger", name)  # which knows the nearest name
+    return option("ledger", name)
 
 
 def _compose(folder: Path, entry: str, overrides: Sequence[str]) -> dict[str, Any]:
@@ -122,10 +144,14 @@ def _search_path(folder: Path) -> list[str]:
     others = [path for path in folders() if path != folder]
     if not others:
         return []
-    quoted = (
-        "'file://" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'" for path in others
-    )
-    return [f"hydra.searchpath=[{','.join(quoted)}]"]
+    # Hydra's quoting: a quote is escaped, and so are the backslashes before one, or at the end.
+    escaped = (re.sub(r"(\\*)('|$)", _doubled, str(path)) for path in others)
+    quoted = ",".join(f"'file://{path}'" for path in escaped)
+    return [f"hydra.searchpath=[{quoted}]"]
+
+
+def _doubled(found: re.Match[str]) -> str:
+    return found[1] * 2 + ("\\'" if found[2] else "")
 
 
 def _complete(word: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import index
+
 import torch
 from torch import Tensor
 
@@ -85,7 +87,7 @@ class Simulation:
         latest_s = rules.gate_closure_s - ledger.lead_s(rules.gate_closure_s)
         self.submission_s = min(rules.submission_s, max(latest_s, 0.0))
         self.disclosure = disclosure_of(ledger)
-        self._seed = torch.arange(num_envs, device=c.pv_kwp.device) + seed
+        self._seed = torch.arange(num_envs, device=c.pv_kwp.device) + index(seed)
         self._episode = 0
 
     def reset(self, days: Tensor | None = None, seed: Tensor | int | None = None) -> Tensor:
@@ -104,9 +106,9 @@ class Simulation:
         c, B = self.community, self.num_envs
         if days is not None:
             check_days(days, B, self.slots, len(c.load_kw) - 1)
-        if isinstance(seed, int):
-            seed = torch.arange(B) + seed
         if seed is not None:
+            if not isinstance(seed, Tensor):
+                seed = torch.arange(B) + index(seed)  # numpy's integers too
             if seed.shape != (B,):
                 raise ValueError(f"seed has shape {tuple(seed.shape)}, expected ({B},) or an int")
             self._seed, self._episode = seed.to(c.pv_kwp.device), 0

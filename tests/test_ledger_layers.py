@@ -160,7 +160,7 @@ def test_on_a_free_and_instant_ledger_the_same_orders_come_in(layer):
         network=block()["network"] | {"submission_delay_s": 0.0},
     )
     ideal = run(IDEAL | {"layers": []}, days)
-    for config in (IDEAL | {"layers": [layer]}, instant):
+    for config in (complete_ledger(IDEAL | {"layers": [layer]}), instant):
         for (got, posted), (expected, _) in zip(run(config, days), ideal, strict=True):
             assert torch.equal(got.included, expected.included)
             assert not got.fee.any()
@@ -183,8 +183,10 @@ def test_what_is_sent_in_good_time_comes_in_through_a_layer(layer, deadline_s):
 
 def test_layers_compose_in_any_order():
     days = day(batch=2, slots=3)
-    for pair in itertools.permutations(ledger_sim.LAYERS.names(), 2):
-        for config in (block(pair, **EVM), IDEAL | {"layers": list(pair)}):
+    every = complete_ledger(IDEAL | {"layers": ledger_sim.LAYERS.names()})["layers"]
+    carrier = block(**EVM)
+    for pair in itertools.permutations(every, 2):
+        for config in (carrier | {"layers": list(pair)}, IDEAL | {"layers": list(pair)}):
             for got, posted in run(config, days):
                 paid = got.burned + got.validator_income
                 torch.testing.assert_close(got.fee.sum(1), paid, rtol=0, atol=1e-12)
@@ -382,7 +384,7 @@ def test_an_escrow_opens_to_m_signatures_after_the_mth():
     delay = torch.stack([posted.delay_s for _, posted in got]) - plain_delay
     # The second of three exponentials: d (1/3 + 1/2).
     assert float(delay.mean()) == pytest.approx(5.0, abs=4 * 3.6 / 8000**0.5)
-    with pytest.raises(LedgerError, match="required 4 of 3 signers"):
+    with pytest.raises(ConfigError, match="required 4 of 3 signers"):
         ledger_sim.make(block([{"name": "multisig", "required": 4}]))
 
 
