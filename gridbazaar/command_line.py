@@ -36,6 +36,8 @@ Train bidders and write runs/<name>/.
     {called} name=demo resume=true      # after Ctrl-C or a crash
 
 Words are Hydra overrides of configs/train.yaml; that file names every option and its default.
+`--import my_module` and `--config-dir my_folder` bring variants and YAML of your own, see
+docs/plugins.md.
 """
 _EVALUATE = """\
 Compare bidders on held-out days and write results/<name>/ with its report.html.
@@ -45,7 +47,8 @@ Compare bidders on held-out days and write results/<name>/ with its report.html.
     {called} --list        # every name that can be chosen
 
 A bidder is a registered name or the folder of a run or checkpoint. Words are overrides of
-configs/evaluate.yaml; that file names every option and its default.
+configs/evaluate.yaml; that file names every option and its default. `--import my_module` and
+`--config-dir my_folder` bring variants and YAML of your own, see docs/plugins.md.
 """
 _LIST = """\
 List what can be chosen by name, with a line each.
@@ -107,8 +110,9 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 # Imports are heavy and stand where they are needed: RLlib alone takes seconds.
 def _trained(words: Sequence[str], called: str) -> Answer:
     from gridbazaar.agents.learning.run_folder import configure
+    from gridbazaar.configs import take_words
 
-    config = configure(words)
+    config = configure(take_words(words))
     from gridbazaar.agents.learning.trainer import train
 
     outcome = train(config)
@@ -124,19 +128,21 @@ def _trained(words: Sequence[str], called: str) -> Answer:
 
 
 def _evaluated(words: Sequence[str]) -> Answer:
+    from gridbazaar.configs import take_words
     from gridbazaar.evaluation.config import configure
 
-    config = configure(words)
+    config = configure(take_words(words))
     from gridbazaar.evaluation.results import evaluate, table
 
     folder = evaluate(config)
     return f"{table(folder)}\n\nreport: {folder / 'report.html'}", 0
 
 
-def _listed(families: Sequence[str]) -> Answer:
+def _listed(words: Sequence[str]) -> Answer:
     from gridbazaar.catalogue import listing
+    from gridbazaar.configs import take_words
 
-    return listing(*families), 0
+    return listing(*take_words(words)), 0
 
 
 def _unknown(command: str) -> Answer:
