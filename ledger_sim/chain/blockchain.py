@@ -1,4 +1,4 @@
-"""A ledger made of blocks: queue, room, fees and finality around any consensus."""
+"""Ledger made of blocks: queue, room, fees and finality around any consensus."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SLOTS_PER_DRAW = 4
 
 @dataclass(frozen=True, slots=True)
 class ChainState:
-    """What changes on a blockchain during a day.
+    """State of a blockchain between two slots.
 
     Attributes:
         seed: int64 [B], the day's.

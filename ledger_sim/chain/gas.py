@@ -1,6 +1,6 @@
-"""Gas that each call of the market contract takes, from the table that was measured on an EVM.
+"""Gas of each call of the market contract, from the table that was measured on an EVM.
 
-`contracts/market.vy` is the contract, `gas.yaml` the table, `tools/fit_gas.py` what fits it.
+`studies/contract/market.vy` is the contract, `gas.yaml` the table, `tools/fit_gas.py` what fits it.
 Nothing here needs a compiler or an EVM. Counts are numbers or tensors, [B] for a batch of markets,
 and so is the gas.
 """

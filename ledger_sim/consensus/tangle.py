@@ -1,4 +1,4 @@
-"""A tangle with milestones, as IOTA's Chrysalis."""
+"""Tangle with milestones, as IOTA's Chrysalis."""
 
 from __future__ import annotations
 

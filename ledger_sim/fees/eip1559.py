@@ -1,4 +1,4 @@
-"""Ethereum's base fee, which follows how full the blocks are."""
+"""EIP-1559, Ethereum's base fee, which follows how full the blocks are."""
 
 from __future__ import annotations
 
