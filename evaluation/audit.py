@@ -13,7 +13,7 @@ from gridbazaar.envs.simulation import Simulation
 from gridbazaar.ledger_sim.protocol import Inclusions, Receipts
 from gridbazaar.ledger_sim.record.privacy import committed_s
 from gridbazaar.ledger_sim.record.recorder import Recorder
-from gridbazaar.ledger_sim.record.signed_chain import Chain
+from gridbazaar.ledger_sim.record.signed_chain import SignedChain
 from gridbazaar.ledger_sim.record.verify import verify
 
 
@@ -60,7 +60,7 @@ class Audit:
         self._seconds = 0.0
 
     @property
-    def chains(self) -> list[Chain]:
+    def chains(self) -> list[SignedChain]:
         """What anybody can read of each recorded market."""
         return self._recorder.chains
 
@@ -71,7 +71,7 @@ class Audit:
         decision, bill = interval.decision, interval.bill
         sent_kw = interval.sent_kw[pick]
         committed = committed_s(self._simulation.ledger)
-        recorder.record(
+        recorder.record_orders(
             slot,
             sent_kw != 0,
             decision.limit_price[pick],
@@ -81,10 +81,10 @@ class Audit:
             _of(interval.receipts, pick),
             None if committed is None else committed[pick],
         )
-        posted_eur = -bill.fee - interval.receipts.fee
-        recorder.settle(slot, bill.trade[pick], posted_eur[pick], self._slot_s)
+        market_fee_eur = -bill.fee - interval.receipts.fee
+        recorder.record_settlement(slot, bill.trade[pick], market_fee_eur[pick], self._slot_s)
         if interval.published is not None:
-            recorder.publish(slot, interval.published.of(pick), self._slot_s)
+            recorder.record_volumes(slot, interval.published.of(pick), self._slot_s)
         self._slot += 1
         self._seconds += time.perf_counter() - start
 

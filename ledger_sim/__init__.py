@@ -1,6 +1,8 @@
 """Ledgers that carry transactions: inclusion, waiting, fees, finality and tamper-evident blocks.
 
-Knows nothing of energy. Everything is batched over `[B, N]`: B independent ledgers with N accounts.
+They know transactions, accounts and money, the market's gas and the validators' own use of energy;
+of prices per kWh, devices and the grid they know nothing. Everything is batched over `[B, N]`: B
+independent ledgers with N accounts.
 """
 
 from gridbazaar.errors import LedgerError

@@ -1,4 +1,4 @@
-"""The ledger that trading models assume tacitly."""
+"""Ideal ledger, as trading models assume tacitly: instant, free and without limit."""
 
 from __future__ import annotations
 

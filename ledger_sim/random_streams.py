@@ -1,4 +1,4 @@
-"""What random numbers are drawn for: each number here is another sequence of the same seed.
+"""Numbers of the random streams: each is another sequence of the same seed.
 
 Two of the same table would draw the same numbers; Python refuses a table that holds one twice.
 """

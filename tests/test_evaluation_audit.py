@@ -24,7 +24,7 @@ from gridbazaar.ledger_sim.record.signed_chain import (
     PAYMENT,
     REVEAL,
     VOLUME,
-    Chain,
+    SignedChain,
     private_key,
 )
 
@@ -52,7 +52,7 @@ class Day:
     def records(self, *kinds, until_ms=np.inf):
         """What an observer has read by some time."""
         blocks = [b for b in self.chain.blocks if b.header.timestamp_ms <= until_ms]
-        every = Chain(self.chain.seed, self.chain.keys, blocks).records()
+        every = SignedChain(self.chain.seed, self.chain.keys, blocks).records()
         return every[np.isin(every["kind"], kinds)]
 
     def linked(self, field, *kinds):
@@ -75,7 +75,7 @@ def open_day(town):
 def test_balances_from_the_chain_alone_are_the_bills(town, chosen):
     day = Day(town, *chosen, **TIGHT)
     assert day.audit.verify(1.0).faults == ()
-    chain = Chain.from_bytes(day.chain.to_bytes())
+    chain = SignedChain.from_bytes(day.chain.to_bytes())
     balance, n = chain.balances(), day.simulation.num_seats
     assert balance.sum() == 0
     accounts = np.tile(np.arange(n), (SLOTS, 1))

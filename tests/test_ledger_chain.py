@@ -21,7 +21,7 @@ from gridbazaar.ledger_sim.record.signed_chain import (
     PAYMENT,
     RECORD,
     VOLUME,
-    Chain,
+    SignedChain,
     private_key,
 )
 from gridbazaar.ledger_sim.record.verify import verify
@@ -48,12 +48,12 @@ def recorded(**changes):
         draw = torch.rand(4, B, N, generator=generator, dtype=torch.float64)
         orders = Transactions(draw[0] < 0.9, 780 + 120 * draw[1], (draw[2] * 4).round() / 4)
         receipts = ledger.step(orders, 870.0)
-        recorder.record(
+        recorder.record_orders(
             slot, orders.sent, draw[3], draw[3] - 0.5, orders.tip, orders.submitted_s, receipts
         )
         amount = (draw[3] * 1e6).round() / 1e6 * (1 - 2 * (draw[0] < 0.5).double())
         stands = ~receipts.reverted.unsqueeze(1)
-        recorder.settle(slot, amount * stands, torch.full_like(amount, 1e-3), 890.0)
+        recorder.record_settlement(slot, amount * stands, torch.full_like(amount, 1e-3), 890.0)
         paid += amount * stands - receipts.fee - 1e-3
         sent += orders.sent.sum() - receipts.backlog.sum() * (slot == SLOTS - 1)
         fees = fees + receipts.fee.sum(1) + N * 1e-3
@@ -67,7 +67,7 @@ def chains():
 
 @pytest.fixture
 def chain(chains):
-    return Chain.from_bytes(chains[0].to_bytes())
+    return SignedChain.from_bytes(chains[0].to_bytes())
 
 
 def where(chain, **kwargs):
@@ -78,7 +78,7 @@ def test_a_whole_chain_verifies_and_survives_its_file(chains, tmp_path):
     for number, chain in enumerate(chains):
         path = tmp_path / f"{number}.chain"
         chain.save(path)
-        again = Chain.from_bytes(path.read_bytes())
+        again = SignedChain.from_bytes(path.read_bytes())
         assert verify(again, tip=chain.tip) == []
         assert again.to_bytes() == chain.to_bytes()
     assert len(list(tmp_path.iterdir())) == B
@@ -111,7 +111,7 @@ def test_any_single_flipped_bit_is_found(chain):
         wrong = bytearray(data)
         wrong[bit // 8] ^= 1 << bit % 8
         try:
-            assert verify(Chain.from_bytes(bytes(wrong)), share=0.0, tip=tip), f"bit {bit}"
+            assert verify(SignedChain.from_bytes(bytes(wrong)), share=0.0, tip=tip), f"bit {bit}"
         except LedgerError:
             continue  # the data no longer has the form of a chain, which is found as well
 
@@ -186,7 +186,7 @@ def seal(chain, **fields):
 
 def test_a_transaction_from_another_chain_is_named(chain, chains):
     foreign = chains[1].blocks[-1]
-    empty = Chain.start(chain.seed, N + 2)
+    empty = SignedChain.start(chain.seed, N + 2)
     empty.blocks.append(chain.blocks[0])
     repeat(empty, foreign)
     assert (1, 0) in where(empty)
@@ -219,16 +219,16 @@ def test_a_forged_transaction_is_named_though_the_validator_colludes(chain):
     ],
 )
 def test_what_is_against_the_rules_is_named_though_sender_and_validator_collude(fields, says):
-    chain = Chain.start(5, N + 2)
+    chain = SignedChain.start(5, N + 2)
     seal(chain, kind=ORDER, slot=0, nonce=0)
     seal(chain, **{"slot": SLOTS, "nonce": 1} | fields)
-    (fault,) = verify(Chain.from_bytes(chain.to_bytes()))
+    (fault,) = verify(SignedChain.from_bytes(chain.to_bytes()))
     assert (fault.block, fault.transaction) == (1, 0)
     assert says in fault.what
 
 
 def test_huge_fees_do_not_add_up_to_an_income():
-    chain = Chain.start(5, N + 2)
+    chain = SignedChain.start(5, N + 2)
     for nonce in range(2):
         seal(chain, kind=FEE, fee=2**63 - 1, nonce=nonce)
     with pytest.raises(LedgerError, match="beyond int64"):
@@ -243,11 +243,11 @@ def test_cut_off_blocks_are_found_by_the_kept_tip(chain):
     chain.blocks.append(removed)
     data = chain.to_bytes()
     with pytest.raises(LedgerError, match=f"ends within block {len(chain.blocks) - 1}"):
-        Chain.from_bytes(data[:-1])
+        SignedChain.from_bytes(data[:-1])
     with pytest.raises(LedgerError, match="genesis"):
-        Chain.from_bytes(data[:60])
+        SignedChain.from_bytes(data[:60])
     with pytest.raises(LedgerError, match="no chain"):
-        Chain.from_bytes(b"something else")
+        SignedChain.from_bytes(b"something else")
 
 
 def test_a_chain_refuses_time_that_runs_backwards_and_missing_signatures(chain):
@@ -261,7 +261,7 @@ def test_a_chain_refuses_time_that_runs_backwards_and_missing_signatures(chain):
 def test_the_recorder_refuses_what_is_no_number():
     recorder = Recorder(torch.tensor([1]), 1, 900.0)
     with pytest.raises(LedgerError, match="amount holds a value that is not finite"):
-        recorder.settle(0, torch.full((1, 1), torch.nan), torch.zeros(1, 1), 870.0)
+        recorder.record_settlement(0, torch.full((1, 1), torch.nan), torch.zeros(1, 1), 870.0)
 
 
 def test_sampling_is_a_share(chain):

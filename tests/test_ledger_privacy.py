@@ -31,7 +31,7 @@ from gridbazaar.ledger_sim.record.signed_chain import (
     RECORD,
     REVEAL,
     VOLUME,
-    Chain,
+    SignedChain,
     private_key,
 )
 from gridbazaar.ledger_sim.record.verify import verify
@@ -74,7 +74,7 @@ class Day:
     def play(self, slot, orders):
         got = self.ledger.step(orders, DEADLINE_S)
         price, quantity = self.price, self.quantity
-        self.recorder.record(
+        self.recorder.record_orders(
             slot,
             orders.sent,
             price,
@@ -87,10 +87,10 @@ class Day:
         one = torch.ones(B, dtype=torch.float64)
         posted = self.ledger.submit_market(MarketTransactions(0 * one, 0 * one, N * one, N * one))
         share = (posted.fee / N).unsqueeze(1).expand(B, N)
-        self.recorder.settle(slot, quantity * 0.1, share, 900.0)
+        self.recorder.record_settlement(slot, quantity * 0.1, share, 900.0)
         published = self.publisher.publish(quantity.abs())
         if published is not None:
-            self.recorder.publish(slot, published, 900.0)
+            self.recorder.record_volumes(slot, published, 900.0)
         self.paid += quantity * 0.1 - got.fee - share
         self.fees += float((got.fee.sum(1) + posted.fee)[0])
         self.delay_s += float((got.finality_s + posted.delay_s)[0]) / SLOTS
@@ -134,7 +134,7 @@ def test_a_private_chain_is_whole_and_its_money_adds_up(layers):
     day = day_of(*layers)
     for b, chain in enumerate(day.chains):
         assert verify(chain, tip=chain.tip) == []
-        assert verify(Chain.from_bytes(chain.to_bytes()), tip=chain.tip) == []
+        assert verify(SignedChain.from_bytes(chain.to_bytes()), tip=chain.tip) == []
         balance = chain.balances()
         assert balance.sum() == 0
         accounts = np.stack([day.recorder.accounts(slot)[b] for slot in range(SLOTS)])
@@ -215,7 +215,7 @@ def test_an_order_is_late_with_its_commitment_or_its_reveal():
 
 
 def test_a_changed_reveal_is_found():
-    chain = Chain.from_bytes(day_of("commit_reveal").chains[0].to_bytes())
+    chain = SignedChain.from_bytes(day_of("commit_reveal").chains[0].to_bytes())
     for height, block in enumerate(chain.blocks):
         changed = np.frombuffer(block.records, RECORD).copy()
         if (changed["kind"] == REVEAL).any():
@@ -236,7 +236,7 @@ def test_a_changed_reveal_is_found():
     ],
 )
 def test_a_commitment_is_opened_once_though_the_validator_colludes(kind, changes, says):
-    chain = Chain.from_bytes(day_of("commit_reveal").chains[0].to_bytes())
+    chain = SignedChain.from_bytes(day_of("commit_reveal").chains[0].to_bytes())
     again = chain.records()
     was = again["kind"] == (COMMIT if kind == COMMIT else REVEAL)
     again = again[was & (again["sender"] == 0) & (again["slot"] == 0)].copy()
@@ -246,7 +246,7 @@ def test_a_commitment_is_opened_once_though_the_validator_colludes(kind, changes
     signature = private_key(chain.seed, 0).sign(chain.message(again.tobytes()))
     validator = private_key(chain.seed, N + 1)
     chain.append(again, [signature], chain.blocks[-1].header.timestamp_ms, validator)
-    (fault,) = verify(Chain.from_bytes(chain.to_bytes()))
+    (fault,) = verify(SignedChain.from_bytes(chain.to_bytes()))
     assert (fault.block, fault.transaction) == (len(chain.blocks) - 1, 0)
     assert says in fault.what
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from gridbazaar import configs, envs
-from gridbazaar.envs.data.simbench_series import simbench_series
+from gridbazaar.envs.data.simbench import load_grid
+from gridbazaar.envs.data.simbench_series import series_from_grid
 from gridbazaar.envs.grid import load_net
 from gridbazaar.envs.placement import seat_on
 from gridbazaar.errors import ConfigError, DataError, UnknownNameError
@@ -59,7 +60,7 @@ def test_a_day_on_another_feeder(task):
 
 @pytest.mark.parametrize("code", ["case33bw", "cigre_lv", "kerber_dorfnetz"])
 def test_homes_and_background_make_up_the_load_of_each_bus(code):
-    net, plain = load_net("pandapower", code), simbench_series(CODE, 0)
+    net, plain = load_net("pandapower", code), series_from_grid(*load_grid(CODE), 0)
     series = seat_on(net, plain)
     rated_kw = net.load.groupby("bus").p_mw.sum() * 1e3
     assert set(series.home_bus) <= set(rated_kw.index)

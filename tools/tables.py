@@ -18,7 +18,7 @@ from gridbazaar.envs import observation
 from gridbazaar.envs.action import ACTIONS
 from gridbazaar.evaluation.summary import kpi_table
 from gridbazaar.ledger_sim.chain import gas
-from gridbazaar.studies.ledger import configured, published_order, trilemma
+from gridbazaar.studies.ledger import configured, published_ranking, trilemma
 from gridbazaar.studies.ledger.cli import main as ledger_command
 
 ROOT = Path(__file__).parents[1]
@@ -134,8 +134,8 @@ def ledger_growth() -> str:
 
 def ledger_order() -> str:
     """Return the comparison with a published table."""
-    rows = published_order.table(published_order.judge(_profiles()))
-    return _table(published_order.HEAD, rows)
+    rows = published_ranking.table(published_ranking.judge(_profiles()))
+    return _table(published_ranking.HEAD, rows)
 
 
 def ledger_sources() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,8 +141,3 @@ def no_sessions(slot_minutes: int) -> Sessions:
     empty = np.empty(0, np.int64)
     none = np.empty(0, np.float32)
     return Sessions((), empty, none, empty, empty, empty, none, slot_minutes)
-
-
-def same_sessions(a: Sessions, b: Sessions) -> bool:
-    """Tell whether two sets of sessions hold the same values."""
-    return all(np.array_equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))

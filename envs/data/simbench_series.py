@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from gridbazaar.envs.data.dwell import Place, draw_dwell_slots
 from gridbazaar.envs.data.series import Series
 from gridbazaar.envs.data.sessions import Sessions, no_sessions, sessions_from_profiles
-from gridbazaar.envs.data.simbench import load_grid
 from gridbazaar.errors import DataError
 
 SLOT_MINUTES = 15
@@ -21,15 +20,6 @@ HOME_PREFIXES = ("H0-", "L0-", "L1-", "L2-")
 CHARGER_PLACES: dict[str, Place] = {"HLS_": "home", "APLS_": "work"}
 
 Floats = NDArray[np.float32]
-
-
-def simbench_series(code: str, seed: int) -> Series:
-    """Return a year of 15-minute series of the SimBench grid `code`; `seed` draws the dwell times.
-
-    Raises UnknownNameError or DataError where the grid is unknown, not installed, or has no homes.
-    """
-    net, profiles = load_grid(code)
-    return series_from_grid(net, profiles, seed)
 
 
 def series_from_grid(net: pandapower.pandapowerNet, profiles: pd.DataFrame, seed: int) -> Series:

@@ -1,4 +1,4 @@
-"""When blocks come within a slot: by the clock, or as they were drawn."""
+"""Block times within a slot: by the clock, or as they were drawn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A ledger made of blocks: queue, room, fees and finality around any consensus."""
+"""Ledger made of blocks: queue, room, fees and finality around any consensus."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from torch import Tensor
 
 from gridbazaar import randomness
 from gridbazaar.errors import ConfigError, LedgerError
-from gridbazaar.ledger_sim.chain.block_times import EDGE, Blocks
+from gridbazaar.ledger_sim.chain.block_times import Blocks
 from gridbazaar.ledger_sim.chain.energy import market_energy_kwh, slot_energy_kwh
 from gridbazaar.ledger_sim.chain.gas import transaction_gas_cap
 from gridbazaar.ledger_sim.chain.gas_schedule import schedule_of
 from gridbazaar.ledger_sim.chain.mempool import Mempool
-from gridbazaar.ledger_sim.chain.queueing import assign_blocks, assign_by_gas, places_of, tie_order
+from gridbazaar.ledger_sim.chain.queueing import assign_blocks, assign_by_gas, tie_order
 from gridbazaar.ledger_sim.chain.ranking import rising
+from gridbazaar.ledger_sim.chain.room import room_of
 from gridbazaar.ledger_sim.chain.timeline import Timeline
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Consensus
 from gridbazaar.ledger_sim.fees.protocol import Usage
@@ -41,7 +42,7 @@ _SLOTS_PER_DRAW = 4
 
 @dataclass(frozen=True, slots=True)
 class ChainState:
-    """What changes on a blockchain during a day.
+    """State of a blockchain between two slots.
 
     Attributes:
         seed: int64 [B], the day's.
@@ -83,9 +84,7 @@ class Blockchain:
         self._schedule = schedule_of(config.gas)
         self._fees = make_fees(config.fees)
         self._timeline = Timeline(consensus)
-        self._room = consensus.block_gas - config.background_gas_per_s * consensus.interval_s
-        self._adds_up = bool(config.background_gas_per_s) and self._room < math.inf
-        self._most_gas = self._most()
+        self._room = room_of(consensus, self._schedule.order)
         self._seed: Tensor | None = None
         self._mempool = Mempool.empty(0, torch.device("cpu"), self._schedule.order)
         self._slot = self._seats = 0
@@ -182,7 +181,8 @@ class Blockchain:
             settlement = schedule.settlement(market.orders, market.traders) * settled
         gas = messages * schedule.message + settlement
         per_round = messages * schedule.message / rounds.clamp(min=1)
-        blocks = rounds * (per_round / self._room).ceil() + (settlement / self._room).ceil() - 1
+        room = self._room.gas
+        blocks = rounds * (per_round / room).ceil() + (settlement / room).ceil() - 1
         fee = gas * self._price
         return MarketReceipts(
             fee=fee,
@@ -202,36 +202,16 @@ class Blockchain:
                 f"{seats} accounts, but {self._seats} since reset; the number stays for the day"
             )
         taken = transactions.gas
-        if taken is not None and taken.numel() and float(taken.max()) > self._most_gas:
+        most = self._room.most_gas
+        if taken is not None and taken.numel() and float(taken.max()) > most:
             raise LedgerError(
                 f"a transaction takes {float(taken.max()):,.0f} gas; {self.config.name} takes one "
-                f"of at most {self._most_gas:,.0f}: others leave {self._room:,.1f} of a block's "
+                f"of at most {most:,.0f}: others leave {self._room.gas:,.1f} of a block's "
                 f"{self.consensus.block_gas:,.0f}"
                 + (f", and EIP-7825 allows {transaction_gas_cap():,.0f}" if self._evm else "")
             )
         self._seats = seats
         return seed
-
-    def _most(self) -> float:
-        """Return the most gas that a transaction may take, so that some block has room for it."""
-        config, order, interval_s = self.config, self._schedule.order, self.consensus.interval_s
-        most = self._room
-        if self._adds_up:
-            blocks = max(1, int(self.slot_s / interval_s))
-            most = order * math.ceil(math.floor(blocks * self._room / order + EDGE) / blocks)
-        if most < order:
-            raise ConfigError(
-                f"ledger.block_gas is {config.block_gas:g}: background_gas_per_s "
-                f"{config.background_gas_per_s:g} x {interval_s:g} s between blocks leaves "
-                f"{self._room:g}, and an order takes {order:g}"
-            )
-        return min(most, transaction_gas_cap()) if self._evm else most
-
-    def _room_of(self, block: int) -> float:
-        """Return a block's gas; what is left for an order adds up from block to block."""
-        if not self._adds_up:
-            return self._room
-        return self._schedule.order * places_of(block, self._room / self._schedule.order)
 
     def _delays(self, seed: Tensor) -> Tensor | float:
         """Return s from submission to what a block may take, float64 [B, N] or one for all."""
@@ -253,11 +233,8 @@ class Blockchain:
         """Return the block [B, W + N] of each transaction; any that is not there means none."""
         tip = pool.tip if self.config.queue == "tip" else None
         if pool.gas is not None:
-            return assign_by_gas(pool.arrival_s, tip, pool.gas, order, self._room_of, blocks)
-        places = self._room / self._schedule.order
-        if not self._adds_up and places < math.inf:
-            places = float(int(places))
-        return assign_blocks(pool.arrival_s, tip, order, places, blocks)
+            return assign_by_gas(pool.arrival_s, tip, pool.gas, order, self._room.of_block, blocks)
+        return assign_blocks(pool.arrival_s, tip, order, self._room.places, blocks)
 
     def _gas_of(self, pool: Mempool) -> Tensor | float:
         return self._schedule.order if pool.gas is None else pool.gas

@@ -1,6 +1,6 @@
-"""Gas that each call of the market contract takes, from the table that was measured on an EVM.
+"""Gas of each call of the market contract, from the table that was measured on an EVM.
 
-`contracts/market.vy` is the contract, `gas.yaml` the table, `tools/fit_gas.py` what fits it.
+`studies/contract/market.vy` is the contract, `gas.yaml` the table, `tools/fit_gas.py` what fits it.
 Nothing here needs a compiler or an EVM. Counts are numbers or tensors, [B] for a batch of markets,
 and so is the gas.
 """
@@ -183,30 +183,6 @@ def claim_gas(depth: Count, new: Count = 0.0, first: Count = 0.0) -> Count:
         first: 1 for the first claim among 256 consecutive accounts.
     """
     return _sum("claim", level=depth, new=new, fresh=first)
-
-
-def response_offer_gas() -> float:
-    """Gas of offering a reward for demand response in an interval."""
-    return _fixed("response_offer")
-
-
-def response_gas(
-    seats: Count, new: Count = 0.0, pages: Count = 1.0, fresh: Count | None = None
-) -> Count:
-    """Gas of paying rewards for demand response.
-
-    Args:
-        seats: that are paid.
-        new: balances among them, and that of the pool which pays, that were zero before.
-        pages: groups of 256 consecutive accounts that the seats fall into.
-        fresh: of them, those of which none was paid for this interval before; None: all.
-
-    Raises:
-        LedgerError: where it takes more than one transaction may.
-    """
-    fresh = pages if fresh is None else fresh
-    gas = _sum("response", seat=seats, new=new, page=pages, fresh=fresh)
-    return check(gas, "paying for demand response")
 
 
 def channel_open_gas() -> float:

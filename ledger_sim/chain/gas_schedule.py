@@ -1,4 +1,4 @@
-"""How much room, in gas, the market's transactions take in a block."""
+"""Room in a block, in gas, that each kind of the market's transactions takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transactions that no block has taken yet, carried from slot to slot."""
+"""Mempool: transactions that no block has taken yet, carried from slot to slot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gridbazaar.ledger_sim.chain.ranking import by_arrival
 
 @dataclass(frozen=True, slots=True)
 class Mempool:
-    """What waits, with the longest queue of the batch as width W, in order of arrival.
+    """Waiting transactions, with the longest queue of the batch as width W, in order of arrival.
 
     Attributes:
         arrival_s: float64 [B, W], seconds since the current slot's start (negative: before it);

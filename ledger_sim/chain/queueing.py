@@ -1,4 +1,4 @@
-"""Which block each transaction comes into, for whole batches of queues at once."""
+"""Assignment of transactions to blocks, for whole batches of queues at once."""
 
 from __future__ import annotations
 

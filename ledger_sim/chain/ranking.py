@@ -1,4 +1,4 @@
-"""Who comes before whom: queues of many environments sorted at once, as integers.
+"""Order of claims in a queue: many environments sorted at once, as integers.
 
 Sorting single integers that hold both the claim and the place of its owner takes a tenth of the
 time of sorting numbers together with their places.

@@ -1,4 +1,4 @@
-"""The day of a chain: its blocks, what faults take away, and when what is written stands."""
+"""Day of a chain: its blocks, what faults take away, and when settlements are final."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A chain with a block every few seconds, room for so many transactions, and a flat fee."""
+"""Plain chain: a block every few seconds, room for so many transactions, and a flat fee."""
 
 from __future__ import annotations
 

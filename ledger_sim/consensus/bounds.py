@@ -1,4 +1,4 @@
-"""Arguments outside a formula's range are refused with the value and what is allowed."""
+"""Range check of formulas' arguments, with the value and what is allowed."""
 
 from __future__ import annotations
 

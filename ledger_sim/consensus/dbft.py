@@ -1,4 +1,4 @@
-"""Neo's delegated Byzantine fault tolerance: seven elected nodes, a block every 15 s."""
+"""Delegated Byzantine fault tolerance, as in Neo: seven elected nodes, a block every 15 s."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outages, lies and partitions as a day's scenario."""
+"""Faults of validators in a day: outages, lies and partitions."""
 
 from __future__ import annotations
 

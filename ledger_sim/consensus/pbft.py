@@ -1,4 +1,4 @@
-"""Castro and Liskov's protocol: no block clock, a batch in every round."""
+"""Practical Byzantine fault tolerance (PBFT): no block clock, a batch in every round."""
 
 from __future__ import annotations
 

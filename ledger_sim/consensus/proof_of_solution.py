@@ -1,4 +1,4 @@
-"""Solve the market off chain, check on chain that the solution is the best."""
+"""Proof of Solution: consensus on a solved market, which the proposer solves off the chain."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ class ProofOfSolution(Voting[ProofOfSolutionConfig]):
 
     Chen, Mi, Ping et al., "A blockchain consensus mechanism that uses Proof of Solution to optimize
     energy dispatch and trading", Nature Energy 7, 2022: a solution is hard to find but easy to
-    verify. Validators check `reference.optimality.residuals` of the market's linear programme and
-    vote as in PBFT. Every block counts as one that holds a solution, so that none is empty.
+    verify. Solving and verifying take the configured times; nobody solves or verifies anything
+    here. The vote is PBFT's. Every block counts as one that holds a solution, so that none is
+    empty.
     """
 
     Config = ProofOfSolutionConfig

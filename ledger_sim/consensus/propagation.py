@@ -1,14 +1,10 @@
-"""How long data take through a network of nodes, and what blocks lose by it.
-
-`fork_probability` is a closed form for comparison: the ledgers use the others.
-"""
+"""Travel time of data through a network of nodes, and the share of blocks that it makes stale."""
 
 from __future__ import annotations
 
 import math
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from gridbazaar.ledger_sim.consensus.bounds import require
@@ -72,11 +68,11 @@ def gossip_hops(nodes: int, fanout: int) -> int:
     return hops
 
 
-def fork_probability(delay_s: Number, interval_s: float) -> Number:
-    """Return the probability 1 - exp(-D/T) that a rival block is found before all know of one.
+def stale_share(delay_s: Number, interval_s: float) -> Number:
+    """Return the share D/(T + D) of all blocks that another of the same height displaces.
 
-    After Decker and Wattenhofer, "Information propagation in the Bitcoin network" (P2P 2013), with
-    a Poisson process instead of their seconds of equal chances.
+    The chain grows by one block in T + D, while blocks are found every T: the least growth in
+    Sompolinsky and Zohar, "Secure high-rate transaction processing in Bitcoin" (FC 2015).
 
     Args:
         delay_s: D, mean time until a node hears of a block.
@@ -85,22 +81,6 @@ def fork_probability(delay_s: Number, interval_s: float) -> Number:
     Raises:
         LedgerError: for a negative delay, or an interval that is not above 0.
     """
-    _check(delay_s, interval_s)
-    blocks = delay_s / interval_s
-    return -torch.expm1(-blocks) if isinstance(blocks, Tensor) else -math.expm1(-blocks)
-
-
-def stale_share(delay_s: Number, interval_s: float) -> Number:
-    """Return the share D/(T + D) of all blocks that another of the same height displaces.
-
-    The chain grows by one block in T + D, while blocks are found every T: the least growth in
-    Sompolinsky and Zohar, "Secure high-rate transaction processing in Bitcoin" (FC 2015).
-    Arguments and errors as for `fork_probability`.
-    """
-    _check(delay_s, interval_s)
-    return delay_s / (delay_s + interval_s)
-
-
-def _check(delay_s: Number, interval_s: float) -> None:
     require((delay_s >= 0) & (delay_s < math.inf), "delay_s", delay_s, "0 s or more")
     require(0 < interval_s < math.inf, "interval_s", interval_s, "above 0 s")
+    return delay_s / (delay_s + interval_s)

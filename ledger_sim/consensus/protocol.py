@@ -1,4 +1,4 @@
-"""What a consensus decides: when blocks come, when they are final, who may fail, what it takes."""
+"""Consensus protocol: block times, finality, tolerated faults, messages and energy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gridbazaar.ledger_sim.protocol import LedgerConfig
 
 
 class NetworkConfig(Config):
-    """How validators and senders reach each other."""
+    """Parameters of the network between validators, and from senders to them."""
 
     latency_s: float = Field(
         ge=0,
@@ -51,7 +51,7 @@ class NetworkConfig(Config):
 
 
 class ChainConfig(LedgerConfig):
-    """What every ledger made of blocks is given; a consensus adds its own parameters."""
+    """Parameters that all ledgers made of blocks have; a consensus adds its own."""
 
     validators: int = Field(ge=1, description="n", json_schema_extra={"unit": "1"})
     interval_s: float = Field(
@@ -103,7 +103,7 @@ class ChainConfig(LedgerConfig):
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How many of the n validators may fail; shares of power count as validators of equal power.
+    """Number of the n validators that may fail; shares of power count as validators of equal power.
 
     Attributes:
         crashed: may be silent, and the ledger still goes on and becomes final.
@@ -118,7 +118,7 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What faults leave of a ledger while they last.
+    """Service that is left of a ledger while faults last.
 
     Attributes:
         block_share: of its blocks, 0 (halted) to 1.

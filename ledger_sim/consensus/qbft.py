@@ -1,4 +1,4 @@
-"""Proof of authority with votes, as on enterprise Ethereum."""
+"""QBFT, as on enterprise Ethereum: known validators that vote on every block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Votes of validators of which some may lie: how many, how many messages, how long."""
+"""Byzantine quorums: votes needed, messages exchanged, and how long they take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The XRP Ledger's consensus: proposals in rounds until four fifths of trusted nodes agree."""
+"""XRP Ledger's consensus: proposals in rounds until four fifths of trusted nodes agree."""
 
 from __future__ import annotations
 

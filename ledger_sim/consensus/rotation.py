@@ -1,4 +1,4 @@
-"""Validators that take turns by the clock, and the turns that faulty ones miss."""
+"""Rotation of validators by the clock, and the turns that faulty ones miss."""
 
 from __future__ import annotations
 

@@ -1,13 +1,36 @@
-"""A tangle with milestones, as IOTA's Chrysalis."""
+"""Tangle with milestones, as IOTA's Chrysalis."""
 
 from __future__ import annotations
 
+import math
+from typing import TypeVar
+
 from pydantic import Field
+from torch import Tensor
 
 from gridbazaar.errors import ConfigError
-from gridbazaar.ledger_sim.consensus import tangle_approval as tangle
+from gridbazaar.ledger_sim.consensus.bounds import require
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Consensus, Health, Tolerance
 from gridbazaar.ledger_sim.registry import LEDGERS
+
+Number = TypeVar("Number", Tensor, float)
+
+
+def tips(rate_per_s: Number, delay_s: float) -> Number:
+    """Return the mean number 2 lambda h of transactions that nothing approves yet.
+
+    Popov, "The Tangle" (version 1.4.3, 2018), section 3, for high load and tips chosen at random.
+
+    Args:
+        rate_per_s: lambda, transactions that arrive.
+        delay_s: h, from choosing what to approve until others see it.
+
+    Raises:
+        LedgerError: for a negative rate, or a delay that is not above 0.
+    """
+    require((rate_per_s >= 0) & (rate_per_s < math.inf), "rate_per_s", rate_per_s, "0 or more")
+    require(0 < delay_s < math.inf, "delay_s", delay_s, "above 0 s")
+    return 2 * delay_s * rate_per_s
 
 
 class TangleConfig(ChainConfig):
@@ -60,10 +83,10 @@ class Tangle(Consensus[TangleConfig]):
         rate, hidden_s = self.config.background_gas_per_s, self.hidden_s
         if not (rate and hidden_s):
             return hidden_s
-        tips = tangle.tips(rate, hidden_s)
-        if tips <= self.config.parents:
+        unapproved = tips(rate, hidden_s)
+        if unapproved <= self.config.parents:
             return hidden_s
-        return hidden_s + tips / (2 * rate)
+        return hidden_s + unapproved / (2 * rate)
 
     @property
     def tolerance(self) -> Tolerance:

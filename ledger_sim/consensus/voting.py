@@ -1,4 +1,4 @@
-"""Validators that vote on a proposer's block: how long it takes on their links and processors."""
+"""Votes on a proposer's block: how long they take on validators' links and processors."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a place in a block costs: one rule per module; each registers itself, and is found."""
+"""Fee rules, the price of room in a block: one per module, each found by itself."""

@@ -1,4 +1,4 @@
-"""The same price for every unit of gas at every time."""
+"""Fixed fee: the same price for every unit of gas at every time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No fee: the operators of a permissioned ledger pay for it otherwise."""
+"""No fee, as on a permissioned ledger whose operators pay for it otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A price that leaps once a block holds more than its expected size, as on the XRP Ledger."""
+"""Load-escalated fee: it leaps beyond a block's expected size, as on the XRP Ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every fee rule takes and gives."""
+"""Fee rule protocol, its data types and its registry."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gridbazaar.registry import Registry
 
 
 class FeeConfig(Config):
-    """What every rule is given."""
+    """Parameters that all fee rules have; a rule adds its own."""
 
     rule: str = Field(description="registered rule")
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How full a slot's blocks were.
+    """Room taken in a slot's blocks.
 
     Attributes:
         gas: [B, K], room that this ledger's transactions took in each block.
@@ -40,7 +40,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What gas costs.
+    """Price of gas in a slot's blocks, and after them.
 
     Attributes:
         price: [B, K], currency per gas in each block, or one number for all.

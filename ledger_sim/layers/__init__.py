@@ -1,1 +1,1 @@
-"""What is built on top of any ledger: one layer per module, each found by itself."""
+"""Layers on top of any ledger: one per module, each found by itself."""

@@ -1,4 +1,4 @@
-"""Only sums are published, over enough seats and slots."""
+"""Aggregated disclosure: only sums are published, over enough seats and slots."""
 
 from __future__ import annotations
 

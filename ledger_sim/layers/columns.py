@@ -1,4 +1,4 @@
-"""Several transactions of a seat in one slot, side by side as columns of the ledger beneath."""
+"""Transactions of several kinds in one slot, side by side as columns of a ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orders that nobody reads before the book is closed."""
+"""Commit and reveal: orders that nobody reads before the book is closed."""
 
 from __future__ import annotations
 

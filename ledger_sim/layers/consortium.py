@@ -1,4 +1,4 @@
-"""A private chain for the market, and a public one that vouches for it now and then."""
+"""Consortium: a private chain for the market, and a public one that vouches for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settlement by Merkle root: one word on the chain, and claims by those who want their money."""
+"""Settlement by Merkle root: one word on the chain, and claims by those who are owed."""
 
 from __future__ import annotations
 

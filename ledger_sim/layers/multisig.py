@@ -1,4 +1,4 @@
-"""Escrow that opens to m of n signatures."""
+"""Multi-signature escrow: money that m of n signers release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Published volumes with noise."""
+"""Differentially private volumes: published with Laplace noise."""
 
 from __future__ import annotations
 

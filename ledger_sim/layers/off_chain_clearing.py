@@ -1,4 +1,4 @@
-"""Clearing off the chain, net payments on it, and a check of the result by the contract."""
+"""Off-chain clearing: net payments on the chain, and the contract's check of the price."""
 
 from __future__ import annotations
 

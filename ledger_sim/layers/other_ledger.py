@@ -1,4 +1,4 @@
-"""A second ledger beside the one that a layer lies on."""
+"""Second ledger beside the one that a layer lies on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orders that a layer keeps waiting when a slot ends, as a flat list."""
+"""Pending orders of a layer when a slot ends, as a flat list."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gridbazaar.ledger_sim.protocol import Inclusions
 
 @dataclass(frozen=True, slots=True)
 class PendingOrders:
-    """M orders of earlier slots.
+    """List of M orders of earlier slots that a layer has not handed on.
 
     Attributes:
         environment, seat, slot: int64 [M], who sent each, and when.

@@ -1,4 +1,4 @@
-"""What is written once in several slots: when it is due, and for whom."""
+"""Periods of several slots: when a writing is due, and for whom."""
 
 from __future__ import annotations
 

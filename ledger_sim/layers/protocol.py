@@ -1,4 +1,4 @@
-"""A layer is a ledger around a ledger; how one is named, configured and put on."""
+"""Layer protocol: a ledger around a ledger, how it is named, configured and put on."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _DAY_S = 86400
 
 
 class LayerConfig(Config):
-    """What every layer's configuration holds; a layer adds its own parameters."""
+    """Parameters that all layers have; a layer adds its own."""
 
     name: str = Field(description="registered layer")
 
 
 @dataclass(frozen=True, slots=True)
 class LayerState:
-    """What changes in a layer and beneath it during a day.
+    """State of a layer and of the ledger beneath it.
 
     Attributes:
         seed: int64 [B], the day's.

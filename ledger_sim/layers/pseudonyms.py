@@ -1,4 +1,4 @@
-"""A new name for every trade."""
+"""Pseudonyms: a new account for every order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orders on one chain, money on another."""
+"""Two chains: orders on one, money on the other."""
 
 from __future__ import annotations
 

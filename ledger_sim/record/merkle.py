@@ -1,4 +1,4 @@
-"""Merkle trees over byte strings, with RFC 6962's hashing: leaves and nodes cannot be confused."""
+"""Merkle trees over byte strings, hashed as in RFC 6962 so that leaves are no nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recorded chain shows of its seats, and how it is hidden.
+"""Privacy of a recorded chain: what it shows of its seats, and how that is hidden.
 
 Keys and salts derive from the seed that stands in the genesis: whoever knows how can open
 everything. They show what an observer of a chain with secret keys could see, and protect nothing.
@@ -28,7 +28,7 @@ from gridbazaar.ledger_sim.random_streams import OfSlot
 
 @dataclass(frozen=True, slots=True)
 class Disclosure:
-    """What is written where all can read it.
+    """Disclosure of orders, accounts and volumes: how much stands where all can read it.
 
     Attributes:
         pseudonyms: a new account for every seat and slot.
@@ -133,7 +133,7 @@ def grouped_sums(volume: Tensor, seats: int) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What all may know of the volumes of a period.
+    """Volumes of a period as they are published.
 
     Attributes:
         volume: float64 [B, G], sums over groups of seats, to the thousandth of a unit.
@@ -157,7 +157,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class VolumeState:
-    """What is known of the volumes of a period that has not ended.
+    """State of a `VolumePublisher`: the volumes of a period that has not ended.
 
     Attributes:
         seed: int64 [B]; fixes the noise.

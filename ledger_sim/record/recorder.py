@@ -1,4 +1,4 @@
-"""Writes what a batched ledger decided into one chain of signed blocks per environment."""
+"""Recorder of a batched ledger's decisions: a chain of signed blocks per environment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gridbazaar.ledger_sim.record.signed_chain import (
     RECORD,
     REVEAL,
     VOLUME,
-    Chain,
+    SignedChain,
     private_key,
 )
 
@@ -60,7 +60,7 @@ class Recorder:
     that training does without a recorder.
 
     Attributes:
-        chains: one `Chain` per environment.
+        chains: one `SignedChain` per environment.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class Recorder:
         self._slots = max(1, round(_DAY_S / slot_s))
         self._market = seats * self._slots if disclosure.pseudonyms else seats
         accounts = self._market + 2
-        self.chains = [Chain.start(number, accounts) for number in self._seeds]
+        self.chains = [SignedChain.start(number, accounts) for number in self._seeds]
         self._keys = [[private_key(number, a) for a in range(accounts)] for number in self._seeds]
         self._owed = torch.zeros(len(seed), seats, dtype=torch.float64)
         self._charged = torch.zeros_like(self._owed)
         self._waiting: dict[tuple[int, int, int], np.void] = {}
 
-    def record(
+    def record_orders(
         self, slot: int, sent: Tensor, price: Tensor, quantity: Tensor, tip: Tensor,
         submitted_s: Tensor, receipts: Receipts, committed_s: Tensor | None = None,
     ) -> None:  # fmt: skip
@@ -132,7 +132,7 @@ class Recorder:
             np.concatenate(records, dtype=RECORD),
         )
 
-    def publish(self, slot: int, published: Published, block_s: float) -> None:
+    def record_volumes(self, slot: int, published: Published, block_s: float) -> None:
         """Append the volumes that everyone may know.
 
         Args:
@@ -232,7 +232,7 @@ class Recorder:
         records["fee"] = fixed_point("fee", earlier.fee, MICRO)
         return records
 
-    def settle(self, slot: int, amount: Tensor, fee: Tensor, block_s: float) -> None:
+    def record_settlement(self, slot: int, amount: Tensor, fee: Tensor, block_s: float) -> None:
         """Append a block of payments between the market and the seats.
 
         Where payments cover several slots, they are kept until the last of these.

@@ -1,4 +1,4 @@
-"""Tamper-evident blocks: hash-linked, sealed by their proposer, full of signed transactions.
+"""Signed chain: hash-linked blocks, sealed by their proposer, full of signed transactions.
 
 Every number in a block is an integer. Signatures are ed25519 and hashes SHA-256, both from
 libraries; the keys are derived from a seed and protect nothing but a simulation.
@@ -123,7 +123,7 @@ class Block:
 
 
 @dataclass
-class Chain:
+class SignedChain:
     """The blocks of one environment's ledger, and the accounts that may write to it.
 
     Attributes:
@@ -139,7 +139,7 @@ class Chain:
     blocks: list[Block]
 
     @classmethod
-    def start(cls, seed: int, accounts: int) -> Chain:
+    def start(cls, seed: int, accounts: int) -> SignedChain:
         """Return an empty chain whose accounts' keys all derive from `seed`."""
         keys = (private_key(seed, account).public_key() for account in range(accounts))
         return cls(seed, tuple(key.public_bytes_raw() for key in keys), [])
@@ -245,7 +245,7 @@ class Chain:
         return b"".join(parts)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Chain:
+    def from_bytes(cls, data: bytes) -> SignedChain:
         """Read what `to_bytes` wrote; it is not verified.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Finds what was changed, reordered, replayed, forged, cut off or against the rules in a chain."""
+"""Verification of a signed chain: what was changed, forged, replayed, cut off or refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gridbazaar.ledger_sim.record.signed_chain import (
     REVEAL,
     VOLUME,
     Block,
-    Chain,
+    SignedChain,
     signed_by,
 )
 
@@ -51,7 +51,7 @@ class _Past:
 
 
 def verify(
-    chain: Chain, *, tip: bytes | None = None, share: float = 1.0, seed: int = 0
+    chain: SignedChain, *, tip: bytes | None = None, share: float = 1.0, seed: int = 0
 ) -> list[Fault]:
     """Check a chain from its genesis on, with nothing but its blocks.
 
@@ -112,7 +112,7 @@ def verify(
 
 
 def _block_faults(
-    chain: Chain, height: int, block: Block, previous: bytes, earliest_ms: int
+    chain: SignedChain, height: int, block: Block, previous: bytes, earliest_ms: int
 ) -> Iterator[Fault]:
     header = block.header
     if header.chain != chain.id:
@@ -132,7 +132,7 @@ def _block_faults(
 
 
 def _unsigned(
-    chain: Chain, block: Block, records: np.ndarray, share: float, chosen: random.Random
+    chain: SignedChain, block: Block, records: np.ndarray, share: float, chosen: random.Random
 ) -> Iterator[tuple[int, str]]:
     """List the transactions whose accounts do not exist, or did not sign what stands there."""
     columns = (records[name].tolist() for name in ("sender", "receiver"))
@@ -145,7 +145,7 @@ def _unsigned(
             yield index, f"not signed by account {sender}: changed or forged"
 
 
-def _against_rules(chain: Chain, records: np.ndarray) -> Iterator[tuple[int, str]]:
+def _against_rules(chain: SignedChain, records: np.ndarray) -> Iterator[tuple[int, str]]:
     """List the transactions that are not allowed, whatever went before."""
     kind, sender = records["kind"], records["sender"]
     known = np.isin(kind, list(KINDS))
@@ -174,7 +174,7 @@ def _repeated(records: np.ndarray, past: _Past) -> Iterator[tuple[int, str]]:
             past.orders.add(order)
 
 
-def _unbound(chain: Chain, records: np.ndarray, past: _Past) -> Iterator[tuple[int, str]]:
+def _unbound(chain: SignedChain, records: np.ndarray, past: _Past) -> Iterator[tuple[int, str]]:
     """List the reveals that no commitment so far binds; this block's are among them."""
     committed = records[records["kind"] == COMMIT]
     past.commitments.update(record["secret"].tobytes() for record in committed)

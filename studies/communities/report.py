@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from gridbazaar.studies.ledger.text import figure
+from gridbazaar.studies.ledger.text import rounded
 
 _ROUNDING = 1e-4  # EUR a day: what float32 makes of a day's bill
 CASE = ["market", "ledger"]
@@ -61,7 +61,7 @@ def in_words(seats: float, smallest: float, largest: float) -> str:
         return "never"
     if seats < smallest:
         return f"< {smallest:g}"
-    return f"{'~' if seats > largest else ''}{figure(math.ceil(seats), 2)}"
+    return f"{'~' if seats > largest else ''}{rounded(math.ceil(seats), 2)}"
 
 
 def with_shares(played: pd.DataFrame, carbon_kg_per_kwh: float) -> pd.DataFrame:
@@ -155,14 +155,14 @@ def _savings(means: pd.DataFrame) -> str:
             [
                 f"`{row['ledger']}`",
                 "fees" if math.isnan(row["nodes"]) else "nodes",
-                figure(row["paid_percent"], 2),
-                figure(row["lost_percent"], 2),
+                rounded(row["paid_percent"], 2),
+                rounded(row["lost_percent"], 2),
                 f"{round(size.fixed, 2) + 0.0:.2f}",
                 f"{size.per_seat:.3f}",
                 in_words(float(size.paid), *span),
                 low if low == high else f"{low} to {high}",
                 f"{size.r2:.2f}",
-                figure(row["charged_percent"], 2),
+                rounded(row["charged_percent"], 2),
                 in_words(float(size.charged), *span),
             ]
         )
@@ -182,7 +182,7 @@ def _service(means: pd.DataFrame) -> str:
         "carbon_g_per_kwh": "g CO2 per kWh traded",
     }
     lines = [
-        [f"`{name}`", *(figure(row[column], 2) for column in columns)]
+        [f"`{name}`", *(rounded(row[column], 2) for column in columns)]
         for name, row in _first_market(means).iterrows()
     ]
     return _markdown(["ledger", *columns.values()], lines)
@@ -197,9 +197,9 @@ def _markets(means: pd.DataFrame) -> str:
     lines = [
         [
             f"`{name}`",
-            *(figure(whole.loc[(m, name)].paid_percent, 2) for m in markets),
+            *(rounded(whole.loc[(m, name)].paid_percent, 2) for m in markets),
             *(in_words(found.loc[(m, name)].paid, smallest, largest) for m in markets),
-            *(figure(whole.loc[(m, name)].finality_p50, 2) for m in markets),
+            *(rounded(whole.loc[(m, name)].finality_p50, 2) for m in markets),
         ]
         for name in by_cost(means)
     ]
@@ -218,10 +218,10 @@ def _tasks(means: pd.DataFrame) -> str:
         "saved, EUR/day": first.saved,
         "saved, EUR/day and seat": first.saved / first.seats,
     }
-    lines = [[what, *(figure(value, 3) for value in values)] for what, values in facts.items()]
+    lines = [[what, *(rounded(value, 3) for value in values)] for what, values in facts.items()]
     share = rows.set_index(["ledger", "task"]).paid_percent
     lines += [
-        [f"`{name}`, %", *(figure(share[name, task], 2) for task in tasks)]
+        [f"`{name}`, %", *(rounded(share[name, task], 2) for task in tasks)]
         for name in by_cost(means)
     ]
     return _markdown(["", *(f"`{task}`" for task in tasks)], lines)

@@ -14,9 +14,9 @@ from tqdm import tqdm
 from gridbazaar.errors import GridBazaarError
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig
 from gridbazaar.ledger_sim.registry import consensus_of
-from gridbazaar.studies.ledger import configured, published_order, trilemma
+from gridbazaar.studies.ledger import configured, published_ranking, trilemma
 from gridbazaar.studies.ledger.load import LoadResult, simulate, sweep
-from gridbazaar.studies.ledger.text import Row, aligned, figure
+from gridbazaar.studies.ledger.text import Row, aligned, rounded
 
 _PROGRAM = "python -m ledger_sim"
 _EXAMPLES = """\
@@ -125,21 +125,21 @@ def _sources(given: argparse.Namespace) -> None:
 def _run(given: argparse.Namespace) -> None:
     config = configured.read(given.ledger, given.changes)
     if given.plot:
-        from gridbazaar.studies.ledger import figures
+        from gridbazaar.studies.ledger import plots
 
-        figures.check_path(given.plot)
+        plots.check_path(given.plot)
     results = [
         simulate(config, load, given.hours, given.seeds, _progress(f"{load:g} tx/s"))
         for load in given.loads or [given.load]
     ]
     rows: list[Row] = [
-        (name, unit, *(figure(value(r)) for r in results)) for name, unit, value in _FIGURES
+        (name, unit, *(rounded(value(r)) for r in results)) for name, unit, value in _FIGURES
     ]
-    print(aligned(("", "", *(f"{figure(r.load_per_s)} tx/s" for r in results)), rows))
+    print(aligned(("", "", *(f"{rounded(r.load_per_s)} tx/s" for r in results)), rows))
     for r in results:
         if r.saturated:
             print(
-                f"\n{figure(r.load_per_s)} tx/s is more than the {figure(r.capacity_per_s)} tx/s "
+                f"\n{rounded(r.load_per_s)} tx/s is more than the {rounded(r.capacity_per_s)} tx/s "
                 "that the blocks have room for: the backlog grows as long as the load lasts."
             )
     if isinstance(config, ChainConfig):
@@ -156,15 +156,15 @@ def _run(given: argparse.Namespace) -> None:
     if given.plot:
         curve = results if given.loads else sweep(config, watch=_progress("plot"))
         title = f"{Path(given.ledger).stem.replace('_', ' ')} {' '.join(given.changes)}".strip()
-        figures.save_load(given.plot, title, results, curve)
+        plots.save_load(given.plot, title, results, curve)
         print(f"\nwrote {given.plot}")
 
 
 def _trilemma(given: argparse.Namespace) -> None:
     if given.plot:
-        from gridbazaar.studies.ledger import figures
+        from gridbazaar.studies.ledger import plots
 
-        figures.check_path(given.plot)
+        plots.check_path(given.plot)
     names = configured.configured()
     found = trilemma.profiles(list(_progress("ledgers")(names)))
     print(f"At {trilemma.LOAD_PER_S:g} tx/s of our own; n validators, of which so many may crash "
@@ -175,9 +175,9 @@ def _trilemma(given: argparse.Namespace) -> None:
     print("\nAgainst the number of validators n:\n")
     print(aligned(trilemma.growth_head(), trilemma.growth(found)))
     print("\nAgainst Cantillo-Luna et al. (IEEE Access 2022), Table 2:\n")
-    print(aligned(published_order.HEAD, published_order.table(published_order.judge(found))))
+    print(aligned(published_ranking.HEAD, published_ranking.table(published_ranking.judge(found))))
     if given.plot:
-        figures.save_trilemma(given.plot, found)
+        plots.save_trilemma(given.plot, found)
         print(f"\nwrote {given.plot}")
 
 

@@ -1,4 +1,4 @@
-"""Statistics of a load study: latency, finality and sums over all receipts."""
+"""Load statistics: receipts added up slot by slot, transaction by transaction."""
 
 from __future__ import annotations
 

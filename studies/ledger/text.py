@@ -8,7 +8,7 @@ from collections.abc import Sequence
 Row = Sequence[str]
 
 
-def figure(value: float, digits: int = 3) -> str:
+def rounded(value: float, digits: int = 3) -> str:
     """Return a number with so many digits that count; a dash where there is none."""
     if math.isnan(value):
         return "–"
@@ -19,8 +19,8 @@ def figure(value: float, digits: int = 3) -> str:
     if not 1e-3 <= abs(value) < 1e7:
         return f"{value:.{digits - 1}e}"
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
-    rounded = f"{round(value, decimals):,.{max(decimals, 0)}f}"
-    return rounded.rstrip("0").rstrip(".") if "." in rounded else rounded
+    text = f"{round(value, decimals):,.{max(decimals, 0)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def aligned(head: Row, rows: Sequence[Row]) -> str:

@@ -14,7 +14,7 @@ from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Tolerance
 from gridbazaar.ledger_sim.registry import consensus_of, make
 from gridbazaar.studies.ledger.configured import configured, read
 from gridbazaar.studies.ledger.load import LoadResult, capacity_per_s, simulate
-from gridbazaar.studies.ledger.text import Row, figure
+from gridbazaar.studies.ledger.text import Row, rounded
 
 # 90 accounts that send an order every quarter of an hour.
 LOAD_PER_S, HOURS, SEEDS = 0.1, 24.0, 8
@@ -125,13 +125,13 @@ def overview(found: Sequence[Profile]) -> list[Row]:
     """Return a row per ledger under `OVERVIEW_HEAD`; lost: once final, see `Consensus`."""
     return [
         (
-            one.name, figure(one.validators, 7), figure(one.capacity_per_s, 2),
-            figure(one.interval_s, 2), figure(one.result.latency.quantile(0.5), 2),
-            figure(one.result.finality.quantile(0.5), 2),
-            figure(100 * one.result.reversal_probability, 2), figure(one.tolerance.crashed, 7),
-            figure(one.tolerance.lying, 7), one.decentralisation, one.permission,
-            figure(one.result.energy_per_transaction_kwh, 2),
-            figure(one.result.fee_per_transaction_eur, 2),
+            one.name, rounded(one.validators, 7), rounded(one.capacity_per_s, 2),
+            rounded(one.interval_s, 2), rounded(one.result.latency.quantile(0.5), 2),
+            rounded(one.result.finality.quantile(0.5), 2),
+            rounded(100 * one.result.reversal_probability, 2), rounded(one.tolerance.crashed, 7),
+            rounded(one.tolerance.lying, 7), one.decentralisation, one.permission,
+            rounded(one.result.energy_per_transaction_kwh, 2),
+            rounded(one.result.fee_per_transaction_eur, 2),
         )
         for one in found
     ]  # fmt: skip
@@ -157,7 +157,7 @@ def growth(found: Sequence[Profile]) -> list[Row]:
 
     def cells(one: Profile, of: str) -> list[str]:
         sizes = one.sizes.values()
-        return [figure(getattr(size, of) if size else math.nan, 2) for size in sizes]
+        return [rounded(getattr(size, of) if size else math.nan, 2) for size in sizes]
 
     return [
         (

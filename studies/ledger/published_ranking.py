@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gridbazaar.studies.ledger.text import Row, figure
+from gridbazaar.studies.ledger.text import Row, rounded
 from gridbazaar.studies.ledger.trilemma import Profile
 
 LEDGERS = (
@@ -94,7 +94,7 @@ def _row(row: str, chosen: Sequence[Profile]) -> list[Judgement]:
         value, shown = _FIGURES[row]
         values = {one.name: value(one) for one in chosen}
         wrong = _out_of_order(values, {n: _LEVELS[row].index(word) for n, word in words.items()})
-        ours = {name: shown.format(figure(value, 2)) for name, value in values.items()}
+        ours = {name: shown.format(rounded(value, 2)) for name, value in values.items()}
     else:
         ours = {one.name: _WORDS[row](one) for one in chosen}
         wrong = {name for name, word in words.items() if ours[name] != word}

@@ -19,7 +19,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from gridbazaar.errors import LedgerError
 from gridbazaar.studies.ledger.load import LoadResult
-from gridbazaar.studies.ledger.text import figure as number
+from gridbazaar.studies.ledger.text import rounded
 from gridbazaar.studies.ledger.trilemma import LOAD_PER_S, Profile
 
 # Okabe and Ito (2008), "Color Universal Design".
@@ -95,7 +95,7 @@ def _waits(axes: Axes, results: Sequence[LoadResult], curve: Sequence[LoadResult
     capacity = shown[0].capacity_per_s if shown else math.inf
     if capacity < math.inf:
         axes.axvline(capacity, color=_RED, lw=1.5)
-        axes.annotate(f"blocks are full \nat {number(capacity)}/s ", (capacity, 0.97), ha="right",
+        axes.annotate(f"blocks are full \nat {rounded(capacity)}/s ", (capacity, 0.97), ha="right",
                       va="top", xycoords=("data", "axes fraction"), color=_RED,
                       fontsize=10)  # fmt: skip
     for r in results:
@@ -117,7 +117,7 @@ def _distributions(axes: Axes, results: Sequence[LoadResult]) -> None:
     for colour, r in zip(_SERIES * len(shown), shown, strict=False):
         times, shares = r.latency.curve()
         axes.plot([0, *times], [0, *shares], color=colour, lw=2, drawstyle="steps-post",
-                  label=f"{number(r.load_per_s)} per second")  # fmt: skip
+                  label=f"{rounded(r.load_per_s)} per second")  # fmt: skip
     medians = [r.latency.quantile(0.5) for r in shown]
     longest = max((r.latency.quantile(0.999) for r in shown), default=1.0)
     if shown and max(medians) > 5 * min(medians) > 0:
@@ -198,7 +198,7 @@ def _words(name: str) -> str:
 
 def _round_ticks(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(lambda value, _: number(value))
+    axis.set_major_formatter(lambda value, _: rounded(value))
     axis.set_minor_formatter(NullFormatter())
 
 
