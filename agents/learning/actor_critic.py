@@ -13,6 +13,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from torch import Tensor
 
 from gridbazaar.agents.config import Count
 from gridbazaar.agents.learning.algorithm import AlgorithmSettings, Spaces
@@ -67,6 +68,23 @@ class ActorCritic(DefaultPPOTorchRLModule):
         idle = torch.tensor(self.model_config["initial_log_std"], device=mean.device)
         log_std = torch.where(matters, log_std, idle)
         return {**out, Columns.ACTION_DIST_INPUTS: torch.cat([mean, log_std], -1)}
+
+
+def draw(module: Any, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw actions from the normal distributions that a module gives.
+
+    Args:
+        module: an ActorCritic.
+        observation: [B, seats, F].
+        noise: [B, seats, A] of a standard normal.
+
+    Returns:
+        action [B, seats, A], and mean and logarithm of the standard deviation [B, seats, 2 * A].
+    """
+    out = module.forward_exploration({Columns.OBS: observation.flatten(0, 1)})
+    inputs = out[Columns.ACTION_DIST_INPUTS].unflatten(0, observation.shape[:2])
+    mean, log_std = inputs.chunk(2, -1)
+    return torch.addcmul(mean, log_std.exp(), noise), inputs
 
 
 def actor_critics(

@@ -21,7 +21,7 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 from torch import Tensor
 
 from gridbazaar.agents.config import Count
-from gridbazaar.agents.learning.actor_critic import NetworkSettings, actor_critics
+from gridbazaar.agents.learning.actor_critic import NetworkSettings, actor_critics, draw
 from gridbazaar.agents.learning.algorithm import ALGORITHMS, Algorithm, Spaces, Workload
 from gridbazaar.agents.learning.rllib.learner import DayLearner
 from gridbazaar.agents.learning.rllib.training import DayTraining
@@ -85,10 +85,7 @@ class PPO(Algorithm):
 
     def explore(self, module: Any, observation: Tensor, noise: Tensor, memory: None) -> Choice:
         """Draw from a normal distribution and remember it; see Algorithm."""
-        out = module.forward_exploration({Columns.OBS: observation.flatten(0, 1)})
-        inputs = out[Columns.ACTION_DIST_INPUTS].unflatten(0, observation.shape[:2])
-        mean, log_std = inputs.chunk(2, -1)
-        action = torch.addcmul(mean, log_std.exp(), noise)
+        action, inputs = draw(module, observation, noise)
         return Choice(action, {Columns.ACTION_DIST_INPUTS: inputs})
 
     def process(self, module: Any, trajectory: Trajectory) -> dict[str, Tensor]:
