@@ -81,6 +81,7 @@ def configure(words: Sequence[str]) -> EvaluationConfig:
     values["market"] = _names("market", values["market"], options("market"))
     values["ledger"] = _names("ledger", values["ledger"], options("ledger"))
     config = validate(EvaluationConfig, values)
+    _check_labels(config)
     if config.ledger_changes:
         _check_changes(config)
     if config.reference_market not in options("market"):
@@ -116,6 +117,18 @@ def _split(words: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
         else:
             others.append(word)
     return lists, others
+
+
+def _check_labels(config: EvaluationConfig) -> None:
+    """Raise ConfigError where two bidders would be called alike."""
+    found: dict[str, str] = {}
+    for bidder in config.bidder:
+        other = found.setdefault(label(bidder), bidder)
+        if other != bidder:
+            raise ConfigError(
+                f"tables would call both {other!r} and {bidder!r} {label(bidder)!r}; leave one "
+                "out, or rename its folder"
+            )
 
 
 def _check_changes(config: EvaluationConfig) -> None:

@@ -72,8 +72,15 @@ def heat(rows: Sequence[dict[str, Any]]) -> Figure | None:
     image = axes.imshow(table, _SCALE, norm, aspect="auto")
     for y, x in np.argwhere(np.isfinite(table)):
         dark = abs(table[y, x] - alone) > 0.75 * reach
-        axes.text(x, y, f"{table[y, x]:.1f}", ha="center", va="center", fontsize=9,
-                  color="white" if dark and table[y, x] < alone else INK)  # fmt: skip
+        axes.text(
+            x,
+            y,
+            f"{table[y, x]:.1f}",
+            ha="center",
+            va="center",
+            fontsize=9,
+            color="white" if dark and table[y, x] < alone else INK,
+        )
     _name_markets(axes, order, rows)
     axes.set_xticks(range(len(columns)), [_words(g.title) for g in columns], rotation=35, ha="left")
     axes.tick_params(axis="x", top=True, labeltop=True, bottom=False, labelbottom=False, length=0)

@@ -57,8 +57,14 @@ def _name_rows(axes: Any, rows: Sequence[Row]) -> None:
 
 
 def _interval(axes: Any, y: int, figure: Row, colour: str) -> None:
-    axes.plot([figure["low"], figure["high"]], [y, y], color=colour, lw=3, alpha=0.45,
-              solid_capstyle="round")  # fmt: skip
+    axes.plot(
+        [figure["low"], figure["high"]],
+        [y, y],
+        color=colour,
+        lw=3,
+        alpha=0.45,
+        solid_capstyle="round",
+    )
     axes.plot(figure["mean"], y, "o", color=colour, ms=8)
 
 
@@ -70,12 +76,24 @@ def cost(rows: Sequence[Row], colours: dict[str, str]) -> Figure:
         colour = GREY if row["baseline"] else colours[row["bidder"]]
         kpi = row["kpis"]["community_cost"]
         _interval(axes, y, kpi, colour)
-        axes.annotate(f"{kpi['mean']:.2f}", (kpi["mean"], y), xytext=(0, 9),
-                      textcoords="offset points", ha="center", fontsize=9)  # fmt: skip
+        axes.annotate(
+            f"{kpi['mean']:.2f}",
+            (kpi["mean"], y),
+            xytext=(0, 9),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+        )
     best = next(row for row in rows if row["bidder"] == OPTIMUM)["kpis"]["community_cost"]
     axes.axvline(best["mean"], color=INK, lw=1.2, ls="--")
-    axes.annotate(f" optimum {best['mean']:.2f}", (best["mean"], 0.01), ha="left", va="bottom",
-                  xycoords=("data", "axes fraction"), fontsize=9)  # fmt: skip
+    axes.annotate(
+        f" optimum {best['mean']:.2f}",
+        (best["mean"], 0.01),
+        ha="left",
+        va="bottom",
+        xycoords=("data", "axes fraction"),
+        fontsize=9,
+    )
     _name_rows(axes, played)
     axes.margins(x=0.12)
     axes.set_xlabel(f"{best['unit']}, mean and 95 % interval over days")
@@ -110,8 +128,9 @@ def savings(rows: Sequence[Row], colours: dict[str, str]) -> Figure:
         axes.plot([kpi["low"], kpi["high"]], [y, y], color=INK, lw=1.6)
         right = max(kpi["high"], 0)
         text = "not defined" if np.isnan(kpi["mean"]) else f"{kpi['mean']:.0f} %"
-        axes.annotate(text, (right, y), xytext=(5, 0), textcoords="offset points", va="center",
-                      fontsize=9)  # fmt: skip
+        axes.annotate(
+            text, (right, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9
+        )
     axes.axvline(0, color=INK, lw=1.2)
     axes.axvline(100, color=INK, lw=1.2, ls="--")
     _name_rows(axes, played)
@@ -179,11 +198,22 @@ def learning_curve(curves: dict[str, Any], colours: dict[str, str]) -> Figure | 
     for name, table in curves.items():
         colour = colours[name] if len(curves) == 1 else None
         steps = table["agent_steps"] / 1e6
-        axes.plot(steps, table["train_community_cost_eur_per_day"], lw=1, color=GREY,
-                  label=f"{name}: training days, exploring")  # fmt: skip
+        axes.plot(
+            steps,
+            table["train_community_cost_eur_per_day"],
+            lw=1,
+            color=GREY,
+            label=f"{name}: training days, exploring",
+        )
         validated = table["validation_community_cost_eur_per_day"].dropna()
-        axes.plot(steps[validated.index], validated, "o-", ms=4, color=colour,
-                  label=f"{name}: validation days")  # fmt: skip
+        axes.plot(
+            steps[validated.index],
+            validated,
+            "o-",
+            ms=4,
+            color=colour,
+            label=f"{name}: validation days",
+        )
     axes.set_xlabel("million agent steps")
     axes.set_ylabel("EUR/day")
     axes.set_title("Learning curve: community cost")

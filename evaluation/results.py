@@ -12,13 +12,14 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from gridbazaar.agents.learning.run_folder import versions
 from gridbazaar.agents.load import load
 from gridbazaar.envs.day_record import DayRecord
-from gridbazaar.errors import ResultsError
+from gridbazaar.errors import ConfigError, ResultsError
 from gridbazaar.evaluation import mechanism_plots, plots
 from gridbazaar.evaluation.config import EvaluationConfig, is_learned, label
 from gridbazaar.evaluation.day_plot import day as day_plot
@@ -38,7 +39,11 @@ def evaluate(config: EvaluationConfig, make: Maker = load, quiet: bool = False) 
 
     Raises:
         ResultsError: the folder exists and `overwrite` is false.
+        ConfigError: the device is not there.
+        OptimumError: no optimum was found.
     """
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda, but PyTorch sees no GPU here; choose device=cpu")
     folder = Path(config.folder) / config.name
     if folder.exists() and not config.overwrite:
         raise ResultsError(

@@ -11,8 +11,14 @@ from gridbazaar.evaluation.mechanisms import Row, marks
 from gridbazaar.evaluation.plots import title_of
 from gridbazaar.evaluation.report import cell, heading, interval
 
-BIDDER_COLUMNS = ("community_cost", "savings_percent", "optimum_share", "self_sufficiency",
-            "seats_worse_off", "ledger_fees")  # fmt: skip
+BIDDER_COLUMNS = (
+    "community_cost",
+    "savings_percent",
+    "optimum_share",
+    "self_sufficiency",
+    "seats_worse_off",
+    "ledger_fees",
+)
 _WIDTH = 128
 Summary = Mapping[str, Any]
 Line = list[str]

@@ -40,8 +40,9 @@ def test_list_names_the_wanted_families_alone(capsys):
     assert listed.partition("\nmarkets:")[0] in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "-h"], ["evaluate", "--help", "days=1"],
-                                   ["list", "--help"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "-h"], ["evaluate", "--help", "days=1"], ["list", "--help"]]
+)
 def test_help_shows_how_the_command_is_called(words, capsys):
     assert command_line.main(words) == 0
     out, err = capsys.readouterr()
@@ -90,12 +91,15 @@ def test_scripts_name_themselves_in_errors(capsys):
 @pytest.mark.parametrize(
     ("raised", "code", "line"),
     [
-        (OptimumError("no optimum of day 3: HiGHS reports kInfeasible"), 1,
-         "gridbazaar evaluate: no optimum of day 3"),
+        (
+            OptimumError("no optimum of day 3: HiGHS reports kInfeasible"),
+            1,
+            "gridbazaar evaluate: no optimum of day 3",
+        ),
         (OSError(28, "No space left on device"), 1, "gridbazaar evaluate: [Errno 28] No space"),
         (KeyboardInterrupt(), 130, "interrupted; nothing was written"),
     ],
-)  # fmt: skip
+)
 def test_a_failed_world_is_1_and_an_interrupt_130(raised, code, line, capsys, monkeypatch):
     def fail(*_, **__):
         raise raised

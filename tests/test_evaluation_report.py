@@ -4,6 +4,7 @@ import re
 
 import pandas as pd
 import pytest
+import torch
 
 from gridbazaar.agents.bidders import make
 from gridbazaar.envs.kpis import GROUPS, KPIS
@@ -251,6 +252,21 @@ def test_a_failed_evaluation_leaves_nothing_behind(tmp_path):
 def test_wrong_words_are_explained(word, kind, message):
     with pytest.raises(kind, match=re.escape(message)):
         configure(["name=x", word])
+
+
+def test_two_folders_of_one_label_are_refused(tmp_path):
+    folders = [tmp_path / "a" / "runs" / "demo", tmp_path / "b" / "runs" / "demo"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    with pytest.raises(ConfigError, match="would call both"):
+        configure(["name=x", f"bidder=[{folders[0]},{folders[1]}]"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_named(tmp_path):
+    config = configure(["name=x", f"folder={tmp_path}", "device=cuda"])
+    with pytest.raises(ConfigError, match="sees no GPU"):
+        evaluate(config, quiet=True)
 
 
 def test_all_means_every_known_name():

@@ -73,8 +73,7 @@ def open_folder(config: TrainConfig) -> Path:
         return folder
     if folder.exists():
         raise RunError(
-            f"{folder} exists; continue it with `python train.py name={config.name} resume=true`, "
-            "choose another name, or remove it"
+            f"{folder} exists; continue it with resume=true, choose another name, or remove it"
         )
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
