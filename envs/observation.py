@@ -1,10 +1,10 @@
 """Features of an observation: one vector for every role, entries found by name.
 
 The vector holds what never changes (SEAT, and RATINGS of a device), what everybody knows of the
-slot being bid for (PUBLIC), what the seat alone knows of it (OWN, and SCHEDULE of a device), the state
-of its device (DEVICE, USE), and what the last interval left behind (OWN_STATE, PUBLIC_STATE). Nothing in it was metered in
-the slot being bid for. These stand first in every community; what else a community's devices show,
-and a seat's further devices, follow (`gridbazaar.envs.layout`).
+slot being bid for (PUBLIC), what the seat alone knows of it (OWN, and SCHEDULE of a device), the
+state of its device (DEVICE, USE), and what the last interval left behind (OWN_STATE, PUBLIC_STATE).
+Nothing in it was metered in the slot being bid for. These stand first in every community; what else
+a community's devices show, and a seat's further devices, follow (`gridbazaar.envs.layout`).
 """
 
 from __future__ import annotations
