@@ -9,10 +9,12 @@ from gridbazaar.envs.community import Community
 from gridbazaar.envs.observation import (
     DEVICE,
     FEATURES,
+    OWN,
     OWN_STATE,
     PUBLIC_STATE,
     RATINGS,
     ROLES,
+    SCHEDULE,
     SEAT,
     USE,
     OwnState,
@@ -34,6 +36,7 @@ class Assembler:
         ]
         rated = torch.stack(ratings, -1) * scales(layout.ratings, pv_kwp)
         self._known, self._further = len(RATINGS), len(DEVICE)
+        self._own, self._planned = len(OWN), len(layout.schedule)
         pv = pv_kwp.unsqueeze(-1) * scales(SEAT[-1:], pv_kwp)
         self._seat = torch.cat([is_role[:, : len(ROLES)], pv, rated[:, 0, : self._known]], -1)
         self._more = torch.cat([is_role[:, len(ROLES) :], rated[:, 0, self._known :]], -1)
@@ -57,7 +60,7 @@ class Assembler:
 
         Args:
             public: [B, PUBLIC], scaled.
-            own: [B, N, OWN], scaled.
+            own: [B, N, OWN and K times the schedule], scaled, as Community has it.
             devices: [B, N, K, states] in physical units, as `layout.states` names them.
             use: physical units.
             own_state: physical units.
@@ -72,19 +75,24 @@ class Assembler:
         parts = [
             self._seat.expand(B, -1, -1),
             public.unsqueeze(1).expand(-1, N, -1),
-            own,
+            own[..., : self._own + len(SCHEDULE)],
             state,
             common.unsqueeze(1).expand(-1, N, -1),
         ]
         if not self._plain:
-            parts += self._further_parts(devices * self._state_scale, use)
+            parts += self._further_parts(own, devices * self._state_scale, use)
         return torch.cat(parts, -1)
 
-    def _further_parts(self, devices: Tensor, use: UseState) -> list[Tensor]:
+    def _further_parts(self, own: Tensor, devices: Tensor, use: UseState) -> list[Tensor]:
         """Return what stands behind the features of every community; `devices` is scaled."""
-        B = len(devices)
-        parts = [self._more.expand(B, -1, -1), devices[:, :, 0, self._further :]]
-        used = torch.stack(use, -1) * self._use_scale
+        B, used = len(devices), torch.stack(use, -1) * self._use_scale
+        plan = own[..., self._own :].unflatten(-1, (self._slots, self._planned))
+        parts = [
+            self._more.expand(B, -1, -1),
+            plan[:, :, 0, len(SCHEDULE) :],
+            devices[:, :, 0, self._further :],
+        ]
         for k in range(1, self._slots):
-            parts += [self._rated[:, k].expand(B, -1, -1), devices[:, :, k], used[:, :, k]]
+            rated = self._rated[:, k].expand(B, -1, -1)
+            parts += [rated, plan[:, :, k], devices[:, :, k], used[:, :, k]]
         return parts

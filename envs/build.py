@@ -23,6 +23,7 @@ from gridbazaar.envs.features import lowest_of_next_day, own_features, public_fe
 from gridbazaar.envs.grid.limits import Limits
 from gridbazaar.envs.grid.network import Network
 from gridbazaar.envs.grid.power_flow import PowerFlow
+from gridbazaar.envs.layout import Layout
 from gridbazaar.envs.markets import MARKETS, Market
 from gridbazaar.envs.placement import load_grid_and_series
 from gridbazaar.envs.prices import SlotPrices
@@ -106,15 +107,19 @@ def build_community(
     pv_kw = seating.of_homes(series.pv_per_kwp * owned.pv_kwp)
     buses = np.unique(np.concatenate([seating.bus, series.background_bus]))
     bus_p_kw, bus_q_kvar = _injections(series, buses)
+    fleet = Fleet.of(devices, len(seating.names))
+    layout = Layout(seating.roles, map(type, devices.values()), fleet.slots)
+    own = per_slot(own_features(load_kw, pv_kw, task.rules.forecast, minutes))
     community = Community(
         seats=seating.names,
         roles=seating.roles,
         role=torch.as_tensor(seating.role),
         pv_kwp=torch.as_tensor(seating.of_homes(owned.pv_kwp)),
-        fleet=Fleet.of(devices, len(seating.names)),
+        fleet=fleet,
+        layout=layout,
         load_kw=per_slot(load_kw),
         pv_kw=per_slot(pv_kw),
-        own=per_slot(own_features(load_kw, pv_kw, task.rules.forecast, minutes)),
+        own=torch.cat([own, fleet.schedule(layout.schedule, len(own))], -1),
         public=per_slot(
             public_features(
                 series.start,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -26,8 +25,9 @@ class Community:
         role: [N] number among them.
         pv_kwp: [N] PV rating.
         fleet: the devices that the seats own.
+        layout: entries of observation and action.
         load_kw, pv_kw: [T, N] metered.
-        own: [T, N, OWN] features, scaled.
+        own: [T, N, OWN] features, then those of the layout's schedule for each device slot, scaled.
         public: [T, PUBLIC] features, scaled.
         prices: [T] each.
         bus: [N] row of each seat's bus among the feeder's injection buses.
@@ -43,6 +43,7 @@ class Community:
     role: Tensor
     pv_kwp: Tensor
     fleet: Fleet
+    layout: Layout
     load_kw: Tensor
     pv_kw: Tensor
     own: Tensor
@@ -64,12 +65,6 @@ class Community:
     def slots_per_day(self) -> int:
         """Intervals of an episode."""
         return 24 * 60 // self.slot_minutes
-
-    @cached_property
-    def layout(self) -> Layout:
-        """Entries of observation and action."""
-        kinds = [type(device) for device in self.fleet.kinds.values()]
-        return Layout(self.roles, kinds, self.fleet.slots)
 
     def seats_of(self, role: str) -> Tensor:
         """Return the seats' numbers of one role."""

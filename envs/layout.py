@@ -8,7 +8,16 @@ import torch
 from torch import Tensor
 
 from gridbazaar.envs.devices import Device
-from gridbazaar.envs.observation import DEVICE, FEATURES, RATINGS, ROLES, USE, Feature, role_feature
+from gridbazaar.envs.observation import (
+    DEVICE,
+    FEATURES,
+    RATINGS,
+    ROLES,
+    SCHEDULE,
+    USE,
+    Feature,
+    role_feature,
+)
 from gridbazaar.errors import ConfigError
 
 
@@ -26,7 +35,8 @@ class Layout:
 
     Attributes:
         features: every entry of the observation.
-        ratings, states: features of a device slot: what never changes, and what does.
+        ratings, schedule, states: features of a device slot: what never changes, what follows
+            from data alone, and the rest.
         actions: names of the entries of an action: limit price, a power for each device slot,
             priority fee.
 
@@ -37,20 +47,22 @@ class Layout:
     def __init__(self, roles: Sequence[str], kinds: Iterable[type[Device]], slots: int = 1):
         kinds = list(kinds)
         ratings = _union(RATINGS, (kind.RATINGS for kind in kinds))
+        schedule = _union(SCHEDULE, (kind.SCHEDULE for kind in kinds))
         states = _union(DEVICE, (kind.FEATURES for kind in kinds))
         features = [
             *FEATURES,
             *map(role_feature, roles[len(ROLES) :]),
             *ratings[len(RATINGS) :],
+            *schedule[len(SCHEDULE) :],
             *states[len(DEVICE) :],
         ]
         for number in range(2, slots + 1):
-            for name, unit, scale, meaning in (*ratings, *states, *USE):
+            for name, unit, scale, meaning in (*ratings, *schedule, *states, *USE):
                 features.append(
                     Feature(f"{name}_{number}", unit, scale, f"{meaning}; of device {number}")
                 )
         self.features = tuple(features)
-        self.ratings, self.states = ratings, states
+        self.ratings, self.schedule, self.states = ratings, schedule, states
         powers = ("power", *(f"power_{k}" for k in range(2, slots + 1)))
         self.actions = ("limit_price", *powers, "priority_fee")
         self._index = {feature.name: i for i, feature in enumerate(features)}

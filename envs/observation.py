@@ -1,10 +1,10 @@
 """Features of an observation: one vector for every role, entries found by name.
 
 The vector holds what never changes (SEAT, and RATINGS of a device), what everybody knows of the
-slot being bid for (PUBLIC), what the seat alone knows of it (OWN), the state of its device (DEVICE,
-USE), and what the last interval left behind (OWN_STATE, PUBLIC_STATE). Nothing in it was metered in
-the slot being bid for. These stand first in every community; what else a community's devices show,
-and a seat's further devices, follow (`gridbazaar.envs.layout`).
+slot being bid for (PUBLIC), what the seat alone knows of it (OWN, and SCHEDULE of a device), the
+state of its device (DEVICE, USE), and what the last interval left behind (OWN_STATE, PUBLIC_STATE).
+Nothing in it was metered in the slot being bid for. These stand first in every community; what else
+a community's devices show, and a seat's further devices, follow (`gridbazaar.envs.layout`).
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ OWN = (
     Feature("load_left", "kWh", 0.1, "own load yesterday from this hour on"),
     Feature("pv_left", "kWh", 0.05, "own PV yesterday from this hour on"),
 )
+SCHEDULE = (Feature("slots_to_departure", "slots", 0.02, "slots until the plugged car leaves"),)
 DEVICE = (
-    Feature("slots_to_departure", "slots", 0.02, "slots until the plugged car leaves"),
     Feature("soc", "1", 1.0, "stored share of the capacity of battery or plugged car"),
     Feature("energy_kwh", "kWh", 0.05, "energy stored above the floor"),
     Feature("room_kwh", "kWh", 0.05, "room for energy; what the plugged car still wants"),
@@ -105,10 +105,10 @@ PUBLIC_STATE = (
     Feature("backlog", "1/seat", 0.1, "transactions waiting for a block, per seat"),
     Feature("finality", "slots", 1.0, "from gate closure to finality in the last interval"),
 )
-FEATURES = (*SEAT, *RATINGS, *PUBLIC, *OWN, *DEVICE, *USE, *OWN_STATE, *PUBLIC_STATE)
+FEATURES = (*SEAT, *RATINGS, *PUBLIC, *OWN, *SCHEDULE, *DEVICE, *USE, *OWN_STATE, *PUBLIC_STATE)
 SIZE = len(FEATURES)
 _INDEX = {feature.name: i for i, feature in enumerate(FEATURES)}
-_DEVICE = {feature.name: feature for feature in (*RATINGS, *DEVICE)}
+_DEVICE = {feature.name: feature for feature in (*RATINGS, *SCHEDULE, *DEVICE)}
 
 
 def read(observation: Tensor, name: str) -> Tensor:

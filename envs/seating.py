@@ -49,15 +49,13 @@ class Seating:
         self.names = tuple(
             f"{self.roles[r]}_{i - first[r]}" for i, r in enumerate(self.role.tolist())
         )
-        self._seat = np.argsort(order)
-        self._homes = site.homes
+        self._order, self._homes = order, site.homes
 
     def of_homes(self, values: Array) -> Array:
         """Return [N] or [T, N] from what each home has, [H] or [T, H]; zero for other seats."""
-        laid = np.zeros((*values.shape[:-1], len(self.role)), np.float32)
-        laid[..., self._seat[: self._homes]] = values
-        return laid
+        others = np.zeros((*values.shape[:-1], len(self.role) - self._homes), np.float32)
+        return np.concatenate([values, others], -1)[..., self._order]
 
     def seated(self, device: Device) -> Device:
         """Return a device whose units know their seats in place of their owners."""
-        return replace(device, seat=torch.as_tensor(self._seat)[device.seat])
+        return replace(device, seat=torch.as_tensor(np.argsort(self._order))[device.seat])

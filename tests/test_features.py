@@ -16,6 +16,7 @@ from gridbazaar.envs.observation import (
     PUBLIC,
     PUBLIC_STATE,
     RATINGS,
+    SCHEDULE,
     SEAT,
     USE,
     OwnState,
@@ -101,7 +102,7 @@ def test_features_are_laid_out_as_documented():
     assert OwnState._fields == tuple(feature.name for feature in OWN_STATE)
     assert PublicState._fields == tuple(feature.name for feature in PUBLIC_STATE)
     assert UseState._fields == tuple(feature.name for feature in USE)
-    parts = (*SEAT, *RATINGS, *PUBLIC, *OWN, *DEVICE, *USE, *OWN_STATE, *PUBLIC_STATE)
+    parts = (*SEAT, *RATINGS, *PUBLIC, *OWN, *SCHEDULE, *DEVICE, *USE, *OWN_STATE, *PUBLIC_STATE)
     assert parts == FEATURES
     names = [feature.name for feature in FEATURES]
     assert len(set(names)) == len(names)

@@ -29,6 +29,7 @@ _PARTS = {
     "RATINGS": "of the device, never changes",
     "PUBLIC": "public, of the slot bid for",
     "OWN": "own, of the slot bid for",
+    "SCHEDULE": "of the device, of the slot bid for",
     "DEVICE": "of the device, as the slot bid for begins",
     "USE": "of the device, left by the last interval",
     "OWN_STATE": "own, left by the last interval",

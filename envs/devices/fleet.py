@@ -128,6 +128,18 @@ class Fleet:
         }
         return self.slotted(each, self.rated_kw[:1]).squeeze(0)
 
+    def schedule(self, features: Sequence[Feature], slots: int) -> Tensor:
+        """Return features that follow from data alone, scaled, [slots, N, K * len(features)].
+
+        All features of a seat's first device come before those of its second.
+        """
+        like, shown = self.rated_kw.new_zeros(slots, 1), {}
+        for kind, device in self.kinds.items():
+            known, none = device.schedule(), like.expand(-1, len(device.seat))
+            scaled = [known.get(f.name, none) * f.scale for f in features]
+            shown[kind] = torch.stack(scaled, -1)
+        return self.slotted(shown, like, len(features)).flatten(2)
+
     def of_units(self, name: str) -> Tensor:
         """Return an attribute of all devices, such as `efficiency`, as [N, K]."""
         each = {kind: getattr(device, name).unsqueeze(0) for kind, device in self.kinds.items()}

@@ -69,6 +69,7 @@ class Device(ABC):
         battery: whether a unit only shifts energy in time: its owner is a prosumer, it counts among
             those that could balance the community, and what it takes is not used up.
         RATINGS: features that never change; `ratings` gives them.
+        SCHEDULE: features that follow from data alone; `schedule` gives them.
         FEATURES: features of the state; `observe` gives them. Kinds that show the same under one
             name share the feature.
 
@@ -91,6 +92,7 @@ class Device(ABC):
     role: ClassVar[str]
     battery: ClassVar[bool] = False
     RATINGS: ClassVar[tuple[Feature, ...]] = ()
+    SCHEDULE: ClassVar[tuple[Feature, ...]] = ()
     FEATURES: ClassVar[tuple[Feature, ...]] = ()
 
     @classmethod
@@ -151,6 +153,10 @@ class Device(ABC):
 
     def ratings(self) -> dict[str, Tensor]:
         """Return what RATINGS names, [D] each."""
+        return {}
+
+    def schedule(self) -> dict[str, Tensor]:
+        """Return what SCHEDULE names, [T, D] each, as the bidder for a slot may know it."""
         return {}
 
     def observe(self, state: Any) -> dict[str, Tensor]:

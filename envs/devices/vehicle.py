@@ -70,7 +70,8 @@ class Vehicle(Store):
 
     Config = VehicleConfig
     role = "ev"
-    FEATURES = device_features("slots_to_departure", "soc", "energy_kwh", "room_kwh", "urgency")
+    SCHEDULE = device_features("slots_to_departure")
+    FEATURES = device_features("soc", "energy_kwh", "room_kwh", "urgency")
 
     @classmethod
     def install(cls, config: VehicleConfig, site: Site) -> Self:
@@ -128,15 +129,16 @@ class Vehicle(Store):
             return torch.zeros_like(after.energy_kwh)
         return -((after.capacity_kwh - after.energy_kwh) * end.next_low)
 
+    def schedule(self) -> dict[str, Tensor]:
+        """Return the time to departure; see Device."""
+        return {"slots_to_departure": self.slots_left}
+
     def observe(self, state: Parked) -> dict[str, Tensor]:
-        """Return the store's features, time to departure and how pressing it is; see Device."""
+        """Return the store's features, and how pressing it is to charge; see Device."""
         seen = super().observe(state)
         storable_kwh = self.import_kw * self.efficiency * self.slot_h
         reachable = (state.slots_left * storable_kwh).clamp(min=_SMALL)
-        return seen | {
-            "slots_to_departure": state.slots_left,
-            "urgency": (seen["room_kwh"] / reachable).clamp(max=2),
-        }
+        return seen | {"urgency": (seen["room_kwh"] / reachable).clamp(max=2)}
 
     def profile(self, state: Parked, row: Tensor, end: SlotPrices) -> Profile:
         """Return the day's linear programme; see Device."""
