@@ -13,7 +13,7 @@ from gridbazaar.envs.markets import Clearing, Orders
 from gridbazaar.envs.observation import PublicState
 from gridbazaar.envs.settlement import Bill
 from gridbazaar.ledger_sim import Receipts
-from gridbazaar.ledger_sim.record.privacy import Published
+from gridbazaar.ledger_sim.record.privacy import Published, VolumePublisher
 
 _SMALL = 1e-6
 _HISTORY = 8
@@ -124,16 +124,26 @@ class Volumes:
     demand: Tensor
 
 
-def open_volumes(orders: Orders, clearing: Clearing) -> Volumes:
-    """Return what was traded, offered and asked for, where the book is open to all."""
-    supply = orders.quantity_kw.clamp(min=0).mean(-1)
-    traded = clearing.volume_kw / orders.quantity_kw.shape[-1]
-    return Volumes(traded, supply, supply - orders.quantity_kw.mean(-1))
+def known_volumes(
+    publisher: VolumePublisher | None, orders: Orders, clearing: Clearing, before: PublicState
+) -> tuple[Volumes, Published | None]:
+    """Return what all may know of an interval's volumes, and what was published in kW.
 
-
-def hidden_volumes(published: Published | None, before: PublicState, seats: int) -> Volumes:
-    """Return what is known where orders are hidden: the volume that was published last."""
+    Args:
+        publisher: of the day; None where the book is open to all, and nothing need be published.
+        orders: the book at gate closure.
+        clearing: what became of it.
+        before: what was known before; where orders are hidden, offers and requests stay unknown,
+            and the volume is the one that was published last.
+    """
+    seats = orders.quantity_kw.shape[-1]
+    if publisher is None:
+        supply = orders.quantity_kw.clamp(min=0).mean(-1)
+        demand = supply - orders.quantity_kw.mean(-1)
+        return Volumes(clearing.volume_kw / seats, supply, demand), None
+    # Half of it is each side's, so that the sum counts a trade once.
+    published = publisher.publish(clearing.cleared_kw.abs() / 2)
     traded = before.last_volume
     if published is not None:
         traded = (published.mean / seats).to(traded)
-    return Volumes(traded, before.last_supply, before.last_demand)
+    return Volumes(traded, before.last_supply, before.last_demand), published

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from gridbazaar.envs.action import Decision, check_action, decide
-from gridbazaar.envs.assembly import Assembler
 from gridbazaar.envs.community import Community
 from gridbazaar.envs.config import RulesConfig
 from gridbazaar.envs.dataset import Records, Slot
@@ -18,19 +17,20 @@ from gridbazaar.envs.devices.fleet import DeviceUse, seat_power, share_cut
 from gridbazaar.envs.game import Game
 from gridbazaar.envs.global_state import global_state
 from gridbazaar.envs.interval import Interval
-from gridbazaar.envs.last_interval import LastInterval, hidden_volumes, open_volumes
+from gridbazaar.envs.last_interval import LastInterval, known_volumes
 from gridbazaar.envs.market_transactions import submit
-from gridbazaar.envs.markets import Clearing, Context, Market, Orders
-from gridbazaar.envs.observation import OwnState, UseState
+from gridbazaar.envs.markets import Context, Market, Orders
+from gridbazaar.envs.observer import Observer
 from gridbazaar.envs.reward import reward
 from gridbazaar.envs.settlement import settle
+from gridbazaar.envs.state import State, Today
+from gridbazaar.envs.submission import send_orders, shuffled
 from gridbazaar.errors import UnknownNameError
-from gridbazaar.ledger_sim import Ledger, Receipts, Transactions
-from gridbazaar.ledger_sim.record.privacy import Published, VolumePublisher, disclosure_of
-from gridbazaar.randomness import fold, uniform
+from gridbazaar.ledger_sim import Ledger, Receipts
+from gridbazaar.ledger_sim.record.privacy import VolumePublisher, disclosure_of
+from gridbazaar.randomness import fold
 
 _SMALL = 1e-6
-_ORDER = 1000
 
 
 class Simulation:
@@ -53,8 +53,10 @@ class Simulation:
         devices: states of the devices by kind; never changed in place.
     """
 
+    _today: Today
     _slot: Slot
     _observation: Tensor | None = None
+    t: int
 
     def __init__(
         self,
@@ -82,13 +84,13 @@ class Simulation:
             )
         self._records = Records(c)
         self.fleet, self.game = c.fleet, Game.of(c, rules)
-        self._assemble = Assembler(c)
-        self._batteries_kw = c.fleet.batteries_kw().clamp(min=_SMALL)
+        self._observe = Observer(c)
         latest_s = rules.gate_closure_s - ledger.lead_s(rules.gate_closure_s)
         self.submission_s = min(rules.submission_s, max(latest_s, 0.0))
         self.disclosure = disclosure_of(ledger)
+        self._publisher: VolumePublisher | None = None
         self._seed = torch.arange(num_envs, device=c.pv_kwp.device) + index(seed)
-        self._episode = 0
+        self._episode = torch.zeros_like(self._seed)
 
     def reset(self, days: Tensor | None = None, seed: Tensor | int | None = None) -> Tensor:
         """Start a day in every market.
@@ -111,25 +113,71 @@ class Simulation:
                 seed = torch.arange(B) + index(seed)  # numpy's integers too
             if seed.shape != (B,):
                 raise ValueError(f"seed has shape {tuple(seed.shape)}, expected ({B},) or an int")
-            self._seed, self._episode = seed.to(c.pv_kwp.device), 0
-        self._day_seed = day_seed = fold(self._seed, self._episode)
-        self._episode += 1
-        drawn = draw_days(day_seed, c.days[self.split])
-        self.first_slot = drawn if days is None else days.to(c.pv_kwp.device)
-        self.t = 0
-        self.ledger.reset(day_seed)
-        self._forecast_error = draw_forecast_error(
-            day_seed, self.slots, self.num_seats, self.rules.forecast_spread, c.pv_kwp.dtype
-        )
-        chance = draw_chance(day_seed, self.num_seats, c.fleet.slots, c.pv_kwp.dtype)
-        self.devices = c.fleet.begin(self.first_slot, chance)
-        self._end_prices = self._records.prices(self.first_slot + self.slots - 1)
-        self._publisher = None
+            self._seed = seed.to(c.pv_kwp.device)
+            self._episode = torch.zeros_like(self._seed)
+        self._today = today = self._draw(days)
+        self._episode = self._episode + 1
+        chance = draw_chance(today.day_seed, self.num_seats, c.fleet.slots, c.pv_kwp.dtype)
+        self.devices = c.fleet.begin(today.first_slot, chance)
+        self.ledger.reset(today.day_seed)
         if self.disclosure.sealed:
-            self._publisher = VolumePublisher(self.disclosure, day_seed, self.slots)
+            self._publisher = VolumePublisher(self.disclosure, today.day_seed, self.slots)
         self._last = LastInterval.none(chance[..., 0], c.fleet.slots)
-        self._background = self._records.background(self.first_slot - 1)
-        return self._observe()
+        self._background = self._records.background(today.first_slot - 1)
+        self._enter(0)
+        return self.observe()
+
+    def _draw(self, days: Tensor | None) -> Today:
+        """Draw what is decided when a day begins."""
+        c, rules, day_seed = self.community, self.rules, fold(self._seed, self._episode)
+        first = draw_days(day_seed, c.days[self.split]) if days is None else days.to(day_seed)
+        return Today(
+            seed=self._seed,
+            episode=self._episode,
+            day_seed=day_seed,
+            first_slot=first,
+            forecast_error=draw_forecast_error(
+                day_seed, self.slots, self.num_seats, rules.forecast_spread, c.pv_kwp.dtype
+            ),
+            end_prices=self._records.prices(first + self.slots - 1),
+        )
+
+    @property
+    def first_slot(self) -> Tensor:
+        """First slots [B] of the days that are played, in the data."""
+        return self._today.first_slot
+
+    @property
+    def state(self) -> State:
+        """Everything that changes during a day; set it to go on from there, with its B markets.
+
+        States are values: keep one and set it again to play another action from it. Parts of a
+        batch are picked and replaced by `gridbazaar.rows`. Raises ValueError before the first
+        reset.
+        """
+        self._check_begun()
+        return State(
+            today=self._today,
+            t=self.t,
+            slot=self._slot,
+            background=self._background,
+            devices=self.devices,
+            last=self._last,
+            published=None if self._publisher is None else self._publisher.state,
+            ledger=self.ledger.state,
+        )
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._today, self.t, self._slot = state.today, state.t, state.slot
+        self._seed, self._episode = state.today.seed, state.today.episode + 1
+        self._background, self.devices, self._last = state.background, state.devices, state.last
+        self.num_envs = len(self._seed)
+        if self.disclosure.sealed:
+            self._publisher = VolumePublisher(self.disclosure, state.today.day_seed, self.slots)
+            self._publisher.state = state.published
+        self.ledger.state = state.ledger
+        self._observation = None
 
     def step(self, action: Tensor) -> Interval:
         """Play one interval.
@@ -155,7 +203,6 @@ class Simulation:
 
         delivered, devices_kw = self._deliver(devices_kw)
         used = self._use(devices_kw)
-        self.t += 1
 
         net_kw, fee_eur = delivered.net_kw, receipts.fee + market_fee_eur
         bill = settle(
@@ -170,12 +217,7 @@ class Simulation:
             net_kw,
             used.stored_eur,
         )
-        published = self._publish(orders, clearing)
-        volumes = (
-            open_volumes(orders, clearing)
-            if self._publisher is None
-            else hidden_volumes(published, self._last.public, self.num_seats)
-        )
+        volumes, published = known_volumes(self._publisher, orders, clearing, self._last.public)
         self._last = self._last.after(
             orders,
             receipts,
@@ -187,6 +229,7 @@ class Simulation:
             volumes,
             self.community.slot_minutes * 60,
         )
+        self._enter(self.t + 1)
         return Interval(
             decision=decision,
             sent_kw=quantity_kw,
@@ -206,25 +249,20 @@ class Simulation:
             reward=gain,
             locked_eur=self._last.locked,
             tariff=slot.tariff,
-            observation=self._observe(),
+            observation=self.observe(),
             done=self.t == self.slots,
         )
-
-    def _publish(self, orders: Orders, clearing: Clearing) -> Published | None:
-        """Return the volumes that all may read, kW; None where the book is open or none is due."""
-        if self._publisher is None:
-            return None
-        # Half of it is each side's, so that the sum counts a trade once.
-        return self._publisher.publish(clearing.cleared_kw.abs() / 2)
 
     def global_state(self) -> Tensor:
         """Return what all seats see together now, [B, S]; see gridbazaar.envs.global_state.
 
         Raises ValueError before the first reset.
         """
-        if self._observation is None:
-            raise ValueError("no day has begun: call reset() before global_state()")
-        return global_state(self._observation)
+        return global_state(self.observe())
+
+    def _check_begun(self) -> None:
+        if not hasattr(self, "_today"):
+            raise ValueError("no day has begun: call reset() first")
 
     def _plan(self, decision: Decision) -> tuple[Tensor, Tensor]:
         """Return what the seats order, [B, N] kW, and what their devices are to do, [B, N, K]."""
@@ -252,21 +290,18 @@ class Simulation:
     def _use(self, devices_kw: Tensor) -> DeviceUse:
         """Let the devices do what was delivered, and what leaves them leave."""
         over = self.t + 1 == self.slots
-        self.devices, used = self.fleet.use(self.devices, devices_kw, self._end_prices, over)
+        self.devices, used = self.fleet.use(self.devices, devices_kw, self._today.end_prices, over)
         return used
 
     def _submit(self, decision: Decision, quantity_kw: Tensor) -> tuple[Orders, Receipts]:
         """Send the orders to the ledger; return the book of those that came in time."""
-        sent = quantity_kw != 0
-        submitted_s = torch.full_like(quantity_kw, self.submission_s)
-        transactions = Transactions(sent, submitted_s, decision.tip)
-        receipts = self.ledger.step(transactions, self.rules.gate_closure_s)
-        arrival_s = receipts.latency_s
+        closure_s = self.rules.gate_closure_s
+        orders, receipts = send_orders(
+            self.ledger, decision, quantity_kw, self.submission_s, closure_s
+        )
         if self.market.time_priority:
-            # Nobody comes first by its number: orders of the same half second are shuffled.
-            order = uniform(self._day_seed, _ORDER + self.t, (self.num_seats,), arrival_s.dtype)
-            arrival_s = arrival_s + order / 2
-        return Orders(quantity_kw * receipts.included, decision.limit_price, arrival_s), receipts
+            orders = shuffled(orders, self._today.day_seed, self.t)
+        return orders, receipts
 
     def _context(self) -> Context:
         """Say what the market may know; of the background, what was metered last."""
@@ -279,36 +314,21 @@ class Simulation:
             place=self.delivery.place(*self._background),
         )
 
-    def _balancing(self) -> Tensor:
-        """Return the share of rated power that would have balanced the last interval, if shared."""
-        export_kw = self._last.public.last_export[:, None, None] * self.num_seats
-        return (self._last.last_power - export_kw / self._batteries_kw).clamp(-2, 2)
-
-    def _observe(self) -> Tensor:
-        """Enter slot t: let cars arrive, and show every seat what it may know."""
-        last = self._last
-        error = None if self._forecast_error is None else self._forecast_error[:, self.t]
-        if self.t > 0:
+    def _enter(self, t: int) -> None:
+        """Begin slot t: read what the data say of it, and let cars arrive."""
+        today, row = self._today, self.first_slot + t
+        error = None if today.forecast_error is None else today.forecast_error[:, t]
+        if t > 0:
             self._background = (self._slot.background_kw, self._slot.reactive_kvar)
-        slot = self._slot = self._records.read(self.first_slot + self.t, error)
-        if self.t > 0:
-            self.devices = self.fleet.arrive(self.devices, self.first_slot + self.t)
-        rated_kw = self.fleet.rated_kw.clamp(min=_SMALL)
-        shortage_kw = (slot.forecast_load_kw - slot.forecast_pv_kw).unsqueeze(-1)
-        use = UseState(
-            balance=(shortage_kw / rated_kw).clamp(-2, 2),
-            balancing=self._balancing(),
-            last_power=last.last_power,
-        )
-        own_state = OwnState(
-            voltage=last.voltage,
-            included=last.included,
-            delay=last.delay,
-            filled=last.filled,
-            locked=last.locked,
-        )
-        shown = self.fleet.observe(self.devices, self.game.layout.states, shortage_kw)
-        self._observation = self._assemble(
-            slot.public, slot.own, shown, use, own_state, last.public
-        )
+            self.devices = self.fleet.arrive(self.devices, row)
+        self.t, self._slot, self._observation = t, self._records.read(row, error), None
+
+    def observe(self) -> Tensor:
+        """Return what every seat may know before it bids for the slot, [B, N, layout.size].
+
+        Raises ValueError before the first reset.
+        """
+        self._check_begun()
+        if self._observation is None:
+            self._observation = self._observe(self._slot, self.devices, self._last)
         return self._observation
