@@ -62,7 +62,7 @@ def windows(*parts):
         ({"feed_in": 0.5}, "feed_in 0.5 is above retail 0.3969 in the window 00:00-24:00"),
         ({"feed_in": -0.1}, "greater than or equal to 0"),
         ({"local_network_share": 1.5}, "less than or equal to 1"),
-        ({"fed_in": 0.1}, "Extra inputs"),
+        ({"fed_in": 0.1}, "did you mean .feed_in"),
         ({"kind": "window"}, "kind"),
     ],
 )

@@ -189,7 +189,7 @@ def test_committing_costs_two_transactions_and_the_reveals_wait(open_day):
 
 
 def test_an_order_is_late_with_its_commitment_or_its_reveal():
-    config = BLOCK | {"layers": ["commit_reveal"]}
+    config = complete_ledger(BLOCK | {"layers": ["commit_reveal"]})
     like = torch.zeros(1, 3, dtype=torch.float64)
     still = config["network"] | {"submission_delay_s": 0.0}
     for submitted_s, interval_s, comes in (
