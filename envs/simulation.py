@@ -245,7 +245,7 @@ class Simulation:
             seller_floor=tariff.feed_in,
             slot_h=self.community.slot_h,
             history=self._memory.history,
-            place=self.delivery.place(*self._background),
+            grid=self.delivery.grid_context(*self._background),
         )
 
     def _stored_eur(self, gained_kwh: Tensor) -> Tensor:

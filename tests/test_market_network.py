@@ -14,7 +14,7 @@ from gridbazaar.configs import option, validate
 from gridbazaar.envs.data.simbench import load_grid
 from gridbazaar.envs.grid import Limits, Network, PowerFlow, load_net, violations
 from gridbazaar.envs.grid.distance import electrical_distance
-from gridbazaar.envs.markets import MARKETS, Context, Orders, Place
+from gridbazaar.envs.markets import MARKETS, Context, GridContext, Orders
 from gridbazaar.envs.markets.network.network_dispatch import dispatch
 from gridbazaar.envs.markets.network.trade_limits import (
     broken_by,
@@ -49,7 +49,7 @@ def place_on(code, B, background_kw=-0.5):
     background = torch.full((B, len(buses)), background_kw, dtype=F64)
     to_bus = torch.nn.functional.one_hot(bus, len(buses)).to(F64)
     green = torch.zeros(SEATS, dtype=torch.bool)
-    return Place(distance, green, solver, limits, to_bus, background, background / 5)
+    return GridContext(distance, green, solver, limits, to_bus, background, background / 5)
 
 
 def book(B, size_kw, seed=0):
@@ -62,7 +62,7 @@ def book(B, size_kw, seed=0):
 
 def context(place, B):
     low, high = torch.full((B, 1), 0.08, dtype=F64), torch.full((B, 1), 0.34, dtype=F64)
-    return Context(high, low, 0.25, place=place)
+    return Context(high, low, 0.25, grid=place)
 
 
 def market(name, **parameters):
@@ -416,8 +416,8 @@ def test_a_loaded_feeder_charges_more():
 @pytest.mark.parametrize("name", [*LIMITED, "dynamic_grid_tariff"])
 def test_a_missing_or_foreign_place_is_named(name):
     orders = book(2, 2.0)
-    with pytest.raises(ValueError, match=rf"{name}.*needs the feeder.*Context\(place="):
-        clear(name, orders, None, without_place="error")
+    with pytest.raises(ValueError, match=rf"{name}.*needs the feeder.*Context\(grid="):
+        clear(name, orders, None, without_grid="error")
     clear(name, orders, None)
     with pytest.raises(ValueError, match="background_kw has 3 rows"):
         clear(name, orders, place_on("semiurb4", 3))

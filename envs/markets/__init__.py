@@ -8,10 +8,10 @@ from gridbazaar.envs.markets.protocol import (
     Claim,
     Clearing,
     Context,
+    GridContext,
     Market,
     MarketConfig,
     Orders,
-    Place,
 )
 from gridbazaar.envs.markets.registry import MARKETS
 
@@ -23,10 +23,10 @@ __all__ = [
     "Claim",
     "Clearing",
     "Context",
+    "GridContext",
     "Market",
     "MarketConfig",
     "Order",
     "Orders",
-    "Place",
     "book_of",
 ]

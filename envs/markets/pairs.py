@@ -89,14 +89,14 @@ class PairBook:
 def preference(context: Context, config: PreferenceConfig) -> Tensor | float:
     """Return what buying from seat n costs seat m beside the price, [n, m] EUR/kWh.
 
-    Without a place all partners are alike.
+    Without a feeder all partners are alike.
     """
-    place = context.place
-    if place is None:
+    grid = context.grid
+    if grid is None:
         return 0.0
-    farthest = place.distance.max().clamp(min=torch.finfo(place.distance.dtype).tiny)
-    grey = (~place.green).to(place.distance).unsqueeze(-1)
-    return config.distance_price * place.distance / farthest + config.grey_price * grey
+    farthest = grid.distance.max().clamp(min=torch.finfo(grid.distance.dtype).tiny)
+    grey = (~grid.green).to(grid.distance).unsqueeze(-1)
+    return config.distance_price * grid.distance / farthest + config.grey_price * grey
 
 
 def pair_up(orders: Orders, cost: Tensor | float) -> PairBook:

@@ -39,7 +39,7 @@ def _checked(clear: Callable[[Any, Orders, Context], Clearing]) -> Callable[...,
 
 def _sound(orders: Orders, context: Context) -> bool:
     """Return whether nothing is wrong for certain, in a few reductions: the checks take longer."""
-    quantity, price, place = orders.quantity_kw, orders.limit_price, context.place
+    quantity, price, grid = orders.quantity_kw, orders.limit_price, context.grid
     shape, dtype = quantity.shape, quantity.dtype
     if not (
         len(shape) == 2
@@ -52,10 +52,10 @@ def _sound(orders: Orders, context: Context) -> bool:
         return False
     # A sum is a number only if every term is.
     total = quantity.sum() + context.buyer_ceiling.sum() + context.seller_floor.sum()
-    if place is not None:
-        if place.distance.shape != (shape[1], shape[1]) or place.green.shape != shape[1:]:
+    if grid is not None:
+        if grid.distance.shape != (shape[1], shape[1]) or grid.green.shape != shape[1:]:
             return False
-        total = total + place.distance.sum()
+        total = total + grid.distance.sum()
     lowest, highest = price.aminmax()
     first, last = orders.arrival_s.where(quantity != 0, 0.0).aminmax()
     inside = (lowest >= -PRICE_BOUND) & (highest <= PRICE_BOUND)

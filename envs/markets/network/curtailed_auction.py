@@ -17,10 +17,10 @@ from gridbazaar.envs.markets.network.trade_limits import (
     broken,
     broken_by,
     flow,
-    place_of,
+    grid_of,
 )
 from gridbazaar.envs.markets.posted_price import share_pro_rata
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, Orders, Place
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, GridContext, Market, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 
@@ -65,14 +65,14 @@ class CurtailedAuction(Market):
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match at one price, cut what breaks a limit, and settle the cost of the cut."""
         free = self._auction.clear(orders, context)
-        place = place_of(context, self.config, *orders.quantity_kw.shape)
-        if place is None:
+        grid = grid_of(context, self.config, *orders.quantity_kw.shape)
+        if grid is None:
             return free
-        rows, limits = broken_by(place, free.cleared_kw)
+        rows, limits = broken_by(grid, free.cleared_kw)
         if not len(rows):
             return free
         agreed_kw, price = free.cleared_kw[rows], free.reference_price[rows].unsqueeze(1)
-        cut_kw, found = self._cut(at(place, rows), limits, agreed_kw)
+        cut_kw, found = self._cut(at(grid, rows), limits, agreed_kw)
         left_kw = share_pro_rata(agreed_kw - cut_kw) * found.unsqueeze(1)
         lost_kw = (agreed_kw - cut_kw - left_kw).abs()
         floor, ceiling = context.seller_floor[rows], context.buyer_ceiling[rows]
@@ -92,21 +92,21 @@ class CurtailedAuction(Market):
             converged=free.converged.index_copy(0, rows, found),
         )
 
-    def _cut(self, place: Place, limits: Limits, agreed_kw: Tensor) -> tuple[Tensor, Tensor]:
+    def _cut(self, grid: GridContext, limits: Limits, agreed_kw: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the DSO cuts of each trade [R, N], and whether that met the limits [R]."""
-        background = place.background_kw
-        to_bus = place.to_bus.to(background)
+        background = grid.background_kw
+        to_bus = grid.to_bus.to(background)
         trades = agreed_kw.to(background)
         sold, bought = trades.clamp(min=0) @ to_bus, (-trades).clamp(min=0) @ to_bus
         injection_kw = background + sold - bought
         exporting = injection_kw > 0
         available = torch.where(exporting, sold, bought)
         left_kw, solution = curtail(
-            place.solver,
+            grid.solver,
             limits,
             injection_kw,
-            place.reactive_kvar,
-            flow(place, trades),
+            grid.reactive_kvar,
+            flow(grid, trades),
             self.config.max_rounds,
             available,
         )
