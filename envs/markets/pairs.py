@@ -1,4 +1,4 @@
-"""Trades between one seller and one buyer: who may trade with whom, at what worth, and the bill."""
+"""Bilateral trades between sellers and buyers: eligible pairs, their gains and their bill."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gridbazaar.envs.config import NonNegative
-from gridbazaar.envs.markets.book import dust_kw
+from gridbazaar.envs.markets.book import tolerance_kw
 from gridbazaar.envs.markets.protocol import Clearing, Context, MarketConfig, Orders
 
 
@@ -142,7 +142,7 @@ def bill_pairs(
         converged: [B] bool; where false nothing is traded.
         iterations, messages: as in Clearing.
     """
-    least_kw = dust_kw(orders.quantity_kw.double()).unsqueeze(-1)
+    least_kw = tolerance_kw(orders.quantity_kw.double()).unsqueeze(-1)
     stands = book.open & converged[:, None, None] & (pair_kw > least_kw)
     pair_kw = book.within(pair_kw * stands)
     price = torch.minimum(

@@ -1,4 +1,4 @@
-"""What a market sees and answers: Orders and Context in, a Clearing out."""
+"""Market protocol and its data types: orders and context in, a clearing out."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ class Context:
     price_margin: float | None = None
 
     def check(self, markets: int, seats: int) -> None:
-        """Raise ValueError unless every market has both prices and every seat its place on the feeder."""
+        """Raise ValueError unless every market has both prices and every seat a place."""
         for field in ("buyer_ceiling", "seller_floor"):
             values: Tensor = getattr(self, field)
             if values.shape != (markets, 1):

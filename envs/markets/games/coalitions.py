@@ -1,4 +1,4 @@
-"""The market as a cooperative game: what every group of seats could gain by trading among itself.
+"""Market as a cooperative game: the largest gain from trade within every group of seats.
 
 The worth of a coalition S is its largest internal gain from trade, by duality
     v(S) = min over prices p of  sum over i in S of quantity_i * max(0, sign_i (p - limit_i))

@@ -76,9 +76,11 @@ class CurtailedAuction(Market):
         left_kw = share_pro_rata(agreed_kw - cut_kw) * found.unsqueeze(1)
         lost_kw = (agreed_kw - cut_kw - left_kw).abs()
         floor, ceiling = context.seller_floor[rows], context.buyer_ceiling[rows]
-        worth = torch.where(agreed_kw > 0, price - floor, ceiling - price)
+        loss_price = torch.where(agreed_kw > 0, price - floor, ceiling - price)
         gain = left_kw * (price - orders.limit_price[rows])
-        transfer = self._transfer(lost_kw * worth.clamp(min=0), cut_kw.abs(), gain, left_kw != 0)
+        transfer = self._transfer(
+            lost_kw * loss_price.clamp(min=0), cut_kw.abs(), gain, left_kw != 0
+        )
         traded = left_kw != 0
         seat = torch.where(traded, price + transfer / torch.where(traded, left_kw, 1.0), 0.0)
         cleared_kw = free.cleared_kw.index_copy(0, rows, left_kw)

@@ -1,4 +1,4 @@
-"""Trades pay for the part of the feeder they use, so that near partners find each other first."""
+"""Peer-to-peer matching under a grid usage charge that grows with distance and loading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every limit of the feeder as a row of a linear programme over the seats' trades."""
+"""Feeder limits as rows of a linear programme over the seats' trades."""
 
 from __future__ import annotations
 

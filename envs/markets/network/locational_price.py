@@ -1,4 +1,4 @@
-"""Locational marginal prices: the best trades that the feeder bears, priced by where they are."""
+"""Locational marginal prices: trades of largest surplus under the feeder's limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the feeder bears of the trades: power flow of background and cleared power, and its limits.
+"""Power flow of background and cleared trades, and the limits they must keep.
 
 A limit that the background alone breaks cannot be mended by a market; there the trades must not
 make it worse, so the background's own value stands in for the limit.
