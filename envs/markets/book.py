@@ -24,6 +24,14 @@ def tolerance_kw(quantity_kw: Tensor) -> Tensor:
     return torch.maximum(largest_kw * _TOLERANCE, rounding(largest_kw))
 
 
+def gaining(quantity_kw: Tensor, limit_price: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which sellers and which buyers of a book could gain with some partner, [B, N] bool."""
+    sells, buys = quantity_kw > 0, quantity_kw < 0
+    best_bid = limit_price.where(buys, -torch.inf).amax(-1, keepdim=True)
+    best_ask = limit_price.where(sells, torch.inf).amin(-1, keepdim=True)
+    return sells & (limit_price < best_bid), buys & (limit_price > best_ask)
+
+
 @dataclass(frozen=True)
 class Crossing:
     """The largest volume at which every seller's limit is at or below every buyer's.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gridbazaar.envs.config import NonNegative
-from gridbazaar.envs.markets.book import tolerance_kw
+from gridbazaar.envs.markets.book import gaining, tolerance_kw
 from gridbazaar.envs.markets.protocol import Clearing, Context, MarketConfig, Orders
 
 
@@ -102,10 +102,7 @@ def preference(context: Context, config: PreferenceConfig) -> Tensor | float:
 def pair_up(orders: Orders, cost: Tensor | float) -> PairBook:
     """Sort the seats into sellers and buyers, in float64; `cost` is `preference`'s answer."""
     quantity, limit = orders.quantity_kw.double(), orders.limit_price.double()
-    sells, buys = quantity > 0, quantity < 0
-    best_bid = limit.where(buys, -torch.inf).amax(-1, keepdim=True)
-    best_ask = limit.where(sells, torch.inf).amin(-1, keepdim=True)
-    sells, buys = sells & (limit < best_bid), buys & (limit > best_ask)
+    sells, buys = gaining(quantity, limit)
     sellers, buyers = _seats(sells), _seats(buys)
     ask, bid = limit.gather(-1, sellers), limit.gather(-1, buyers)
     supply = (quantity * sells).gather(-1, sellers)

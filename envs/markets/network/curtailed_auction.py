@@ -78,10 +78,8 @@ class CurtailedAuction(Market):
         floor, ceiling = context.seller_floor[rows], context.buyer_ceiling[rows]
         loss_price = torch.where(agreed_kw > 0, price - floor, ceiling - price)
         gain = left_kw * (price - orders.limit_price[rows])
-        transfer = self._transfer(
-            lost_kw * loss_price.clamp(min=0), cut_kw.abs(), gain, left_kw != 0
-        )
-        traded = left_kw != 0
+        loss, traded = lost_kw * loss_price.clamp(min=0), left_kw != 0
+        transfer = self._transfer(loss, cut_kw.abs(), gain, traded)
         seat = torch.where(traded, price + transfer / torch.where(traded, left_kw, 1.0), 0.0)
         cleared_kw = free.cleared_kw.index_copy(0, rows, left_kw)
         prices = free.price.index_copy(0, rows, seat)
