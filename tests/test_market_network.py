@@ -346,9 +346,13 @@ def test_causers_of_a_cut_pay_their_partners(code):
     here = replace(
         place, background_kw=place.background_kw[hit], reactive_kvar=place.reactive_kvar[hit]
     )
-    cut_kw, found = kind._cut(here, limits, free.cleared_kw[hit])
-    # What is left of the cut trades, while their partners still take the rest from the grid.
-    state = flow(here, free.cleared_kw[hit] - cut_kw)
+    cut_kw, left_kw, found = kind._ration(here, limits, free.cleared_kw[hit])
+    assert found.any()
+    assert torch.equal(out.converged[hit], found)
+    torch.testing.assert_close(out.cleared_kw[hit], left_kw * found.unsqueeze(1))
+    # The trades that stand, once their partners have taken the rest from the grid.
+    state = flow(here, out.cleared_kw[hit])
+    assert state.converged[found].all()
     assert not violations(state, limits).broken(1.1e-5, 1.1e-2)[found].any()
     base = out.cleared_kw[hit] * free.reference_price[hit].unsqueeze(1) * 0.25
     transfer = out.payment_eur[hit] - base

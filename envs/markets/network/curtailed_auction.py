@@ -16,6 +16,7 @@ from gridbazaar.envs.markets.network.trade_limits import (
     at,
     broken,
     broken_by,
+    chosen,
     flow,
     grid_of,
 )
@@ -30,7 +31,7 @@ class CurtailedAuctionConfig(FeederMarketConfig, UniformAuctionConfig):
     Attributes:
         k: of the uniform auction.
         liability: share of the partners' loss that the causers owe.
-        max_rounds: of curtailment and power flow.
+        max_rounds: of curtailment and power flow, and of cutting and sharing what is left.
     """
 
     liability: Annotated[float, Field(ge=0, le=1)]
@@ -49,6 +50,8 @@ class CurtailedAuction(Market):
     their loss. Nobody owes more than its gain on what it still trades, so that nobody trades at a
     loss; what that leaves unpaid, the partners bear. A partner or causer left with no trade at all
     neither receives nor pays. The auction's price stays; a seat's price includes the transfer.
+    What the partners no longer trade may break a limit that the cut had met: the DSO cuts again,
+    until the trades that stand break none.
 
     Market rule ours; curtailment by sensitivity as in envs/feeder, and causer pays as in
     Guerrero et al. (2019), "Decentralized P2P energy trading under network constraints in a
@@ -72,8 +75,8 @@ class CurtailedAuction(Market):
         if not len(rows):
             return free
         agreed_kw, price = free.cleared_kw[rows], free.reference_price[rows].unsqueeze(1)
-        cut_kw, found = self._cut(at(grid, rows), limits, agreed_kw)
-        left_kw = share_pro_rata(agreed_kw - cut_kw) * found.unsqueeze(1)
+        cut_kw, left_kw, found = self._ration(at(grid, rows), limits, agreed_kw)
+        left_kw = left_kw * found.unsqueeze(1)
         lost_kw = (agreed_kw - cut_kw - left_kw).abs()
         floor, ceiling = context.seller_floor[rows], context.buyer_ceiling[rows]
         loss_price = torch.where(agreed_kw > 0, price - floor, ceiling - price)
@@ -92,8 +95,32 @@ class CurtailedAuction(Market):
             converged=free.converged.index_copy(0, rows, found),
         )
 
-    def _cut(self, grid: GridContext, limits: Limits, agreed_kw: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the DSO cuts of each trade [R, N], and whether that met the limits [R]."""
+    def _ration(
+        self, grid: GridContext, limits: Limits, agreed_kw: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Cut and share what is left, until it breaks no limit.
+
+        Returns:
+            what the DSO cuts of each trade and what is left of it, [R, N] each, and whether that
+            meets the limits [R].
+        """
+        cut_kw, left_kw = torch.zeros_like(agreed_kw), agreed_kw
+        found = torch.zeros_like(agreed_kw[:, 0], dtype=torch.bool)
+        rows = torch.arange(len(agreed_kw), device=agreed_kw.device)
+        for _ in range(self.config.max_rounds):
+            here, mine = at(grid, rows), chosen(limits, rows)
+            cut = self._cut(here, mine, left_kw[rows])
+            shared = share_pro_rata(left_kw[rows] - cut)
+            cut_kw, left_kw = cut_kw.index_add(0, rows, cut), left_kw.index_copy(0, rows, shared)
+            bad = broken(flow(here, shared), mine)
+            found = found.index_copy(0, rows, ~bad)
+            rows = rows[bad]
+            if not len(rows):
+                break
+        return cut_kw, left_kw, found
+
+    def _cut(self, grid: GridContext, limits: Limits, agreed_kw: Tensor) -> Tensor:
+        """Return what the DSO cuts of each trade, [R, N], while the others stand."""
         background = grid.background_kw
         to_bus = grid.to_bus.to(background)
         trades = agreed_kw.to(background)
@@ -101,7 +128,7 @@ class CurtailedAuction(Market):
         injection_kw = background + sold - bought
         exporting = injection_kw > 0
         available = torch.where(exporting, sold, bought)
-        left_kw, solution = curtail(
+        left_kw, _ = curtail(
             grid.solver,
             limits,
             injection_kw,
@@ -115,7 +142,7 @@ class CurtailedAuction(Market):
         of_seat = torch.where(
             agreed_kw > 0, (share * exporting) @ to_bus.T, (share * ~exporting) @ to_bus.T
         )
-        return agreed_kw * of_seat.to(agreed_kw), ~broken(solution, limits)
+        return agreed_kw * of_seat.to(agreed_kw)
 
     def _transfer(self, loss: Tensor, cut_kw: Tensor, gain: Tensor, trading: Tensor) -> Tensor:
         """Return what the seats [R, N] get (positive) or owe of the partners' loss, in EUR/h."""
