@@ -230,7 +230,7 @@ class Simulation:
         submitted_s = torch.full_like(quantity_kw, self.submission_s)
         transactions = Transactions(sent, submitted_s, decision.tip)
         receipts = self.ledger.step(transactions, self.rules.gate_closure_s)
-        arrival_s = receipts.latency_s
+        arrival_s = self.submission_s + receipts.latency_s
         if self.market.time_priority:
             # Nobody comes first by its number: orders of the same half second are shuffled.
             order = uniform(self._day_seed, _ORDER + self.t, (self.num_seats,), arrival_s.dtype)
