@@ -33,7 +33,7 @@ from gridbazaar.configs import option
 from gridbazaar.envs.data.simbench import load_grid
 from gridbazaar.envs.grid import Limits, Network, PowerFlow
 from gridbazaar.envs.grid.distance import electrical_distance
-from gridbazaar.envs.markets import MARKETS, Clearing, Context, Market, Orders, Place
+from gridbazaar.envs.markets import MARKETS, Clearing, Context, GridContext, Market, Orders
 from gridbazaar.evaluation.palette import GREY, style
 from gridbazaar.evaluation.summary import strict
 
@@ -127,7 +127,7 @@ def books(batch: int, seats: int) -> tuple[Orders, Context]:
     network, buses, solver, limits = feeder()
     bus = torch.randint(len(buses), (seats,), generator=draw)
     background_kw = torch.full((batch, len(buses)), -0.5)
-    place = Place(
+    place = GridContext(
         distance=torch.as_tensor(electrical_distance(network, buses)).float()[bus][:, bus],
         green=torch.rand(seats, generator=draw) > 0.5,
         solver=solver,
@@ -136,7 +136,7 @@ def books(batch: int, seats: int) -> tuple[Orders, Context]:
         background_kw=background_kw,
         reactive_kvar=background_kw / 5,
     )
-    return orders, Context(high, low, 0.25, place=place)
+    return orders, Context(high, low, 0.25, grid=place)
 
 
 def timed(clear: Callable[[], Clearing], seconds: float) -> tuple[float, Clearing]:

@@ -21,7 +21,7 @@ from gridbazaar.envs.grid.distance import electrical_distance
 from gridbazaar.envs.grid.envelope import operating_envelope
 from gridbazaar.envs.grid.limits import Limits, Violations, violations
 from gridbazaar.envs.grid.power_flow import PowerFlow, Solution
-from gridbazaar.envs.markets import Place
+from gridbazaar.envs.markets import GridContext
 
 _CURTAILMENT_ROUNDS = 4
 
@@ -103,7 +103,7 @@ class Delivery:
         seat_bus = c.bus.cpu().numpy()
         distance = electrical_distance(feeder.network, buses)[np.ix_(seat_bus, seat_bus)]
         nothing = c.bus_p_kw[:0]
-        self._place = Place(
+        self._grid = GridContext(
             distance=torch.as_tensor(distance).to(c.pv_kwp),
             green=c.pv_kwp > 0,
             solver=feeder,
@@ -130,9 +130,9 @@ class Delivery:
             (most_pv + c.fleet.export_kw) * sending.export_share,
         )
 
-    def place(self, background_kw: Tensor, reactive_kvar: Tensor) -> Place:
+    def grid_context(self, background_kw: Tensor, reactive_kvar: Tensor) -> GridContext:
         """Return what a market may know of the feeder, given the rest's injections [B, M]."""
-        return replace(self._place, background_kw=background_kw, reactive_kvar=reactive_kvar)
+        return replace(self._grid, background_kw=background_kw, reactive_kvar=reactive_kvar)
 
     def plan(self, pv_kw: Tensor, load_kw: Tensor, flexible_kw: Tensor) -> tuple[Tensor, Tensor]:
         """Return PV and flexible power [B, N] kW inside the envelope, where there is one."""

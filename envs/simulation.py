@@ -311,7 +311,7 @@ class Simulation:
             seller_floor=tariff.feed_in,
             slot_h=self.community.slot_h,
             history=self._last.history,
-            place=self.delivery.place(*self._background),
+            grid=self.delivery.grid_context(*self._background),
         )
 
     def _enter(self, t: int) -> None:

@@ -33,7 +33,8 @@ def send_orders(
     transactions = Transactions(sent, torch.full_like(quantity_kw, submission_s), decision.tip)
     receipts = ledger.step(transactions, gate_closure_s)
     in_time_kw = quantity_kw * receipts.included
-    return Orders(in_time_kw, decision.limit_price, receipts.latency_s), receipts
+    arrival_s = submission_s + receipts.latency_s
+    return Orders(in_time_kw, decision.limit_price, arrival_s), receipts
 
 
 def shuffled(orders: Orders, day_seed: Tensor, t: int) -> Orders:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gridbazaar.config import validate
 from gridbazaar.configs import option
-from gridbazaar.envs.markets import MARKETS, Clearing, Context, Orders, Place
+from gridbazaar.envs.markets import MARKETS, Clearing, Context, GridContext, Orders
 from gridbazaar.envs.markets.auctions.ce_sdt import suggest
 from gridbazaar.envs.markets.bilateral.stable_matching import match
 from gridbazaar.envs.markets.community_prices.equal_increment import fill_evenly
@@ -27,14 +27,14 @@ def market(name: str, **parameters: Any) -> Any:
     return kind(validate(kind.Config, {**option("market", name), **parameters}))
 
 
-def context(B: int, history: Tensor | None = None, place: Place | None = None) -> Context:
+def context(B: int, history: Tensor | None = None, grid: GridContext | None = None) -> Context:
     high, low = torch.full((B, 1), RETAIL, dtype=F64), torch.full((B, 1), FEED, dtype=F64)
-    return Context(high, low, H, history, place)
+    return Context(high, low, H, history, grid)
 
 
-def place(distance: Tensor, green: Tensor) -> Place:
+def place(distance: Tensor, green: Tensor) -> GridContext:
     unused: Any = None
-    return Place(distance, green, unused, unused, unused, unused, unused)
+    return GridContext(distance, green, unused, unused, unused, unused, unused)
 
 
 def random_orders(seed: int, B: int = 100, N: int = 11, spread: float = 0.0) -> Orders:
@@ -206,7 +206,7 @@ def test_even_filling_is_handing_out_step_by_step():
         np.testing.assert_allclose(level.numpy(), given / steps, atol=1e-9)
 
 
-def seats_on_a_line(N: int, seed: int, ties: bool) -> Place:
+def seats_on_a_line(N: int, seed: int, ties: bool) -> GridContext:
     g = torch.Generator().manual_seed(seed)
     position = torch.rand(N, generator=g, dtype=F64)
     if ties:
@@ -220,7 +220,7 @@ def test_no_pair_blocks_a_matching(ties, green_weight):
     B, N = 60, 12
     orders, where = random_orders(7, B, N), seats_on_a_line(N, 8, ties)
     kind = market("stable_matching", green_weight=green_weight)
-    out = kind.clear(orders, context(B, place=where))
+    out = kind.clear(orders, context(B, grid=where))
     assert out.converged.all()
     supply, demand = orders.quantity_kw.clamp(min=0), orders.quantity_kw.clamp(max=0).neg()
     acceptable = orders.limit_price.unsqueeze(-1) <= orders.limit_price.unsqueeze(-2)
@@ -250,14 +250,14 @@ def test_neighbours_and_green_sellers_come_first():
     distance = torch.tensor([[0.0, 3, 1], [3, 0, 2], [1, 2, 0]], dtype=F64)
     for weight, sold in ((0.0, [2.0, 0.0]), (0.5, [0.0, 2.0])):
         where = place(distance, torch.tensor([False, True, False]))
-        out = market("stable_matching", green_weight=weight).clear(orders, context(1, place=where))
+        out = market("stable_matching", green_weight=weight).clear(orders, context(1, grid=where))
         assert out.cleared_kw[0, :2].tolist() == sold
 
 
 def test_equally_near_partners_share_pro_rata():
     orders = eager_orders([1.0, 3.0, -1.0, -1.0])
     where = place(torch.zeros(4, 4, dtype=F64), torch.zeros(4, dtype=torch.bool))
-    out = market("stable_matching").clear(orders, context(1, place=where))
+    out = market("stable_matching").clear(orders, context(1, grid=where))
     expected = torch.tensor([[0.5, 1.5, -1.0, -1.0]], dtype=F64)
     torch.testing.assert_close(out.cleared_kw, expected)
 

@@ -24,17 +24,17 @@ def books(placed):
         orders, at = placed_book(3, B=24, N=9)
         free = market("uniform_auction").clear(orders, at)
         bears = torch.ones(24, dtype=torch.bool).index_fill(
-            0, broken_by(at.place, free.cleared_kw)[0], False
+            0, broken_by(at.grid, free.cleared_kw)[0], False
         )
         where = replace(
-            at.place,
-            background_kw=at.place.background_kw[bears],
-            reactive_kvar=at.place.reactive_kvar[bears],
+            at.grid,
+            background_kw=at.grid.background_kw[bears],
+            reactive_kvar=at.grid.reactive_kvar[bears],
         )
         orders = Orders(
             orders.quantity_kw[bears], orders.limit_price[bears], orders.arrival_s[bears]
         )
-        at = replace(context(int(bears.sum())), place=where)
+        at = replace(context(int(bears.sum())), grid=where)
     history = torch.linspace(0.1, 0.3, 3, dtype=F64).expand(len(orders.quantity_kw), -1)
     return orders, replace(at, history=history)
 

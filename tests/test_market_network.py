@@ -15,7 +15,7 @@ from gridbazaar.configs import option
 from gridbazaar.envs.data.simbench import load_grid
 from gridbazaar.envs.grid import Limits, Network, PowerFlow, load_net, violations
 from gridbazaar.envs.grid.distance import electrical_distance
-from gridbazaar.envs.markets import MARKETS, Context, Orders, Place
+from gridbazaar.envs.markets import MARKETS, Context, GridContext, Orders
 from gridbazaar.envs.markets.network.network_dispatch import dispatch
 from gridbazaar.envs.markets.network.trade_limits import (
     broken_by,
@@ -50,7 +50,7 @@ def place_on(code, B, background_kw=-0.5):
     background = torch.full((B, len(buses)), background_kw, dtype=F64)
     to_bus = torch.nn.functional.one_hot(bus, len(buses)).to(F64)
     green = torch.zeros(SEATS, dtype=torch.bool)
-    return Place(distance, green, solver, limits, to_bus, background, background / 5)
+    return GridContext(distance, green, solver, limits, to_bus, background, background / 5)
 
 
 def book(B, size_kw, seed=0):
@@ -63,7 +63,7 @@ def book(B, size_kw, seed=0):
 
 def context(place, B):
     low, high = torch.full((B, 1), 0.08, dtype=F64), torch.full((B, 1), 0.34, dtype=F64)
-    return Context(high, low, 0.25, place=place)
+    return Context(high, low, 0.25, grid=place)
 
 
 def market(name, **parameters):
@@ -347,9 +347,13 @@ def test_causers_of_a_cut_pay_their_partners(code):
     here = replace(
         place, background_kw=place.background_kw[hit], reactive_kvar=place.reactive_kvar[hit]
     )
-    cut_kw, found = kind._cut(here, limits, free.cleared_kw[hit])
-    # What is left of the cut trades, while their partners still take the rest from the grid.
-    state = flow(here, free.cleared_kw[hit] - cut_kw)
+    cut_kw, left_kw, found = kind._ration(here, limits, free.cleared_kw[hit])
+    assert found.any()
+    assert torch.equal(out.converged[hit], found)
+    torch.testing.assert_close(out.cleared_kw[hit], left_kw * found.unsqueeze(1))
+    # The trades that stand, once their partners have taken the rest from the grid.
+    state = flow(here, out.cleared_kw[hit])
+    assert state.converged[found].all()
     assert not violations(state, limits).broken(1.1e-5, 1.1e-2)[found].any()
     base = out.cleared_kw[hit] * free.reference_price[hit].unsqueeze(1) * 0.25
     transfer = out.payment_eur[hit] - base
@@ -417,8 +421,8 @@ def test_a_loaded_feeder_charges_more():
 @pytest.mark.parametrize("name", [*LIMITED, "dynamic_grid_tariff"])
 def test_a_missing_or_foreign_place_is_named(name):
     orders = book(2, 2.0)
-    with pytest.raises(ValueError, match=rf"{name}.*needs the feeder.*Context\(place="):
-        clear(name, orders, None, without_place="error")
+    with pytest.raises(ValueError, match=rf"{name}.*needs the feeder.*Context\(grid="):
+        clear(name, orders, None, without_grid="error")
     clear(name, orders, None)
     with pytest.raises(ValueError, match="background_kw has 3 rows"):
         clear(name, orders, place_on("semiurb4", 3))

@@ -9,7 +9,7 @@ from scipy.optimize import linprog, minimize
 
 from gridbazaar.config import validate
 from gridbazaar.configs import option
-from gridbazaar.envs.markets import MARKETS, Context, Orders, Place
+from gridbazaar.envs.markets import MARKETS, Context, GridContext, Orders
 from gridbazaar.envs.markets.bilateral.admm import negotiate, residual_curves, start
 from gridbazaar.envs.markets.bilateral.admm_parallel import PARTNERS
 from gridbazaar.envs.markets.bilateral.admm_sequential import CONTRACT
@@ -33,7 +33,7 @@ def communities(B=100, N=SEATS, seed=0):
     quantity = torch.rand(B, N, generator=g, dtype=F64) * 10 - 5
     price = 0.08 + 0.26 * torch.rand(B, N, generator=g, dtype=F64)
     spot = torch.rand(N, 2, generator=g, dtype=F64)
-    place = Place(
+    place = GridContext(
         distance=torch.cdist(spot, spot),
         green=torch.arange(N) % 2 == 0,
         solver=None,
@@ -44,7 +44,7 @@ def communities(B=100, N=SEATS, seed=0):
     )
     low, high = torch.full((B, 1), 0.08, dtype=F64), torch.full((B, 1), 0.34, dtype=F64)
     return Orders(quantity, price, torch.zeros(B, N, dtype=F64)), Context(
-        buyer_ceiling=high, seller_floor=low, slot_h=0.25, place=place
+        buyer_ceiling=high, seller_floor=low, slot_h=0.25, grid=place
     )
 
 
@@ -129,8 +129,8 @@ def test_near_and_green_partners_are_preferred():
     distance = torch.tensor([[0.0, 1, 1], [1, 0, 2], [1, 2, 0]], dtype=F64)
 
     def sells(green, distance):
-        place = Place(distance, torch.tensor(green), None, None, *[torch.zeros(1, 3)] * 3)
-        context = Context(torch.tensor([[0.34]]), torch.tensor([[0.08]]), 0.25, place=place)
+        place = GridContext(distance, torch.tensor(green), None, None, *[torch.zeros(1, 3)] * 3)
+        context = Context(torch.tensor([[0.34]]), torch.tensor([[0.08]]), 0.25, grid=place)
         orders = Orders(
             torch.tensor([[-2.0, 2.0, 2.0]], dtype=F64),
             torch.tensor([[0.3, 0.1, 0.1]], dtype=F64),
@@ -148,7 +148,7 @@ def test_near_and_green_partners_are_preferred():
 def test_a_place_of_another_community_is_refused(hundred):
     orders, context, _, _ = hundred
     fewer = Orders(orders.quantity_kw[:, 1:], orders.limit_price[:, 1:], orders.arrival_s[:, 1:])
-    with pytest.raises(ValueError, match=r"place.distance has shape \(12, 12\), expected"):
+    with pytest.raises(ValueError, match=r"grid.distance has shape \(12, 12\), expected"):
         market("bilateral_dispatch").clear(fewer, context)
 
 

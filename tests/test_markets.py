@@ -18,9 +18,9 @@ from gridbazaar.envs.markets import (
     MARKETS,
     Clearing,
     Context,
+    GridContext,
     Order,
     Orders,
-    Place,
     book_of,
     clear_checked,
 )
@@ -89,7 +89,7 @@ def placed_book(seed: int, B: int = 16, N: int = 11, ties: bool = False) -> tupl
     g = torch.Generator().manual_seed(seed)
     bus = torch.randint(len(buses), (N,), generator=g)
     background_kw = -10 * torch.rand(B, len(buses), generator=g, dtype=F64)
-    place = Place(
+    place = GridContext(
         distance=torch.as_tensor(electrical_distance(network, buses))[bus][:, bus],
         green=torch.rand(N, generator=g) > 0.5,
         solver=solver,
@@ -100,7 +100,7 @@ def placed_book(seed: int, B: int = 16, N: int = 11, ties: bool = False) -> tupl
     )
     orders = random_book(seed, B, N, ties)
     orders = replace(orders, quantity_kw=orders.quantity_kw * LOAD)
-    return orders, replace(context(B), place=place)
+    return orders, replace(context(B), grid=place)
 
 
 def clear(name: str, orders: Orders, **parameters) -> Clearing:
@@ -134,7 +134,7 @@ def test_the_feeder_binds_in_some_of_the_placed_books():
     for seed in (0, 7, 9, 10):
         orders, at = books(seed, placed=True)
         free = clear("uniform_auction", orders).cleared_kw
-        assert 0 < len(broken_by(at.place, free)[0]) < len(free)
+        assert 0 < len(broken_by(at.grid, free)[0]) < len(free)
 
 
 @every_market
@@ -233,10 +233,10 @@ def test_seats_have_no_names(name, placed):
     new = torch.randperm(orders.quantity_kw.shape[1], generator=torch.Generator().manual_seed(0))
     straight = market(name).clear(orders, at)
     if placed:
-        where = at.place
+        where = at.grid
         at = replace(
             at,
-            place=replace(
+            grid=replace(
                 where,
                 distance=where.distance[new][:, new],
                 green=where.green[new],
@@ -296,7 +296,7 @@ PRICES = ("distance_price", "grey_price", "usage_price")
 @pytest.mark.parametrize(("size", "worth"), [(7.3, 1 / 7.3), (1e-3, 1e3)])
 def test_money_and_power_have_no_unit(name, ties, placed, size, worth):
     orders, at = books(9, placed, ties, B=16)
-    if placed and "without_place" in defaults(name):
+    if placed and "without_grid" in defaults(name):
         size = 1  # the feeder has one
     base = market(name).clear(orders, at)
     scaled_orders = Orders(orders.quantity_kw * size, orders.limit_price * worth, orders.arrival_s)
@@ -334,12 +334,12 @@ def test_a_batch_is_its_markets_side_by_side(name, placed):
     together = market(name).clear(orders, at)
     for b in range(8):
         one = slice(b, b + 1)
-        where = at.place and replace(
-            at.place,
-            background_kw=at.place.background_kw[one],
-            reactive_kvar=at.place.reactive_kvar[one],
+        where = at.grid and replace(
+            at.grid,
+            background_kw=at.grid.background_kw[one],
+            reactive_kvar=at.grid.reactive_kvar[one],
         )
-        alone = market(name).clear(pick(orders, one), replace(context(1), place=where))
+        alone = market(name).clear(pick(orders, one), replace(context(1), grid=where))
         for field in ("cleared_kw", "price", "payment_eur", "reference_price"):
             close(getattr(together, field)[one], getattr(alone, field))
         for field in ("converged", "iterations", "messages"):
@@ -466,16 +466,16 @@ def test_every_market_refuses_what_is_not_a_number(name):
 @every_market
 def test_every_market_refuses_a_place_without_distances(name):
     orders, at = placed_book(14, B=2, N=3)
-    place = at.place
+    place = at.grid
     place.distance[1, 2] = torch.nan
-    with pytest.raises(ValueError, match=r"place\.distance of seats 1 and 2 is nan"):
+    with pytest.raises(ValueError, match=r"grid\.distance of seats 1 and 2 is nan"):
         clear_checked(market(name), orders, at)
     elsewhere = replace(place, distance=place.distance[:2])
-    with pytest.raises(ValueError, match=r"place\.distance has shape \(2, 3\), expected \(3, 3\)"):
-        clear_checked(market(name), orders, replace(at, place=elsewhere))
+    with pytest.raises(ValueError, match=r"grid\.distance has shape \(2, 3\), expected \(3, 3\)"):
+        clear_checked(market(name), orders, replace(at, grid=elsewhere))
     elsewhere = replace(place, distance=place.distance.nan_to_num(), green=place.green[:2])
-    with pytest.raises(ValueError, match=r"place\.green has shape \(2,\), expected \(3,\)"):
-        clear_checked(market(name), orders, replace(at, place=elsewhere))
+    with pytest.raises(ValueError, match=r"grid\.green has shape \(2,\), expected \(3,\)"):
+        clear_checked(market(name), orders, replace(at, grid=elsewhere))
 
 
 @every_market

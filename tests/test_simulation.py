@@ -215,6 +215,15 @@ def test_perfect_forecasts_keep_every_promise(town):
     assert broken > -1e-7  # the features are stored in single precision
 
 
+@pytest.mark.parametrize("market", ["continuous", "uniform_auction"])
+def test_orders_arrive_between_submission_and_gate_closure(town, market):
+    sim = town.simulation(market=market, ledger="block")
+    for interval in play(sim):
+        arrival_s = interval.orders.arrival_s[interval.orders.quantity_kw != 0]
+        assert (arrival_s >= sim.submission_s).all()
+        assert (arrival_s <= sim.rules.gate_closure_s + 0.5).all()
+
+
 def test_orders_that_come_late_miss_the_auction_and_pay(town):
     narrow = ("ledger.block_gas=8", "ledger.fees.price=0.01")
     sim = town.simulation(*narrow, ledger="block")

@@ -1,4 +1,4 @@
-"""How far apart two buses are for electricity."""
+"""Electrical distance between buses of a feeder."""
 
 from __future__ import annotations
 

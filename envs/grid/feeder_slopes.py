@@ -1,4 +1,4 @@
-"""What a further kW at an injection does to voltages and loadings at a state that carries power.
+"""First-order effect of injected power on voltages and branch loadings, at any AC state.
 
 From v = w + Z i with i = conj(s / v) follows, for a change dp of the injected power,
     dv + Z diag(conj(s / v^2)) conj(dv) = Z diag(conj(1 / v)) dp

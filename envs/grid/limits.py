@@ -1,4 +1,4 @@
-"""What a feeder may bear: voltage band and thermal limits, and by how much a state breaks them."""
+"""Limits of a feeder (voltage band, thermal limits) and the depth by which a state breaks them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A feeder as arrays: what a power flow needs from a pandapower net, in pandapower's conventions.
+"""Feeder model as arrays, read from a pandapower net, in pandapower's conventions.
 
 pandapower builds the admittance matrix itself (bus fusion by closed switches, line ends opened by
 switches, transformer taps, shifts, iron losses, shunts); this module only reads the result.

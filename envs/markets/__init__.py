@@ -5,10 +5,10 @@ from gridbazaar.envs.markets.protocol import (
     Claim,
     Clearing,
     Context,
+    GridContext,
     Market,
     MarketConfig,
     Orders,
-    Place,
     clear_checked,
 )
 from gridbazaar.envs.markets.registry import MARKETS
@@ -18,11 +18,11 @@ __all__ = [
     "Claim",
     "Clearing",
     "Context",
+    "GridContext",
     "Market",
     "MarketConfig",
     "Order",
     "Orders",
-    "Place",
     "book_of",
     "clear_checked",
 ]

@@ -1,4 +1,4 @@
-"""The order book as tensors: where supply meets demand, and who is filled."""
+"""Order book as tensors: crossing of supply and demand, and filling of orders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 # A trade of less than this share of the market's largest order is what rounding left of none; in
 # float32 rounding leaves more.
-_DUST = 1e-9
+_TOLERANCE = 1e-9
 _ROUNDINGS = 16
 
 
@@ -18,10 +18,18 @@ def rounding(value: Tensor) -> Tensor:
     return value.abs() * (_ROUNDINGS * torch.finfo(value.dtype).eps)
 
 
-def dust_kw(quantity_kw: Tensor) -> Tensor:
+def tolerance_kw(quantity_kw: Tensor) -> Tensor:
     """Return the power that is too little to be a trade, [B, 1] kW, for orders [B, N]."""
     largest_kw = quantity_kw.abs().amax(-1, keepdim=True)
-    return torch.maximum(largest_kw * _DUST, rounding(largest_kw))
+    return torch.maximum(largest_kw * _TOLERANCE, rounding(largest_kw))
+
+
+def gaining(quantity_kw: Tensor, limit_price: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which sellers and which buyers of a book could gain with some partner, [B, N] bool."""
+    sells, buys = quantity_kw > 0, quantity_kw < 0
+    best_bid = limit_price.where(buys, -torch.inf).amax(-1, keepdim=True)
+    best_ask = limit_price.where(sells, torch.inf).amin(-1, keepdim=True)
+    return sells & (limit_price < best_bid), buys & (limit_price > best_ask)
 
 
 @dataclass(frozen=True)

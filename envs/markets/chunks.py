@@ -1,4 +1,4 @@
-"""How much of a batch is worked on at once."""
+"""Chunk sizes that keep intermediate tables of a batch within memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No local market: every seat trades with the grid alone."""
+"""Absence of a local market: every seat trades with the grid alone."""
 
 from __future__ import annotations
 

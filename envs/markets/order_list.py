@@ -1,4 +1,4 @@
-"""From a list of orders, as a user writes them, to the book that markets clear."""
+"""Conversion of order lists, as a user writes them, to the book that markets clear."""
 
 from __future__ import annotations
 

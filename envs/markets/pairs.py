@@ -1,4 +1,4 @@
-"""Trades between one seller and one buyer: who may trade with whom, at what worth, and the bill."""
+"""Bilateral trades between sellers and buyers: eligible pairs, their gains and their bill."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gridbazaar.config import NonNegative
-from gridbazaar.envs.markets.book import dust_kw
+from gridbazaar.envs.markets.book import gaining, tolerance_kw
 from gridbazaar.envs.markets.protocol import Clearing, Context, MarketConfig, Orders
 
 
@@ -89,23 +89,20 @@ class PairBook:
 def preference(context: Context, config: PreferenceConfig) -> Tensor | float:
     """Return what buying from seat n costs seat m beside the price, [n, m] EUR/kWh.
 
-    Without a place all partners are alike.
+    Without a feeder all partners are alike.
     """
-    place = context.place
-    if place is None:
+    grid = context.grid
+    if grid is None:
         return 0.0
-    farthest = place.distance.max().clamp(min=torch.finfo(place.distance.dtype).tiny)
-    grey = (~place.green).to(place.distance).unsqueeze(-1)
-    return config.distance_price * place.distance / farthest + config.grey_price * grey
+    farthest = grid.distance.max().clamp(min=torch.finfo(grid.distance.dtype).tiny)
+    grey = (~grid.green).to(grid.distance).unsqueeze(-1)
+    return config.distance_price * grid.distance / farthest + config.grey_price * grey
 
 
 def pair_up(orders: Orders, cost: Tensor | float) -> PairBook:
     """Sort the seats into sellers and buyers, in float64; `cost` is `preference`'s answer."""
     quantity, limit = orders.quantity_kw.double(), orders.limit_price.double()
-    sells, buys = quantity > 0, quantity < 0
-    best_bid = limit.where(buys, -torch.inf).amax(-1, keepdim=True)
-    best_ask = limit.where(sells, torch.inf).amin(-1, keepdim=True)
-    sells, buys = sells & (limit < best_bid), buys & (limit > best_ask)
+    sells, buys = gaining(quantity, limit)
     sellers, buyers = _seats(sells), _seats(buys)
     ask, bid = limit.gather(-1, sellers), limit.gather(-1, buyers)
     supply = (quantity * sells).gather(-1, sellers)
@@ -142,7 +139,7 @@ def bill_pairs(
         converged: [B] bool; where false nothing is traded.
         iterations, messages: as in Clearing.
     """
-    least_kw = dust_kw(orders.quantity_kw.double()).unsqueeze(-1)
+    least_kw = tolerance_kw(orders.quantity_kw.double()).unsqueeze(-1)
     stands = book.open & converged[:, None, None] & (pair_kw > least_kw)
     pair_kw = book.within(pair_kw * stands)
     price = torch.minimum(

@@ -1,4 +1,4 @@
-"""One price for all: who accepts it, and how the longer side shares the volume."""
+"""Trade at one posted price: acceptance of orders and pro-rata sharing of the longer side."""
 
 from __future__ import annotations
 

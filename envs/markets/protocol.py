@@ -1,4 +1,4 @@
-"""What a market sees and answers: Orders and Context in, a Clearing out."""
+"""Market protocol and its data types: orders and context in, a clearing out."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Orders:
 
 
 @dataclass(frozen=True)
-class Place:
+class GridContext:
     """Where the seats sit and what the feeder bears, the same for every market of the batch.
 
     Attributes:
@@ -149,19 +149,19 @@ class Place:
         """Raise ValueError unless there is a distance, one number, between every two seats."""
         if self.distance.shape != (seats, seats):
             raise ValueError(
-                f"place.distance has shape {tuple(self.distance.shape)}, expected "
+                f"grid.distance has shape {tuple(self.distance.shape)}, expected "
                 f"{(seats, seats)}: one row and column per seat of the orders"
             )
         if self.green.shape != (seats,):
             raise ValueError(
-                f"place.green has shape {tuple(self.green.shape)}, expected {(seats,)}: one value "
+                f"grid.green has shape {tuple(self.green.shape)}, expected {(seats,)}: one value "
                 "per seat of the orders"
             )
         bad = (~self.distance.isfinite()).nonzero()
         if len(bad):
             one, other = bad[0].tolist()
             raise ValueError(
-                f"place.distance of seats {one} and {other} is {self.distance[one, other].item()}, "
+                f"grid.distance of seats {one} and {other} is {self.distance[one, other].item()}, "
                 "expected a finite number"
             )
 
@@ -175,7 +175,7 @@ class Context:
         seller_floor: [B, 1] EUR/kWh, what the grid pays for a kWh.
         slot_h: length of the interval in hours.
         history: [B, K] EUR/kWh, the last published prices, newest first, NaN before the first.
-        place: where the seats sit; None where a market is used by itself.
+        grid: the feeder and where the seats sit; None where a market is used by itself.
         price_margin: share of the gap between the two prices by which the range of limit prices may
             be wider than that gap, beyond which markets refuse an order; None accepts any price.
             A simulation needs none: its actions cannot mean a price outside the range.
@@ -185,11 +185,11 @@ class Context:
     seller_floor: Tensor
     slot_h: float
     history: Tensor | None = None
-    place: Place | None = None
+    grid: GridContext | None = None
     price_margin: float | None = None
 
     def check(self, markets: int, seats: int) -> None:
-        """Raise ValueError unless every market has both prices and every seat its place."""
+        """Raise ValueError unless every market has both prices and every seat a place."""
         for field in ("buyer_ceiling", "seller_floor"):
             values: Tensor = getattr(self, field)
             if values.shape != (markets, 1):
@@ -204,8 +204,8 @@ class Context:
                     f"context: {field} of market {market} is {values[market].item()}, expected a "
                     "finite number"
                 )
-        if self.place is not None:
-            self.place.check(seats)
+        if self.grid is not None:
+            self.grid.check(seats)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From money to prices: what a seat paid per kWh, and what a market with many prices publishes."""
+"""Mean prices of trades: of each seat, and the one that a market publishes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CE-SDT: a contract suggests prices, sorts what is offered and accepts until requests are met."""
+"""CE-SDT auction: suggested prices, offers sorted and accepted until requests are met."""
 
 from __future__ import annotations
 

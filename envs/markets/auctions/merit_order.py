@@ -1,4 +1,4 @@
-"""Who trades with whom when the cheapest ask meets the highest bid, then the next, and so on."""
+"""Pricing of trades pair by pair in merit order: cheapest ask with highest bid, and so on."""
 
 from __future__ import annotations
 

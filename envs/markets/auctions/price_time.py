@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gridbazaar.envs.markets.book import dust_kw, rounding
+from gridbazaar.envs.markets.book import rounding, tolerance_kw
 from gridbazaar.envs.markets.protocol import Orders
 
 
@@ -66,7 +66,7 @@ def trade_on_arrival(orders: Orders) -> Fills:
     waiting = torch.zeros_like(quantity)
     taken, cost = torch.zeros_like(quantity), torch.zeros_like(quantity)
     side, size = quantity.sign(), quantity.abs()
-    least = dust_kw(orders.quantity_kw)
+    least = tolerance_kw(orders.quantity_kw)
     reachable, reach = queue.reach >= 0, queue.reach.clamp(min=0)
     for t in range(longest):
         one = slice(t, t + 1)

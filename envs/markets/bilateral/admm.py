@@ -1,4 +1,4 @@
-"""Bilateral dispatch without a solver that sees every limit: rounds of proposals until they agree.
+"""Bilateral dispatch by ADMM: rounds of proposals between partners until they agree.
 
 Both sides of a pair propose how much to trade: y_ij is what seat i would sell to seat j, negative
 to buy. A seat's proposals are those that cost it least at the price of each pair, drawn towards a
@@ -66,7 +66,7 @@ class Rounds:
         centre: [B, 2, S, K] what the pair was last asked to agree on.
         multiplier: [B, 2, S, K] lambda as the equations have it.
         price_sign: what turns it into the pair's price above the seller's limit.
-        worth: [B, 2, S, K] what f_i gives for a kWh: nothing above its limit, and the pair's gain,
+        valuation: [B, 2, S, K] what f_i gives for a kWh: 0 above its limit, and the pair's gain,
             strongly negative where it must not trade.
         supply, demand: [B, 1, S] and [B, 1, K] orders over what can be traded.
     """
@@ -74,7 +74,7 @@ class Rounds:
     proposal: Tensor
     centre: Tensor
     multiplier: Tensor
-    worth: Tensor
+    valuation: Tensor
     supply: Tensor
     demand: Tensor
     price_sign: float
@@ -131,7 +131,7 @@ def start(book: PairBook, price_sign: float) -> Rounds:
         proposal=nothing,
         centre=nothing,
         multiplier=price_sign * half,
-        worth=torch.stack([torch.zeros_like(gain), gain], 1),
+        valuation=torch.stack([torch.zeros_like(gain), gain], 1),
         supply=(book.supply_kw / traded).unsqueeze(-2),
         demand=(book.demand_kw / traded).unsqueeze(-2),
         price_sign=price_sign,
@@ -144,8 +144,8 @@ def propose(at: Rounds, rho: float) -> Tensor:
     y_ij <- argmin f_i(y_i) + sum_j rho/2 |y_ij - centre_ij - price_ij/rho|^2, which is both
     equations' first line.
     """
-    shut = at.worth[:, 1] <= _SHUT
-    wish = at.centre + (at.price_sign * at.multiplier - at.worth) / rho
+    shut = at.valuation[:, 1] <= _SHUT
+    wish = at.centre + (at.price_sign * at.multiplier - at.valuation) / rho
     sold = _project(wish[:, 0].masked_fill(shut, _SHUT / rho), at.demand)
     less = wish[:, 1].neg().masked_fill(shut, _SHUT / rho)
     bought = _project(less.transpose(-1, -2), at.supply).transpose(-1, -2)

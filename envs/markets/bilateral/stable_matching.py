@@ -12,10 +12,10 @@ from gridbazaar.envs.markets.protocol import (
     Claim,
     Clearing,
     Context,
+    GridContext,
     Market,
     MarketConfig,
     Orders,
-    Place,
 )
 from gridbazaar.envs.markets.registry import MARKETS
 from gridbazaar.envs.markets.trade_price import at_mean_prices
@@ -61,8 +61,8 @@ class StableMatching(Market):
 
     Both sides rank a pair by the same score, since the bonus is the same for all buyers of a
     seller; then the pairs that are each other's best are certain, and taking them until none is
-    left is what deferred acceptance arrives at. Equal preferences share pro rata. Without a place
-    (Context.place is None) nobody prefers anybody.
+    left is what deferred acceptance arrives at. Equal preferences share pro rata. Without a feeder
+    (Context.grid is None) nobody prefers anybody.
 
     Source: Gale and Shapley (1962), "College admissions and the stability of marriage", American
     Mathematical Monthly 69(1); divisible: Baïou and Balinski (2002), "The stable allocation (or
@@ -79,19 +79,19 @@ class StableMatching(Market):
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match until no acceptable pair has energy left."""
         seller, buyer = split(orders.quantity_kw)
-        score = self.score(context.place, orders.quantity_kw)
+        score = self.score(context.grid, orders.quantity_kw)
         pair_score = score[seller.unsqueeze(-1), buyer.unsqueeze(-2)]
         no_charge = torch.zeros_like(pair_score)
         return trade(orders, context, seller, buyer, pair_score, no_charge, self.k)
 
-    def score(self, place: Place | None, like: Tensor) -> Tensor:
+    def score(self, grid: GridContext | None, like: Tensor) -> Tensor:
         """Return how much a pair dislikes each other, [N, N]: seller in rows, buyer in columns."""
         N = like.shape[-1]
-        if place is None:
+        if grid is None:
             return like.new_zeros(N, N)
-        distance = place.distance.to(like)
+        distance = grid.distance.to(like)
         far = distance.amax().clamp(min=torch.finfo(like.dtype).tiny)
-        bonus = self.green_weight * place.green.to(like).unsqueeze(-1)
+        bonus = self.green_weight * grid.green.to(like).unsqueeze(-1)
         return ((distance / far - bonus) / _SAME).round()
 
 

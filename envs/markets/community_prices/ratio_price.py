@@ -1,4 +1,4 @@
-"""The price that follows from supply over demand, and the orders that agree with it."""
+"""Price by the ratio of supply to demand, and the orders that agree with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The market as a cooperative game: what every group of seats could gain by trading among itself.
+"""Market as a cooperative game: the largest gain from trade within every group of seats.
 
 The worth of a coalition S is its largest internal gain from trade, by duality
     v(S) = min over prices p of  sum over i in S of quantity_i * max(0, sign_i (p - limit_i))
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gridbazaar.envs.markets.book import cross, fill
+from gridbazaar.envs.markets.book import cross, fill, gaining
 from gridbazaar.envs.markets.chunks import at_once
 from gridbazaar.envs.markets.protocol import Clearing, Context, Orders
 
@@ -57,10 +57,8 @@ def traded(orders: Orders) -> Tensor:
 def players(quantity_kw: Tensor, limit_price: Tensor) -> Players:
     """Find who of the orders [B, N] can gain with whom; the others come last."""
     quantity, limit = quantity_kw.double(), limit_price.double()
-    sells, buys = quantity > 0, quantity < 0
-    best_bid = limit.where(buys, -torch.inf).amax(-1, keepdim=True)
-    best_ask = limit.where(sells, torch.inf).amin(-1, keepdim=True)
-    plays = (sells & (limit < best_bid)) | (buys & (limit > best_ask))
+    sells, buys = gaining(quantity, limit)
+    plays = sells | buys
 
     seat = quantity.argsort(stable=True)
     for key in (limit, ~plays):

@@ -14,11 +14,12 @@ from gridbazaar.envs.markets.network.trade_limits import (
     at,
     broken,
     broken_by,
+    chosen,
     flow,
-    place_of,
+    grid_of,
 )
 from gridbazaar.envs.markets.posted_price import share_pro_rata
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, Orders, Place
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, GridContext, Market, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 
@@ -28,7 +29,7 @@ class CurtailedAuctionConfig(FeederMarketConfig, UniformAuctionConfig):
     Attributes:
         k: of the uniform auction.
         liability: share of the partners' loss that the causers owe.
-        max_rounds: of curtailment and power flow.
+        max_rounds: of curtailment and power flow, and of cutting and sharing what is left.
     """
 
     liability: Share
@@ -47,6 +48,8 @@ class CurtailedAuction(Market):
     their loss. Nobody owes more than its gain on what it still trades, so that nobody trades at a
     loss; what that leaves unpaid, the partners bear. A partner or causer left with no trade at all
     neither receives nor pays. The auction's price stays; a seat's price includes the transfer.
+    What the partners no longer trade may break a limit that the cut had met: the DSO cuts again,
+    until the trades that stand break none.
 
     Market rule ours; curtailment by sensitivity as in envs/feeder, and causer pays as in
     Guerrero et al. (2019), "Decentralized P2P energy trading under network constraints in a
@@ -63,21 +66,21 @@ class CurtailedAuction(Market):
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match at one price, cut what breaks a limit, and settle the cost of the cut."""
         free = self._auction.clear(orders, context)
-        place = place_of(context, self.config, *orders.quantity_kw.shape)
-        if place is None:
+        grid = grid_of(context, self.config, *orders.quantity_kw.shape)
+        if grid is None:
             return free
-        rows, limits = broken_by(place, free.cleared_kw)
+        rows, limits = broken_by(grid, free.cleared_kw)
         if not len(rows):
             return free
         agreed_kw, price = free.cleared_kw[rows], free.reference_price[rows].unsqueeze(1)
-        cut_kw, found = self._cut(at(place, rows), limits, agreed_kw)
-        left_kw = share_pro_rata(agreed_kw - cut_kw) * found.unsqueeze(1)
+        cut_kw, left_kw, found = self._ration(at(grid, rows), limits, agreed_kw)
+        left_kw = left_kw * found.unsqueeze(1)
         lost_kw = (agreed_kw - cut_kw - left_kw).abs()
         floor, ceiling = context.seller_floor[rows], context.buyer_ceiling[rows]
-        worth = torch.where(agreed_kw > 0, price - floor, ceiling - price)
+        loss_price = torch.where(agreed_kw > 0, price - floor, ceiling - price)
         gain = left_kw * (price - orders.limit_price[rows])
-        transfer = self._transfer(lost_kw * worth.clamp(min=0), cut_kw.abs(), gain, left_kw != 0)
-        traded = left_kw != 0
+        loss, traded = lost_kw * loss_price.clamp(min=0), left_kw != 0
+        transfer = self._transfer(loss, cut_kw.abs(), gain, traded)
         seat = torch.where(traded, price + transfer / torch.where(traded, left_kw, 1.0), 0.0)
         cleared_kw = free.cleared_kw.index_copy(0, rows, left_kw)
         prices = free.price.index_copy(0, rows, seat)
@@ -90,21 +93,45 @@ class CurtailedAuction(Market):
             converged=free.converged.index_copy(0, rows, found),
         )
 
-    def _cut(self, place: Place, limits: Limits, agreed_kw: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the DSO cuts of each trade [R, N], and whether that met the limits [R]."""
-        background = place.background_kw
-        to_bus = place.to_bus.to(background)
+    def _ration(
+        self, grid: GridContext, limits: Limits, agreed_kw: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Cut and share what is left, until it breaks no limit.
+
+        Returns:
+            what the DSO cuts of each trade and what is left of it, [R, N] each, and whether that
+            meets the limits [R].
+        """
+        cut_kw, left_kw = torch.zeros_like(agreed_kw), agreed_kw
+        found = torch.zeros_like(agreed_kw[:, 0], dtype=torch.bool)
+        rows = torch.arange(len(agreed_kw), device=agreed_kw.device)
+        for _ in range(self.config.max_rounds):
+            here, mine = at(grid, rows), chosen(limits, rows)
+            cut = self._cut(here, mine, left_kw[rows])
+            shared = share_pro_rata(left_kw[rows] - cut)
+            cut_kw, left_kw = cut_kw.index_add(0, rows, cut), left_kw.index_copy(0, rows, shared)
+            bad = broken(flow(here, shared), mine)
+            found = found.index_copy(0, rows, ~bad)
+            rows = rows[bad]
+            if not len(rows):
+                break
+        return cut_kw, left_kw, found
+
+    def _cut(self, grid: GridContext, limits: Limits, agreed_kw: Tensor) -> Tensor:
+        """Return what the DSO cuts of each trade, [R, N], while the others stand."""
+        background = grid.background_kw
+        to_bus = grid.to_bus.to(background)
         trades = agreed_kw.to(background)
         sold, bought = trades.clamp(min=0) @ to_bus, (-trades).clamp(min=0) @ to_bus
         injection_kw = background + sold - bought
         exporting = injection_kw > 0
         available = torch.where(exporting, sold, bought)
-        left_kw, solution = curtail(
-            place.solver,
+        left_kw, _ = curtail(
+            grid.solver,
             limits,
             injection_kw,
-            place.reactive_kvar,
-            flow(place, trades),
+            grid.reactive_kvar,
+            flow(grid, trades),
             self.config.max_rounds,
             available,
         )
@@ -113,7 +140,7 @@ class CurtailedAuction(Market):
         of_seat = torch.where(
             agreed_kw > 0, (share * exporting) @ to_bus.T, (share * ~exporting) @ to_bus.T
         )
-        return agreed_kw * of_seat.to(agreed_kw), ~broken(solution, limits)
+        return agreed_kw * of_seat.to(agreed_kw)
 
     def _transfer(self, loss: Tensor, cut_kw: Tensor, gain: Tensor, trading: Tensor) -> Tensor:
         """Return what the seats [R, N] get (positive) or owe of the partners' loss, in EUR/h."""

@@ -1,4 +1,4 @@
-"""Trades pay for the part of the feeder they use, so that near partners find each other first."""
+"""Peer-to-peer matching under a grid usage charge that grows with distance and loading."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor
 
 from gridbazaar.config import NonNegative, Share
 from gridbazaar.envs.markets.bilateral.stable_matching import split, trade
-from gridbazaar.envs.markets.network.trade_limits import FeederMarketConfig, flow, place_of
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, Orders, Place
+from gridbazaar.envs.markets.network.trade_limits import FeederMarketConfig, flow, grid_of
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, GridContext, Market, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 # Partners closer to each other than this share of the longest distance are equally near.
@@ -63,37 +63,37 @@ class DynamicGridTariff(Market):
 
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match until no pair that can pay its charge has energy left."""
-        place = place_of(context, self.config, *orders.quantity_kw.shape)
+        grid = grid_of(context, self.config, *orders.quantity_kw.shape)
         seller, buyer = split(orders.quantity_kw)
-        share = _share_of_longest(place, orders.quantity_kw)
+        share = _share_of_longest(grid, orders.quantity_kw)
         pair_share = share[seller.unsqueeze(-1), buyer.unsqueeze(-2)]
-        score, charge = (pair_share / _SAME).round(), self.charge(pair_share, place)
+        score, charge = (pair_share / _SAME).round(), self.charge(pair_share, grid)
         return trade(orders, context, seller, buyer, score, charge, self.config.k)
 
-    def charge(self, share: Tensor, place: Place | None) -> Tensor:
+    def charge(self, share: Tensor, grid: GridContext | None) -> Tensor:
         """Return what a pair [B, S, K] at that share of the longest distance pays, EUR/kWh."""
         c = self.config
         reach = share if c.measure == "distance" else (share > c.section).to(share)
-        if place is None or c.dynamic == 0:
+        if grid is None or c.dynamic == 0:
             return c.usage_price * reach
-        level = (1 - c.dynamic) + c.dynamic * _loading(place).to(share)
+        level = (1 - c.dynamic) + c.dynamic * _loading(grid).to(share)
         return c.usage_price * reach * level[:, None, None]
 
 
-def _share_of_longest(place: Place | None, like: Tensor) -> Tensor:
-    """Return the distance of each two seats over the longest one, [N, N]; 0 without a place."""
-    if place is None:
+def _share_of_longest(grid: GridContext | None, like: Tensor) -> Tensor:
+    """Return the distance of each two seats over the longest one, [N, N]; 0 without a grid."""
+    if grid is None:
         return like.new_zeros(like.shape[-1], like.shape[-1])
-    distance = place.distance.to(like)
+    distance = grid.distance.to(like)
     return distance / distance.amax().clamp(min=torch.finfo(like.dtype).tiny)
 
 
-def _loading(place: Place) -> Tensor:
+def _loading(grid: GridContext) -> Tensor:
     """Return the highest loading of a branch by the background over its limit, [B], at most 1."""
-    nothing = torch.zeros_like(place.background_kw[:, :1]).expand(-1, len(place.to_bus))
-    state = flow(place, nothing)
+    nothing = torch.zeros_like(grid.background_kw[:, :1]).expand(-1, len(grid.to_bus))
+    state = flow(grid, nothing)
     loading = torch.cat([state.line_loading_percent, state.trafo_loading_percent], 1)
-    limit = torch.cat([place.limits.line_percent, place.limits.trafo_percent], -1)
+    limit = torch.cat([grid.limits.line_percent, grid.limits.trafo_percent], -1)
     if loading.shape[1] == 0:
         return loading.new_zeros(len(loading))
     relative = (loading / limit).amax(1).clamp(max=1)

@@ -1,4 +1,4 @@
-"""Every limit of the feeder as a row of a linear programme over the seats' trades."""
+"""Feeder limits as rows of a linear programme over the seats' trades."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from gridbazaar.envs.grid.limits import LOADING_TOLERANCE_PERCENT, VOLTAGE_TOLERANCE_PU, Limits
 from gridbazaar.envs.grid.power_flow import Solution
 from gridbazaar.envs.markets.network.trade_limits import flow
-from gridbazaar.envs.markets.protocol import Place
+from gridbazaar.envs.markets.protocol import GridContext
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class LimitRows:
     idle: Tensor  # [B, K] state without trades
 
     @classmethod
-    def of(cls, place: Place, limits: Limits) -> LimitRows:
-        """Set up the rows of the markets in `place`, whose limits are [B, .]."""
-        known = place.solver.sensitivities
-        to_seat = place.to_bus.T.double()
+    def of(cls, grid: GridContext, limits: Limits) -> LimitRows:
+        """Set up the rows of the markets in `grid`, whose limits are [B, .]."""
+        known = grid.solver.sensitivities
+        to_seat = grid.to_bus.T.double()
         voltage, along = known.vm_pu.double() @ to_seat, known.branch_percent.double()
         branch = along @ to_seat
         loading = torch.cat([limits.line_percent, limits.trafo_percent], 1)
@@ -39,12 +39,12 @@ class LimitRows:
         unit = torch.full_like(ceiling[0], LOADING_TOLERANCE_PERCENT)
         unit[: 2 * len(voltage)] = VOLTAGE_TOLERANCE_PU
         rows = cls(torch.cat([voltage, -voltage, branch, -branch]), along, ceiling, unit, ceiling)
-        nothing = place.background_kw @ place.to_bus.T * 0
-        return replace(rows, idle=rows.state(place, flow(place, nothing), nothing.double()))
+        nothing = grid.background_kw @ grid.to_bus.T * 0
+        return replace(rows, idle=rows.state(grid, flow(grid, nothing), nothing.double()))
 
-    def state(self, place: Place, solution: Solution, cleared_kw: Tensor) -> Tensor:
+    def state(self, grid: GridContext, solution: Solution, cleared_kw: Tensor) -> Tensor:
         """Return where each row stands, [B, K]; a branch's loading has the sign of its way."""
-        injection_kw = place.background_kw + cleared_kw.to(place.to_bus) @ place.to_bus
+        injection_kw = grid.background_kw + cleared_kw.to(grid.to_bus) @ grid.to_bus
         way = torch.where(injection_kw.double() @ self.along.T < 0, -1.0, 1.0)
         loading = torch.cat([solution.line_loading_percent, solution.trafo_loading_percent], 1)
         signed = way * loading
@@ -52,11 +52,13 @@ class LimitRows:
         expected = self.idle + cleared_kw.double() @ self.effect.T
         return torch.where(solution.converged.unsqueeze(-1), seen, expected)
 
-    def slopes(self, place: Place, solution: Solution, cleared_kw: Tensor, index: Tensor) -> Tensor:
+    def slopes(
+        self, grid: GridContext, solution: Solution, cleared_kw: Tensor, index: Tensor
+    ) -> Tensor:
         """Return the effect [R, K, N] of a kW sold on the rows `index` [R, K] at this state."""
-        known, to_bus = place.solver.slopes, place.to_bus.double()
-        injection_kw = place.background_kw.double() + cleared_kw.double() @ to_bus
-        power = torch.complex(injection_kw, place.reactive_kvar.double())
+        known, to_bus = grid.solver.slopes, grid.to_bus.double()
+        injection_kw = grid.background_kw.double() + cleared_kw.double() @ to_bus
+        power = torch.complex(injection_kw, grid.reactive_kvar.double())
         buses, branches = known.buses, known.branches
         magnitude = torch.where(index < 2 * buses, index % buses, (index - 2 * buses) % branches)
         magnitude = torch.where(index < 2 * buses, magnitude, magnitude + buses)

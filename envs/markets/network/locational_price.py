@@ -1,4 +1,4 @@
-"""Locational marginal prices: the best trades that the feeder bears, priced by where they are."""
+"""Locational marginal prices: trades of largest surplus under the feeder's limits."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from gridbazaar.envs.markets.network.trade_limits import (
     at,
     broken_by,
     flow,
-    place_of,
+    grid_of,
 )
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, Orders, Place
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, GridContext, Market, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 from gridbazaar.envs.markets.trade_price import mean_price, seat_price
 
@@ -87,10 +87,10 @@ class LocationalPrice(Market):
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match all orders; nothing where no trades are found that the feeder bears."""
         free = self._free.clear(orders, context)
-        place = place_of(context, self.config, *orders.quantity_kw.shape)
-        if place is None:
+        grid = grid_of(context, self.config, *orders.quantity_kw.shape)
+        if grid is None:
             return free
-        rows, limits = broken_by(place, free.cleared_kw)
+        rows, limits = broken_by(grid, free.cleared_kw)
         if not len(rows):
             return free
         best, rounds = self._congested(
@@ -99,7 +99,7 @@ class LocationalPrice(Market):
                 orders.limit_price[rows].double(),
                 orders.arrival_s[rows],
             ),
-            at(place, rows),
+            at(grid, rows),
             limits,
             free.cleared_kw[rows].double(),
         )
@@ -119,7 +119,7 @@ class LocationalPrice(Market):
         )
 
     def _congested(
-        self, orders: Orders, place: Place, limits: Limits, cleared_kw: Tensor
+        self, orders: Orders, grid: GridContext, limits: Limits, cleared_kw: Tensor
     ) -> tuple[_Best, Tensor]:
         """Return the best trades found for markets [R] and the rounds [R].
 
@@ -127,12 +127,12 @@ class LocationalPrice(Market):
         if none that held were better. Then it finds the best trades with the limits linearised
         there, until these promise no more than `gap` beyond the trades they start from.
         """
-        rows, best = LimitRows.of(place, limits), _Best.none(cleared_kw)
+        rows, best = LimitRows.of(grid, limits), _Best.none(cleared_kw)
         at_hand = _Search.start(cleared_kw, rows)
         taken = torch.ones_like(at_hand.left)
         for count in range(self.config.max_rounds + 1):
             left = at_hand.left
-            here, mine = at(place, left), rows.of_markets(left)
+            here, mine = at(grid, left), rows.of_markets(left)
             x, solution, whole = _carried(here, at_hand.cleared_kw, at_hand.known_kw)
             state = mine.state(here, solution, x)
             excess = (state - mine.ceiling) / mine.unit
@@ -241,12 +241,14 @@ class _Search:
         )
 
 
-def _carried(place: Place, cleared_kw: Tensor, known_kw: Tensor) -> tuple[Tensor, Solution, Tensor]:
+def _carried(
+    grid: GridContext, cleared_kw: Tensor, known_kw: Tensor
+) -> tuple[Tensor, Solution, Tensor]:
     """Return trades [R, N] that a state carries, that state, and whether they are `cleared_kw`.
 
     Trades that no state carries move half-way to those known to be carried, again and again.
     """
-    solution = flow(place, cleared_kw)
+    solution = flow(grid, cleared_kw)
     whole = solution.converged
     for _ in range(_HALVINGS):
         rows = (~solution.converged).nonzero().squeeze(1)
@@ -254,7 +256,7 @@ def _carried(place: Place, cleared_kw: Tensor, known_kw: Tensor) -> tuple[Tensor
             break
         middle = (cleared_kw[rows] + known_kw[rows]) / 2
         cleared_kw = cleared_kw.index_copy(0, rows, middle)
-        solution = solution.replaced(rows, flow(at(place, rows), middle))
+        solution = solution.replaced(rows, flow(at(grid, rows), middle))
     return cleared_kw, solution, whole
 
 

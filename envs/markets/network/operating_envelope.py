@@ -18,9 +18,9 @@ from gridbazaar.envs.markets.network.trade_limits import (
     broken,
     broken_by,
     flow,
-    place_of,
+    grid_of,
 )
-from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, Orders, Place
+from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, GridContext, Market, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 # Part by which an envelope is narrowed that was drawn too wide.
@@ -71,15 +71,15 @@ class OperatingEnvelope(Market):
 
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match what of the orders lies inside the envelope, at one price."""
-        place = place_of(context, self.config, *orders.quantity_kw.shape)
-        if place is None:
+        grid = grid_of(context, self.config, *orders.quantity_kw.shape)
+        if grid is None:
             return self._auction.clear(orders, context)
-        inside_kw = self.bounded(orders.quantity_kw, place)
+        inside_kw = self.bounded(orders.quantity_kw, grid)
         rounds = torch.ones_like(inside_kw[:, 0], dtype=torch.int64)
         for round_ in range(1, self.config.max_rounds + 1):
             inside = Orders(inside_kw, orders.limit_price, orders.arrival_s)
             out = self._auction.clear(inside, context)
-            rows = broken_by(place, out.cleared_kw)[0]
+            rows = broken_by(grid, out.cleared_kw)[0]
             if not len(rows):
                 return replace(out, iterations=rounds)
             if round_ < self.config.max_rounds:
@@ -89,17 +89,17 @@ class OperatingEnvelope(Market):
         out = self._auction.clear(replace(inside, quantity_kw=none), context)
         return replace(out, converged=out.converged.index_fill(0, rows, False), iterations=rounds)
 
-    def bounded(self, quantity_kw: Tensor, place: Place) -> Tensor:
+    def bounded(self, quantity_kw: Tensor, grid: GridContext) -> Tensor:
         """Return the orders [B, N] cut to the envelope."""
         sold = quantity_kw.clamp(min=0)
         bought = sold - quantity_kw
         # Sales and purchases are the two halves of one batch.
         sides = torch.cat([sold, -bought])
         markets = torch.arange(len(sold), device=sold.device).repeat(2)
-        place = at(place, markets)
-        rows, limits = broken_by(place, sides)
+        grid = at(grid, markets)
+        rows, limits = broken_by(grid, sides)
         if len(rows):
-            here = at(place, rows)
+            here = at(grid, rows)
             bound = self._bound(sides[rows])
             low = torch.zeros_like(sides[rows, :1])
             high = torch.ones_like(low)

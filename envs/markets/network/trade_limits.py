@@ -1,4 +1,4 @@
-"""What the feeder bears of the trades: power flow of background and cleared power, and its limits.
+"""Power flow of background and cleared trades, and the limits they must keep.
 
 A limit that the background alone breaks cannot be mended by a market; there the trades must not
 make it worse, so the background's own value stands in for the limit.
@@ -19,54 +19,54 @@ from gridbazaar.envs.grid.limits import (
     violations,
 )
 from gridbazaar.envs.grid.power_flow import Solution
-from gridbazaar.envs.markets.protocol import Context, MarketConfig, Place
+from gridbazaar.envs.markets.protocol import Context, GridContext, MarketConfig
 
 
 class FeederMarketConfig(MarketConfig):
     """What a mechanism does that needs a feeder and is given none.
 
     Attributes:
-        without_place: `unlimited` trades as on a feeder without limits, `error` raises.
+        without_grid: `unlimited` trades as on a feeder without limits, `error` raises.
     """
 
-    without_place: Literal["unlimited", "error"]
+    without_grid: Literal["unlimited", "error"]
 
 
-def place_of(
+def grid_of(
     context: Context, config: FeederMarketConfig, markets: int, seats: int
-) -> Place | None:
-    """Return the context's place, or None where there is none and the configuration allows that.
+) -> GridContext | None:
+    """Return the context's grid, or None where there is none and the configuration allows that.
 
-    Raises ValueError for a missing place, or one of other markets or seats than the orders'.
+    Raises ValueError for a missing grid, or one of other markets or seats than the orders'.
     """
-    place = context.place
-    if place is None:
-        if config.without_place == "unlimited":
+    grid = context.grid
+    if grid is None:
+        if config.without_grid == "unlimited":
             return None
         raise ValueError(
-            f"market {config.name!r} needs the feeder and Context.place is None; give "
-            "Context(place=...), as a simulation does, or set without_place: unlimited"
+            f"market {config.name!r} needs the feeder and Context.grid is None; give "
+            "Context(grid=...), as a simulation does, or set without_grid: unlimited"
         )
-    shapes = (len(place.background_kw), len(place.to_bus))
+    shapes = (len(grid.background_kw), len(grid.to_bus))
     if shapes != (markets, seats):
         raise ValueError(
-            f"place.background_kw has {shapes[0]} rows and place.to_bus {shapes[1]}, expected "
+            f"grid.background_kw has {shapes[0]} rows and grid.to_bus {shapes[1]}, expected "
             f"{markets} and {seats}: a row per market, and one per seat of the orders"
         )
-    return place
+    return grid
 
 
-def at(place: Place, rows: Tensor) -> Place:
-    """Return the place of some markets [R] of the batch."""
-    background_kw, reactive_kvar = place.background_kw[rows], place.reactive_kvar[rows]
-    return replace(place, background_kw=background_kw, reactive_kvar=reactive_kvar)
+def at(grid: GridContext, rows: Tensor) -> GridContext:
+    """Return the grid of some markets [R] of the batch."""
+    background_kw, reactive_kvar = grid.background_kw[rows], grid.reactive_kvar[rows]
+    return replace(grid, background_kw=background_kw, reactive_kvar=reactive_kvar)
 
 
-def flow(place: Place, seat_kw: Tensor, start: Tensor | None = None) -> Solution:
+def flow(grid: GridContext, seat_kw: Tensor, start: Tensor | None = None) -> Solution:
     """Solve the background and the seats' power [B, N] together; `start` as in the solver."""
-    background_kw = place.background_kw
-    injection_kw = background_kw + (seat_kw.to(background_kw) @ place.to_bus.to(background_kw))
-    return place.solver.solve(injection_kw, place.reactive_kvar, start)
+    background_kw = grid.background_kw
+    injection_kw = background_kw + (seat_kw.to(background_kw) @ grid.to_bus.to(background_kw))
+    return grid.solver.solve(injection_kw, grid.reactive_kvar, start)
 
 
 def widened(limits: Limits, background: Solution) -> Limits:
@@ -86,13 +86,13 @@ def broken(solution: Solution, limits: Limits) -> Tensor:
     return breach.broken(VOLTAGE_TOLERANCE_PU, LOADING_TOLERANCE_PERCENT) | ~solution.converged
 
 
-def broken_by(place: Place, seat_kw: Tensor) -> tuple[Tensor, Limits]:
+def broken_by(grid: GridContext, seat_kw: Tensor) -> tuple[Tensor, Limits]:
     """Return the markets [R] whose seats' power [B, N] breaks a limit, and their limits [R, .]."""
-    loaded = flow(place, seat_kw)
-    rows = broken(loaded, place.limits).nonzero().squeeze(1)
+    loaded = flow(grid, seat_kw)
+    rows = broken(loaded, grid.limits).nonzero().squeeze(1)
     if not len(rows):
-        return rows, place.limits
-    limits = widened(place.limits, flow(at(place, rows), torch.zeros_like(seat_kw[rows])))
+        return rows, grid.limits
+    limits = widened(grid.limits, flow(at(grid, rows), torch.zeros_like(seat_kw[rows])))
     worse = broken(part(loaded, rows), limits)
     return rows[worse], chosen(limits, worse)
 
