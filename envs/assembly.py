@@ -43,7 +43,8 @@ class Assembler:
         self._rated, self._slots = rated, layout.slots
         self._state_scale = scales(layout.states, pv_kwp)
         own = (*layout.states[: self._further], *USE, *OWN_STATE)
-        self._own_scale, self._use_scale = scales(own, pv_kwp), scales(USE, pv_kwp)
+        self._own_scale = scales(own, pv_kwp)[:, None, None]
+        self._use_scale = scales(USE, pv_kwp)
         self._public_state_scale = scales(PUBLIC_STATE, pv_kwp)
         self._plain = layout.size == len(FEATURES)
 
@@ -61,14 +62,15 @@ class Assembler:
         Args:
             public: [B, PUBLIC], scaled.
             own: [B, N, OWN and K times the schedule], scaled, as Community has it.
-            devices: [B, N, K, states] in physical units, as `layout.states` names them.
+            devices: [states, B, N, K] in physical units, as `layout.states` names them.
             use: physical units.
             own_state: physical units.
             public_state: physical units.
         """
         B, N = own.shape[:2]
-        state = torch.stack([*(each[..., 0] for each in use), *own_state], -1)
-        state = torch.cat([devices[:, :, 0, : self._further], state], -1) * self._own_scale
+        first = (*devices[: self._further], *use)
+        # One entry after the other lies faster in memory than one seat after the other.
+        state = torch.stack([*(each[..., 0] for each in first), *own_state]) * self._own_scale
         common = torch.stack(public_state, -1) * self._public_state_scale
         # A ledger may count in double precision.
         state, common = state.to(own.dtype), common.to(own.dtype)
@@ -76,16 +78,17 @@ class Assembler:
             self._seat.expand(B, -1, -1),
             public.unsqueeze(1).expand(-1, N, -1),
             own[..., : self._own + len(SCHEDULE)],
-            state,
+            state.permute(1, 2, 0),
             common.unsqueeze(1).expand(-1, N, -1),
         ]
         if not self._plain:
-            parts += self._further_parts(own, devices * self._state_scale, use)
+            parts += self._further_parts(own, devices, use)
         return torch.cat(parts, -1)
 
     def _further_parts(self, own: Tensor, devices: Tensor, use: UseState) -> list[Tensor]:
-        """Return what stands behind the features of every community; `devices` is scaled."""
-        B, used = len(devices), torch.stack(use, -1) * self._use_scale
+        """Return what stands behind the features of every community."""
+        B, used = len(own), torch.stack(use, -1) * self._use_scale
+        devices = devices.movedim(0, -1) * self._state_scale
         plan = own[..., self._own :].unflatten(-1, (self._slots, self._planned))
         parts = [
             self._more.expand(B, -1, -1),

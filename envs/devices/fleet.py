@@ -103,55 +103,51 @@ class Fleet:
         each = values.flatten(1).index_select(1, self.place).split(counts, 1)
         return dict(zip(self.kinds, each, strict=True))
 
-    def slotted(self, values: ByKind, like: Tensor, *tail: int) -> Tensor:
-        """Return the units' values [B, D, *tail] by kind as [B, N, K, *tail], zeros where none is.
+    def slotted(self, values: ByKind, none: Tensor) -> Tensor:
+        """Return the units' values [..., D] by kind as [..., N, K].
 
         Args:
             values: by kind.
-            like: of B rows, for the number of markets and the type.
-            tail: further dimensions.
+            none: [..., 1] that stands in empty slots.
         """
-        none = like.new_zeros(len(like), 1, *tail)
-        together = torch.cat([*values.values(), none], 1).index_select(1, self.unit)
-        return together.view(len(like), *self.rated_kw.shape, *tail)
+        together = torch.cat([*values.values(), none], -1)
+        # As rows of a matrix: torch selects columns of one twice as fast.
+        laid = together.view(-1, together.shape[-1]).index_select(1, self.unit)
+        return laid.view(*none.shape[:-1], *self.rated_kw.shape)
 
-    def seat_sums(self, values: ByKind, like: Tensor, *tail: int) -> Tensor:
-        """Return the sums over each seat's units, [B, N, *tail]; see `slotted`."""
-        slotted = self.slotted(values, like, *tail)
-        return slotted.squeeze(2) if self.slots == 1 else slotted.sum(2)
+    def seat_sums(self, values: ByKind, none: Tensor) -> Tensor:
+        """Return the sums over each seat's units, [..., N]; see `slotted`."""
+        return seat_power(self.slotted(values, none))
 
     def rating(self, name: str) -> Tensor:
         """Return a rating of RATINGS by its feature's name, [N, K]; zero where there is none."""
-        each = {
-            kind: device.ratings().get(name, torch.zeros_like(device.import_kw)).unsqueeze(0)
-            for kind, device in self.kinds.items()
-        }
-        return self.slotted(each, self.rated_kw[:1]).squeeze(0)
+        each = {k: d.ratings().get(name, d.import_kw * 0) for k, d in self.kinds.items()}
+        return self.slotted(each, self.rated_kw.new_zeros(1))
 
     def schedule(self, features: Sequence[Feature], slots: int) -> Tensor:
         """Return features that follow from data alone, scaled, [slots, N, K * len(features)].
 
         All features of a seat's first device come before those of its second.
         """
-        like, shown = self.rated_kw.new_zeros(slots, 1), {}
+        none, shown = self.rated_kw.new_zeros(len(features), slots, 1), {}
         for kind, device in self.kinds.items():
-            known, none = device.schedule(), like.expand(-1, len(device.seat))
-            scaled = [known.get(f.name, none) * f.scale for f in features]
-            shown[kind] = torch.stack(scaled, -1)
-        return self.slotted(shown, like, len(features)).flatten(2)
+            known, zero = device.schedule(), none[0].expand(-1, len(device.seat))
+            scaled = [known.get(f.name, zero) * f.scale for f in features]
+            shown[kind] = torch.stack(scaled)
+        return self.slotted(shown, none).permute(1, 2, 3, 0).flatten(2)
 
     def of_units(self, name: str) -> Tensor:
-        """Return an attribute of all devices, such as `efficiency`, as [N, K]."""
-        each = {kind: getattr(device, name).unsqueeze(0) for kind, device in self.kinds.items()}
-        return self.slotted(each, self.rated_kw[:1]).squeeze(0)
+        """Return an attribute of all devices, such as `efficiency`, as [N, K]; zero elsewhere."""
+        each = {kind: getattr(device, name) for kind, device in self.kinds.items()}
+        return self.slotted(each, self.rated_kw.new_zeros(1))
 
     def batteries_kw(self) -> Tensor:
         """Return the rated power of all batteries together."""
         each = {
-            kind: torch.full_like(device.import_kw, float(device.battery)).unsqueeze(0)
+            kind: torch.maximum(device.import_kw, device.export_kw) * device.battery
             for kind, device in self.kinds.items()
         }
-        return (self.rated_kw * self.slotted(each, self.rated_kw[:1]).squeeze(0)).sum()
+        return self.slotted(each, self.rated_kw.new_zeros(1)).sum()
 
     def begin(self, row: Tensor, chance: Tensor) -> dict[str, Any]:
         """Return the states at a day's start; `chance` is [B, N, K], see Device."""
@@ -166,7 +162,7 @@ class Fleet:
         """Return the power nearest to a request that each unit can hold, [B, N, K]."""
         units = self.units(request_kw)
         power = {kind: d.feasible(states[kind], units[kind]) for kind, d in self.kinds.items()}
-        return self.slotted(power, request_kw)
+        return self.slotted(power, request_kw.new_zeros(len(request_kw), 1))
 
     def use(
         self, states: States, power_kw: Tensor, end: SlotPrices, over: bool
@@ -186,22 +182,26 @@ class Fleet:
             after[kind], unserved_kwh = device.depart(advanced)
             stored_eur = device.stored_eur(states[kind], after[kind], end, over)
             wear_eur = device.wear_eur(units[kind])
-            sums[kind] = torch.stack([content[kind], unserved_kwh, wear_eur, stored_eur], -1)
-        energy_kwh, unserved, wear, stored = self.seat_sums(sums, power_kw, 4).unbind(-1)
+            sums[kind] = torch.stack([content[kind], unserved_kwh, wear_eur, stored_eur])
+        none = power_kw.new_zeros(4, len(power_kw), 1)
+        energy_kwh, unserved, wear, stored = self.seat_sums(sums, none).unbind()
         return after, DeviceUse(energy_kwh, unserved, wear, stored, units, content)
 
     def observe(self, states: States, features: Sequence[Feature], like: Tensor) -> Tensor:
-        """Return features of the units, [B, N, K, len(features)]; zero where not shown."""
-        shown = {}
+        """Return features of the units, [len(features), B, N, K]; zero where not shown.
+
+        `like` is any tensor of B rows and their type.
+        """
+        none, shown = like.new_zeros(len(features), len(like), 1), {}
         for kind, device in self.kinds.items():
             seen = device.observe(states[kind])
-            none = like.new_zeros(len(like), len(device.seat))
-            shown[kind] = torch.stack([seen.get(f.name, none) for f in features], -1)
-        return self.slotted(shown, like, len(features))
+            zero = none[0].expand(-1, len(device.seat))
+            shown[kind] = torch.stack([seen.get(f.name, zero) for f in features])
+        return self.slotted(shown, none)
 
 
 def seat_power(devices_kw: Tensor) -> Tensor:
-    """Return the power [B, N] of all devices of each seat, from [B, N, K]."""
+    """Return the sum over the devices of each seat, [..., N], from [..., N, K]."""
     return devices_kw.squeeze(-1) if devices_kw.shape[-1] == 1 else devices_kw.sum(-1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -34,21 +35,39 @@ class Store(Device):
 
     FEATURES = device_features("soc", "energy_kwh", "room_kwh")
 
+    @cached_property
+    def _per_kw(self) -> Tensor:
+        """Energy stored in a slot of charging, [D] kWh/kW."""
+        return self.efficiency * self.slot_h
+
+    @cached_property
+    def _per_kwh(self) -> Tensor:
+        """Power that energy stored gives for a slot, [D] kW/kWh."""
+        return self.efficiency / self.slot_h
+
+    def above_floor(self, state: Any) -> Tensor:
+        """Return the energy above the floor, [B, D] kWh."""
+        above: Tensor = state.energy_kwh - self.floor * state.capacity_kwh
+        return above
+
+    def room(self, state: Any) -> Tensor:
+        """Return the room for energy below the ceiling, [B, D] kWh."""
+        room: Tensor = self.ceiling * state.capacity_kwh - state.energy_kwh
+        return room
+
     def feasible(self, state: Any, request_kw: Tensor) -> Tensor:
         """Clip a request to what rating and state of charge allow for a whole slot; see Device."""
-        energy, capacity = state.energy_kwh, state.capacity_kwh
-        above_floor = (energy - self.floor * capacity).clamp(min=0)
-        below_ceiling = (self.ceiling * capacity - energy).clamp(min=0)
-        discharge = torch.minimum(self.export_kw, above_floor * (self.efficiency / self.slot_h))
-        charge = torch.minimum(self.import_kw, below_ceiling / (self.efficiency * self.slot_h))
+        above, room = self.above_floor(state).clamp(min=0), self.room(state).clamp(min=0)
+        discharge = torch.minimum(self.export_kw, above * self._per_kwh)
+        charge = torch.minimum(self.import_kw, room / self._per_kw)
         return torch.minimum(torch.maximum(request_kw, -charge), discharge)
 
     def advance(self, state: Any, power_kw: Tensor) -> Any:
         """Return the state after a slot at a feasible power; see Device."""
-        charged = (-power_kw).clamp(min=0) * self.efficiency
-        discharged = power_kw.clamp(min=0) / self.efficiency
-        energy = state.energy_kwh + (charged - discharged) * self.slot_h
-        return state._replace(energy_kwh=energy)
+        inside_kw = torch.where(
+            power_kw < 0, power_kw * self.efficiency, power_kw / self.efficiency
+        )
+        return state._replace(energy_kwh=state.energy_kwh - inside_kw * self.slot_h)
 
     def content_kwh(self, state: Any) -> Tensor:
         """Return the energy stored; see Device."""
@@ -57,11 +76,10 @@ class Store(Device):
 
     def observe(self, state: Any) -> dict[str, Tensor]:
         """Return state of charge, energy above the floor and room; see Device."""
-        energy, capacity = state.energy_kwh, state.capacity_kwh
         return {
-            "soc": energy / capacity.clamp(min=_SMALL),
-            "energy_kwh": energy - self.floor * capacity,
-            "room_kwh": self.ceiling * capacity - energy,
+            "soc": state.energy_kwh / state.capacity_kwh.clamp(min=_SMALL),
+            "energy_kwh": self.above_floor(state),
+            "room_kwh": self.room(state),
         }
 
     def _profile(

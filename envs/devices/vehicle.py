@@ -7,6 +7,7 @@ feed back (V2G). What is missing to the full capacity at departure has not been 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -129,6 +130,19 @@ class Vehicle(Store):
             return torch.zeros_like(after.energy_kwh)
         return -((after.capacity_kwh - after.energy_kwh) * end.next_low)
 
+    @cached_property
+    def _storable_kwh(self) -> Tensor:
+        """Energy stored in a slot at full power, [D]."""
+        return self.import_kw * self.efficiency * self.slot_h
+
+    def above_floor(self, state: Parked) -> Tensor:
+        """Return the energy of the cars, whose floor is zero; see Store."""
+        return state.energy_kwh
+
+    def room(self, state: Parked) -> Tensor:
+        """Return what the cars still want; see Store."""
+        return state.capacity_kwh - state.energy_kwh
+
     def schedule(self) -> dict[str, Tensor]:
         """Return the time to departure; see Device."""
         return {"slots_to_departure": self.slots_left}
@@ -136,8 +150,7 @@ class Vehicle(Store):
     def observe(self, state: Parked) -> dict[str, Tensor]:
         """Return the store's features, and how pressing it is to charge; see Device."""
         seen = super().observe(state)
-        storable_kwh = self.import_kw * self.efficiency * self.slot_h
-        reachable = (state.slots_left * storable_kwh).clamp(min=_SMALL)
+        reachable = (state.slots_left * self._storable_kwh).clamp(min=_SMALL)
         return seen | {"urgency": (seen["room_kwh"] / reachable).clamp(max=2)}
 
     def profile(self, state: Parked, row: Tensor, end: SlotPrices) -> Profile:
