@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gridbazaar import envs
 from gridbazaar.agents.bidders import BIDDERS, make
-from gridbazaar.agents.bidders.seat import Seat, StorageCosts
+from gridbazaar.agents.bidders.seat import Seat
 from gridbazaar.envs.action import decide, encode
 from gridbazaar.envs.markets import Context
 from gridbazaar.envs.observation import FEATURES, read
@@ -19,7 +19,6 @@ every_bidder = pytest.mark.parametrize("name", BIDDERS.names())
 every_tariff = pytest.mark.parametrize("tariff", ["german_tou_all_year", "ce_sdt_nsw"])
 RULES = envs.world().task.rules
 GAME = game_of(RULES)
-COSTS = StorageCosts(efficiency=0.95, wear_price=0.05)
 
 
 def bidding(name):
@@ -110,7 +109,7 @@ def worth_of(observation, action):
     """Return what the energy offered is worth to each seat, whether it sells, and its price."""
     seat = Seat(observation, GAME)
     price, power = decided(action, observation)
-    return seat.limit(power.unsqueeze(-1), COSTS), seat.net_kw + power, price
+    return seat.limit(power.unsqueeze(-1)), seat.net_kw + power, price
 
 
 @pytest.mark.parametrize("name", ["truthful", "zero_intelligence", "zip"])

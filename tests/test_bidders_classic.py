@@ -18,7 +18,7 @@ from gridbazaar.agents.bidders.adaptive_aggressive import _aggressiveness_of, _t
 from gridbazaar.agents.bidders.chance import Chance
 from gridbazaar.agents.bidders.gjerstad_dickhaut import Events, beliefs
 from gridbazaar.agents.bidders.price_rule import News, Traders
-from gridbazaar.agents.bidders.seat import Seat, StorageCosts
+from gridbazaar.agents.bidders.seat import Seat
 from gridbazaar.agents.bidders.storage_plan import Outlook, Store, plan
 from gridbazaar.envs.action import decide
 from gridbazaar.envs.markets import Context
@@ -28,7 +28,7 @@ from gridbazaar.studies import bidder_validation
 ROOT = Path(__file__).parents[1]
 RULES = envs.world().task.rules
 GAME = game_of(RULES)
-COSTS = StorageCosts(efficiency=0.95, wear_price=0.05)
+EFFICIENCY, WEAR = 0.95, 0.05
 F64 = torch.float64
 
 
@@ -77,7 +77,8 @@ def random_stores(count, stages, seed=0):
         export_price=export,
         grid_price=own + uniform(0, 0.1, 1, count, stages),
     )
-    store = Store(*(uniform(0.1, 6, 1, count) for _ in range(4)), uniform(0, 0.3, 1, count))
+    costs = (torch.full((1, count), value, dtype=F64) for value in (EFFICIENCY, WEAR))
+    store = Store(*(uniform(0.1, 6, 1, count) for _ in range(4)), uniform(0, 0.3, 1, count), *costs)
     return store, outlook
 
 
@@ -85,15 +86,15 @@ def best_value(store, outlook, seat, first_kw=None, more_kwh=0.0, impatience=0.0
     """Solve one seat's plan with HiGHS; `first_kw` fixes the first stage's power."""
     at = (0, seat)
     hours, net = outlook.hours[at].numpy(), outlook.net_kw[at].numpy()
-    K, eff = len(hours), COSTS.efficiency
+    K, eff = len(hours), EFFICIENCY
     # Energy per stage: charged from surplus and grid, discharged to own use and grid.
     waiting = impatience * (hours.cumsum() - hours)
     cost = np.concatenate(
         [
             outlook.export_price[at].numpy() + waiting * eff,
             outlook.grid_price[at].numpy() + waiting * eff,
-            -outlook.own_price[at].numpy() + COSTS.wear_price + waiting / eff,
-            -outlook.export_price[at].numpy() + COSTS.wear_price + waiting / eff,
+            -outlook.own_price[at].numpy() + WEAR + waiting / eff,
+            -outlook.export_price[at].numpy() + WEAR + waiting / eff,
         ]
     )
     charge, discharge = float(store.charge_kw[at]), float(store.discharge_kw[at])
@@ -126,7 +127,7 @@ def best_value(store, outlook, seat, first_kw=None, more_kwh=0.0, impatience=0.0
 @pytest.mark.parametrize("impatience", [0.0, 0.004])
 def test_a_plan_begins_as_an_optimal_plan_of_highs(impatience):
     store, outlook = random_stores(40, 7)
-    power, _ = plan(store, outlook, COSTS.efficiency, COSTS.wear_price, impatience)
+    power, _ = plan(store, outlook, impatience)
     for seat in range(40):
         best = best_value(store, outlook, seat, impatience=impatience)
         ours = best_value(
@@ -137,7 +138,7 @@ def test_a_plan_begins_as_an_optimal_plan_of_highs(impatience):
 
 def test_a_plan_names_the_marginal_worth_of_stored_energy():
     store, outlook = random_stores(30, 6, seed=1)
-    _, worth = plan(store, outlook, COSTS.efficiency, COSTS.wear_price, 0.0)
+    _, worth = plan(store, outlook, 0.0)
     step = 1e-4
     for seat in range(30):
         less, here, more = (
@@ -150,8 +151,8 @@ def test_a_plan_names_the_marginal_worth_of_stored_energy():
 def test_a_store_without_room_or_energy_rests():
     store, outlook = random_stores(5, 4)
     none = torch.zeros_like(store.stored_kwh)
-    empty = Store(none, none, store.charge_kw, store.discharge_kw, store.end_worth)
-    power, worth = plan(empty, outlook, COSTS.efficiency, COSTS.wear_price, 0.0)
+    empty = replace(store, stored_kwh=none, room_kwh=none)
+    power, worth = plan(empty, outlook, 0.0)
     assert power.abs().max() == 0
     assert worth.isfinite().all()
 
@@ -196,7 +197,7 @@ def test_no_price_loses_money_against_the_seats_worth(town, name):
         price, power = decided(action, observation)
         seat = Seat(observation, GAME)
         offered = seat.net_kw + power
-        loss = (seat.limit(power.unsqueeze(-1), COSTS) - price) * offered.sign()
+        loss = (seat.limit(power.unsqueeze(-1)) - price) * offered.sign()
         assert loss[offered.abs() > 1e-6].max() < 1e-6
         return action
 
@@ -212,7 +213,7 @@ def test_unconstrained_zero_intelligence_is_not_held_by_its_worth(town):
         action, state = bidder.act(observation, state)
         price, power = decided(action, observation)
         seat = Seat(observation, GAME)
-        loss = (seat.limit(power.unsqueeze(-1), COSTS) - price) * (seat.net_kw + power).sign()
+        loss = (seat.limit(power.unsqueeze(-1)) - price) * (seat.net_kw + power).sign()
         lost += int((loss > 1e-3).sum())
         prices.append(action[..., 0].flatten())
         return action

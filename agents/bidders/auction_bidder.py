@@ -11,7 +11,7 @@ from torch import Tensor
 from gridbazaar.agents.bidders.chance import Chance
 from gridbazaar.agents.bidders.price_rule import News, PriceRule, Traders
 from gridbazaar.agents.bidders.protocol import BidderConfig
-from gridbazaar.agents.bidders.seat import Seat, StorageCosts, balancing_power, own_use_power
+from gridbazaar.agents.bidders.seat import Seat, balancing_power, own_use_power
 from gridbazaar.envs.game import Game
 
 
@@ -19,7 +19,6 @@ class PricingConfig(BidderConfig):
     """What every pricing strategy is told."""
 
     seed: int
-    storage: StorageCosts
 
 
 class _State(NamedTuple):
@@ -58,10 +57,10 @@ class AuctionBidder(ABC):
 
     def _balancing(self, seat: Seat, last: Tensor | None) -> Tensor:
         """Return the powers [B, N, K] kW of community batteries."""
-        return balancing_power(seat, last, self._config.storage)
+        return balancing_power(seat, last)
 
     def _traders(self, seat: Seat, sells: Tensor) -> Traders:
-        ask, bid = seat.stored_limits(self._config.storage)
+        ask, bid = seat.stored_limits()
         return Traders(
             sells=sells,
             ask_limit=torch.where(seat.is_storage, ask, seat.floor),

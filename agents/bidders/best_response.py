@@ -69,7 +69,7 @@ class BestResponse(AuctionBidder):
     def _balancing(self, seat: Seat, last: Tensor | None) -> Tensor:
         """Rest where the last price would not have paid."""
         power = super()._balancing(seat, last)
-        ask, bid = seat.stored_limits(self._config.storage)
+        ask, bid = seat.stored_limits()
         price, traded = seat.read("last_price"), seat.read("last_volume") > 0
         beneath, above = (price < ask).unsqueeze(-1), (price > bid).unsqueeze(-1)
         losing = torch.where(power > 0, beneath, above)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gridbazaar.agents.bidders.outlook import expect
 from gridbazaar.agents.bidders.protocol import BIDDERS, BidderConfig
-from gridbazaar.agents.bidders.seat import Seat, StorageCosts, within_reach
+from gridbazaar.agents.bidders.seat import Seat, within_reach
 from gridbazaar.agents.bidders.storage_plan import Store, plan
 from gridbazaar.config import NonNegative
 from gridbazaar.envs.game import Game
@@ -19,7 +19,6 @@ from gridbazaar.envs.game import Game
 class MpcConfig(BidderConfig):
     """Parameters of the controller."""
 
-    storage: StorageCosts
     day_length_h: tuple[
         Annotated[float, Field(gt=0, le=24)], Annotated[float, Field(gt=0, le=24)]
     ] = Field(description="hours of daylight at midwinter and midsummer")
@@ -48,30 +47,25 @@ class Mpc:
 
     def act(self, observation: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Decide one interval; the state is the devices' last power. See Bidder."""
-        seat, storage = Seat(observation, self._game), self._config.storage
+        seat = Seat(observation, self._game)
         powers: list[Tensor] = []
         stored: list[Tensor] = []
         for k in range(seat.devices):
             others_kw = torch.stack(powers).sum(0) if powers else None
             outlook = expect(seat, k, state, self._config.day_length_h, others_kw)
-            power, worth = plan(
-                self._store(seat, k),
-                outlook,
-                storage.efficiency,
-                storage.wear_price,
-                self._config.impatience,
-            )
+            store = self._store(seat, k)
+            power, worth = plan(store, outlook, self._config.impatience)
             powers.append(within_reach(seat, power, k))
-            ask = worth / storage.efficiency + storage.wear_price
-            stored.append(torch.where(powers[k] > 0, ask, worth * storage.efficiency))
+            ask = worth / store.efficiency + store.wear_price
+            stored.append(torch.where(powers[k] > 0, ask, worth * store.efficiency))
         power = torch.stack(powers, -1)
-        price = torch.where(seat.is_storage, stored[0], seat.limit(power, storage))
+        price = torch.where(seat.is_storage, stored[0], seat.limit(power))
         return seat.action(price, power), power
 
     def _store(self, seat: Seat, k: int) -> Store:
         """Return device k of each seat; a car's store is what it wants, and gives nothing back."""
         low, rules = seat.read("retail_low"), self._game.rules
-        battery = seat.feed_in + rules.stored_worth * (low - seat.feed_in)
+        efficiency = seat.efficiency[..., k].expand_as(low)
         hours_left = seat.read("day_left") * 24
         parked_h = seat.read_each("slots_to_departure")[..., k] * seat.slot_h
         car = torch.where(parked_h <= hours_left + 1e-3, rules.unserved_price, low)
@@ -81,5 +75,7 @@ class Mpc:
             room_kwh=seat.room_kwh[..., k].clamp(min=0),
             charge_kw=rated_kw,
             discharge_kw=torch.where(leaves, 0.0, rated_kw),
-            end_worth=torch.where(leaves, car, battery * self._config.storage.efficiency),
+            end_worth=torch.where(leaves, car, seat.stored_worth * efficiency),
+            efficiency=efficiency,
+            wear_price=seat.wear_price[..., k].expand_as(low),
         )

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from gridbazaar.config import Config, NonNegative, PositiveShare
 from gridbazaar.envs.action import encode
 from gridbazaar.envs.game import Game
 from gridbazaar.envs.markets import Context
-
-
-class StorageCosts(Config):
-    """What the owner of a battery knows of it."""
-
-    efficiency: PositiveShare = Field(description="one way")
-    wear_price: NonNegative = Field(description="EUR per kWh discharged")
 
 
 class Seat:
@@ -30,7 +21,9 @@ class Seat:
         room_kwh: [B, N, K] room for energy; what a plugged car still wants.
         leaves: [B, N, K] bool, the device's content leaves at a known time: a plugged car.
         is_storage: bool, a battery that belongs to no home.
-        stored_worth: EUR/kWh, half-way between what the grid pays and its lowest price today.
+        stored_worth: EUR/kWh of what a battery holds, by the rules between what the grid pays and
+            its lowest price today.
+        efficiency, wear_price: [N, K] of each device, one way, and EUR per kWh given.
         floor, ceiling: EUR/kWh that selling to and buying from the grid is worth in the market.
     """
 
@@ -45,7 +38,9 @@ class Seat:
         self.is_storage = self.read("is_storage") > 0.5
         self.retail, self.feed_in = self.read("retail"), self.read("feed_in")
         self.floor, self.ceiling = self.feed_in, self.retail - self.read("local_charge")
-        self.stored_worth = (self.feed_in + self.read("retail_low")) / 2
+        low, share = self.read("retail_low"), game.rules.stored_worth
+        self.stored_worth = self.feed_in + share * (low - self.feed_in)
+        self.efficiency, self.wear_price = game.efficiency, game.wear_price
 
     def read(self, feature: str) -> Tensor:
         """Return a feature in its physical unit, [B, N]."""
@@ -65,7 +60,7 @@ class Seat:
         """Return whether the seat offers energy at these powers [B, N, K] of its devices."""
         return self.net_kw + power_kw.sum(-1) > 0
 
-    def limit(self, power_kw: Tensor, storage: StorageCosts) -> Tensor:
+    def limit(self, power_kw: Tensor) -> Tensor:
         """Return what the energy offered at these powers is worth to the seat, [B, N] EUR/kWh.
 
         To a home or car that is the grid's price for the side it is on. A community battery asks
@@ -73,13 +68,18 @@ class Seat:
         """
         sells = self.sells(power_kw)
         home = torch.where(sells, self.floor, self.ceiling)
-        ask, bid = self.stored_limits(storage)
+        ask, bid = self.stored_limits()
         return torch.where(self.is_storage, torch.where(sells, ask, bid), home)
 
-    def stored_limits(self, storage: StorageCosts) -> tuple[Tensor, Tensor]:
+    def device_limits(self) -> tuple[Tensor, Tensor]:
+        """Return the least each battery takes and the most it gives for a kWh, [B, N, K] EUR."""
+        worth = self.stored_worth.unsqueeze(-1)
+        return worth / self.efficiency + self.wear_price, worth * self.efficiency
+
+    def stored_limits(self) -> tuple[Tensor, Tensor]:
         """Return the least a community battery takes and the most it gives for a kWh, EUR."""
-        ask = self.stored_worth / storage.efficiency + storage.wear_price
-        return ask, self.stored_worth * storage.efficiency
+        ask, bid = self.device_limits()
+        return ask.amax(-1), bid.amin(-1)
 
 
 def own_use_power(seat: Seat) -> Tensor:
@@ -99,7 +99,7 @@ def own_use_power(seat: Seat) -> Tensor:
     return torch.stack(powers, -1)
 
 
-def balancing_power(seat: Seat, last_power: Tensor | None, storage: StorageCosts) -> Tensor:
+def balancing_power(seat: Seat, last_power: Tensor | None) -> Tensor:
     """Return the powers [B, N, K] kW of community batteries that had balanced the last book.
 
     What all seats but the batteries offered on balance is shared by rated power; each battery takes
@@ -110,7 +110,6 @@ def balancing_power(seat: Seat, last_power: Tensor | None, storage: StorageCosts
         seat: the observation.
         last_power: [B, N, K] kW that this function returned an interval ago; None at the day's
             start.
-        storage: what the batteries cost their owner.
     """
     if last_power is None:
         return torch.zeros_like(seat.rated_kw)
@@ -118,7 +117,7 @@ def balancing_power(seat: Seat, last_power: Tensor | None, storage: StorageCosts
     shared = seat.is_storage.unsqueeze(-1)
     share = seat.rated_kw / (seat.rated_kw * shared).sum((1, 2), keepdim=True).clamp(min=1e-6)
     wanted = (last_power - offered.unsqueeze(-1) * share) * shared
-    ask, bid = (price.unsqueeze(-1) for price in seat.stored_limits(storage))
+    ask, bid = seat.device_limits()
     ceiling, floor = seat.ceiling.unsqueeze(-1), seat.floor.unsqueeze(-1)
     losing = torch.where(wanted > 0, ask > ceiling, bid < floor)
     return within_reach(seat, torch.where(losing, 0.0, wanted))

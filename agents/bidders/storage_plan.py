@@ -34,18 +34,21 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Store:
-    """[B, N] each: energy and room in kWh, ratings in kW, EUR per kWh left at the end."""
+    """[B, N] each: energy and room in kWh, ratings in kW, EUR per kWh left at the end.
+
+    `efficiency` is one way, in (0, 1]; `wear_price` in EUR per kWh discharged.
+    """
 
     stored_kwh: Tensor
     room_kwh: Tensor
     charge_kw: Tensor
     discharge_kw: Tensor
     end_worth: Tensor
+    efficiency: Tensor
+    wear_price: Tensor
 
 
-def plan(
-    store: Store, outlook: Outlook, efficiency: float, wear_price: float, impatience: float
-) -> tuple[Tensor, Tensor]:
+def plan(store: Store, outlook: Outlook, impatience: float) -> tuple[Tensor, Tensor]:
     """Return the first stage's power and the worth of stored energy after it, [B, N] each.
 
     Prices are put in order where a tariff has them the other way round: what is exported earns at
@@ -54,14 +57,12 @@ def plan(
     Args:
         store: as it stands.
         outlook: what is expected.
-        efficiency: one way, in (0, 1].
-        wear_price: EUR per kWh discharged.
         impatience: EUR/kWh that waiting an hour costs; it decides between equal prices.
 
     Returns:
         power in kW, positive discharges, and EUR per stored kWh.
     """
-    length, slope, charge = _segments(store, outlook, efficiency, wear_price, impatience)
+    length, slope, charge = _segments(store, outlook, impatience)
     capacity = (store.stored_kwh + store.room_kwh).unsqueeze(-1)
     end = store.end_worth.unsqueeze(-1)
     level = torch.cat([slope.flatten(-2), end], -1).sort(-1, descending=True).values
@@ -84,7 +85,7 @@ def plan(
     short = (held + used < to_share * (1 - 1e-5)).sum(-1, keepdim=True)
     worth = level.gather(-1, short.clamp(max=level.shape[-1] - 1)).squeeze(-1)
 
-    gain = kept - store.stored_kwh
+    gain, efficiency = kept - store.stored_kwh, store.efficiency
     hours = outlook.hours[..., 0].clamp(min=1e-6)
     return torch.where(gain > 0, -gain / efficiency, -gain * efficiency) / hours, worth
 
@@ -93,9 +94,7 @@ def _steps(amount: Tensor) -> Tensor:
     return torch.diff(amount, dim=-1, prepend=torch.zeros_like(amount[..., :1]))
 
 
-def _segments(
-    store: Store, outlook: Outlook, efficiency: float, wear_price: float, impatience: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def _segments(store: Store, outlook: Outlook, impatience: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return what a stage can do with stored energy, and what it is worth.
 
     Returns:
@@ -104,6 +103,7 @@ def _segments(
         most that can be charged [B, N, K] in stored kWh.
     """
     hours, net = outlook.hours, outlook.net_kw
+    efficiency, wear_price = store.efficiency.unsqueeze(-1), store.wear_price.unsqueeze(-1)
     own = torch.minimum(outlook.own_price, outlook.grid_price)
     export = torch.minimum(outlook.export_price, own)
     charge = store.charge_kw.unsqueeze(-1) * hours * efficiency

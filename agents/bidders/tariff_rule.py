@@ -9,7 +9,6 @@ from torch import Tensor
 from gridbazaar.agents.bidders.protocol import BIDDERS, BidderConfig
 from gridbazaar.agents.bidders.seat import (
     Seat,
-    StorageCosts,
     balancing_power,
     own_use_power,
     within_reach,
@@ -25,7 +24,6 @@ class TariffRuleConfig(BidderConfig):
     least_gain: NonNegative = Field(
         description="EUR/kWh that a battery must gain over a round trip, wear and losses included"
     )
-    storage: StorageCosts
     latest_urgency: PositiveShare = Field(
         description="a car waits until it needs this share of the charger's power until departure"
     )
@@ -43,11 +41,11 @@ class TariffRule:
     def act(self, observation: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Decide one interval; the state is the community batteries' last power. See Bidder."""
         seat = Seat(observation, self._game)
-        balancing = balancing_power(seat, state, self._config.storage)
+        balancing = balancing_power(seat, state)
         power = own_use_power(seat) + balancing
         power = torch.where(seat.leaves, self._car_power(seat), self._battery_power(seat, power))
         power = within_reach(seat, power)
-        return seat.action(seat.limit(power, self._config.storage), power), balancing
+        return seat.action(seat.limit(power), power), balancing
 
     def _battery_power(self, seat: Seat, own_use: Tensor) -> Tensor:
         """Fill up at the day's lowest price where its highest pays for it, and hold until then."""
