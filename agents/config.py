@@ -1,4 +1,4 @@
-"""The shape of a training configuration; the values live in YAML under configs/ alone."""
+"""Shape of a training configuration; the values live in YAML under configs/ alone."""
 
 from __future__ import annotations
 

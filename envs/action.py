@@ -1,4 +1,4 @@
-"""What a seat decides, from the numbers in [-1, 1] that a policy gives."""
+"""Decision of a seat, from the numbers in [-1, 1] that a policy gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a configuration to a simulation."""
+"""Construction of a simulation from its configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shape of a task's configuration; the values live in YAML under configs/ alone."""
+"""Shape of a task's configuration; the values live in YAML under configs/ alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import InitErrorDetails
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from gridbazaar.config import Config, NonNegative, Positive, Share
 from gridbazaar.envs.data.ownership import OwnershipConfig
@@ -121,8 +121,11 @@ class TaskConfig(Config):
 
 def _at(kind: str, entry: Any) -> InitErrorDetails:
     """Return an entry of a validation error with the kind before its path."""
+    known, ours = entry["type"], entry["type"] in ("unknown_key", "sourced")
     return InitErrorDetails(
-        type=entry["type"],
+        type=PydanticCustomError(known, "{text}", {**entry["ctx"], "text": entry["msg"]})
+        if ours
+        else known,
         loc=(kind, *entry["loc"]),
         input=entry["input"],
         ctx=entry.get("ctx", {}),

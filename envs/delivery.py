@@ -1,4 +1,4 @@
-"""What really flows: the feeder under the seats' power, and what is done where it bears no more.
+"""Delivery: the feeder under the seats' power, and what is done where it bears no more.
 
 `price` lets it happen and charges for it; `curtail` cuts exports and charging in proportion to
 their effect on the broken limit; `prevent` keeps every seat inside an operating envelope that the

@@ -1,4 +1,4 @@
-"""The parts of the observation that follow from data alone, laid out over the slots of the year.
+"""Features that follow from data alone, laid out over the slots of the year.
 
 Outlooks are yesterday's meters at the same hours; the forecast of the slot bid for is the last
 metered slot (persistence). Neither holds anything metered later than the slot before.

@@ -1,4 +1,4 @@
-"""The game as everybody knows it: rules, what observations and actions mean, what devices cost."""
+"""Game as everybody knows it: rules, what observations and actions mean, what devices cost."""
 
 from __future__ import annotations
 

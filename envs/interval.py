@@ -1,4 +1,4 @@
-"""The record of one trading interval."""
+"""Record of one trading interval."""
 
 from __future__ import annotations
 

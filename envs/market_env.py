@@ -1,4 +1,4 @@
-"""One market as a PettingZoo environment: a batch of one, with dictionaries around it."""
+"""Market as a PettingZoo environment: a batch of one, with dictionaries around it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the market itself writes to the ledger after gate closure, and who pays for it."""
+"""Market transactions: what the market writes to the ledger after gate closure, and who pays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pandapower net of a task and the series of those who sit on it."""
+"""Placement of a task: its pandapower net, and the series of those who sit on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who takes part: homes, and the seats that devices bring along, in order of their roles."""
+"""Seating: homes, and the seats that devices bring along, in order of their roles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One trading interval for B parallel markets: orchestration alone, the rules are elsewhere."""
+"""Simulation of B parallel markets, one interval a step: the rules are elsewhere."""
 
 from __future__ import annotations
 

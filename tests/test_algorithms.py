@@ -208,7 +208,7 @@ def test_the_device_reaches_the_networks(trained):
 def test_an_unknown_algorithm_or_setting_is_answered_with_the_nearest():
     with pytest.raises(UnknownNameError, match="did you mean 'cross_entropy'"):
         make({"name": "cross_entropie"})
-    with pytest.raises(ConfigError, match=r"algorithm\.sprea: unknown key; did you mean 'spread'"):
+    with pytest.raises(ConfigError, match=r"unknown key 'algorithm.sprea': did you mean 'spread'"):
         make({**TOY, "sprea": 1.0})
     ppo = compose("train", ["name=x"])["algorithm"]
     short = make({**ppo, "initial_log_std": [-3.0]})

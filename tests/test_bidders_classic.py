@@ -287,10 +287,12 @@ def test_aggressiveness_spans_limit_and_market_end_about_the_equilibrium(theta):
         for r in (-1.0, -0.5, 0.0, 0.5, 1.0)
     ]
     torch.testing.assert_close(targets[0], traders.best)
-    torch.testing.assert_close(targets[-1], traders.worth)
+    torch.testing.assert_close(targets[-1], traders.valuation)
     assert all(((b - a) * sign >= -1e-12).all() for a, b in pairwise(targets))
-    inside = torch.where(traders.sells, traders.worth < equilibrium, traders.worth > equilibrium)
-    at_zero = torch.where(inside, equilibrium.expand_as(traders.worth), traders.worth)
+    inside = torch.where(
+        traders.sells, traders.valuation < equilibrium, traders.valuation > equilibrium
+    )
+    at_zero = torch.where(inside, equilibrium.expand_as(traders.valuation), traders.valuation)
     torch.testing.assert_close(targets[2], at_zero)
 
 
@@ -300,7 +302,9 @@ def test_the_target_bends_smoothly_from_patience_to_keenness(theta):
     patient, even, keen = (
         _target(traders, aggressive(traders, theta, r), equilibrium) for r in (-1e-6, 0.0, 1e-6)
     )
-    inside = torch.where(traders.sells, traders.worth < equilibrium, traders.worth > equilibrium)
+    inside = torch.where(
+        traders.sells, traders.valuation < equilibrium, traders.valuation > equilibrium
+    )
     torch.testing.assert_close((even - patient)[inside], (keen - even)[inside], rtol=1e-3, atol=0)
 
 
@@ -311,7 +315,9 @@ def test_the_aggressiveness_of_a_price_is_the_one_that_names_it(theta, r):
     state = aggressive(traders, theta, r)
     price = _target(traders, state, equilibrium)
     found = _aggressiveness_of(traders, state, equilibrium, price)
-    inside = torch.where(traders.sells, traders.worth < equilibrium, traders.worth > equilibrium)
+    inside = torch.where(
+        traders.sells, traders.valuation < equilibrium, traders.valuation > equilibrium
+    )
     known = inside | (r < 0)
     torch.testing.assert_close(found[known], torch.full_like(found[known], r), rtol=0, atol=1e-6)
 
@@ -326,7 +332,7 @@ def sale(price, traders, traded=True):
         ask_pressed=yes,
         bid_pressed=yes,
         rejected=~yes,
-        rejected_price=traders.worth,
+        rejected_price=traders.valuation,
         rejected_ask=traders.sells,
     )
 
@@ -350,10 +356,10 @@ def test_best_response_betters_the_last_price_where_that_pays():
     traders = some_traders()
     rule = make("best_response", GAME, {"undercut": 0.001})._rule
     state = rule.begin(traders, Chance(torch.arange(3), 0))
-    torch.testing.assert_close(rule.quote(traders, state, None)[0], traders.worth)
+    torch.testing.assert_close(rule.quote(traders, state, None)[0], traders.valuation)
     state = rule.learn(traders, state, sale(0.2, traders))
     price, _ = rule.quote(traders, state, None)
-    ask, bid = traders.worth.clamp(min=0.199), traders.worth.clamp(max=0.201)
+    ask, bid = traders.valuation.clamp(min=0.199), traders.valuation.clamp(max=0.201)
     torch.testing.assert_close(price, torch.where(traders.sells, ask, bid))
 
 
@@ -362,7 +368,7 @@ def test_a_fixed_margin_is_the_same_share_on_both_sides():
     rule = make("fixed_margin", GAME, {"margin": 0.1})._rule
     price, _ = rule.quote(traders, None, None)
     share = torch.where(traders.sells, 1.1, 0.9).to(F64)
-    torch.testing.assert_close(price, (traders.worth * share).clamp(0.05, 0.4))
+    torch.testing.assert_close(price, (traders.valuation * share).clamp(0.05, 0.4))
 
 
 @pytest.mark.parametrize("slot_h", [0.25, 1.0])

@@ -492,7 +492,7 @@ def test_an_unknown_kind_is_answered_with_the_nearest():
         envs.world(overrides=("+task.devices.storag={soc_floor: 0.1}",))
     with pytest.raises(ConfigError, match=r"task.devices.storage.soc_floor.*2"):
         envs.world(overrides=("task.devices.storage.soc_floor=2",))
-    with pytest.raises(ConfigError, match=r"task.devices.storage.colour: unknown key"):
+    with pytest.raises(ConfigError, match=r"unknown key 'task.devices.storage.colour'"):
         envs.world(overrides=("+task.devices.storage.colour=red",))
 
 

@@ -55,7 +55,7 @@ def spaces() -> str:
     rows = [
         ("Action space", f"`Box(-1, 1, ({ACTIONS},), float32)` for every agent"),
         ("Observation space", f"`Box(-inf, inf, ({observation.SIZE},), float32)` for every agent"),
-        ("Import", '`envs.parallel_env(task="semiurb4")`'),
+        ("Import", '`gridbazaar.parallel_env(task="semiurb4")`'),
     ]
     return _table(("what", "value"), rows)
 

@@ -77,7 +77,7 @@ class AdaptiveAggressiveRule:
         target = _target(traders, state, self._equilibrium(traders, state))
         if quotes is None:
             return target, state
-        config, limit = self._config, traders.worth
+        config, limit = self._config, traders.valuation
         bid, ask = quotes.bid, quotes.ask
         known = ~state.trades[:, :1].isnan()
         beyond_ask = ask * (1 + config.relative_step) + config.absolute_step
@@ -90,7 +90,7 @@ class AdaptiveAggressiveRule:
         price = own + (goal - own) / config.approach
         takes = torch.where(traders.sells, bid >= target, ask <= target) & known
         price = torch.where(takes, torch.where(traders.sells, bid, ask), price)
-        return traders.keep_worth(price), state
+        return traders.keep_valuation(price), state
 
     def learn(self, traders: Traders, state: _State, news: News) -> _State:
         """Move aggressiveness after every piece of news, theta after a trade; see PriceRule."""
@@ -172,7 +172,7 @@ def _between(low_high: tuple[float, float], share: Tensor) -> Tensor:
 
 def _base(traders: Traders, equilibrium: Tensor) -> Tensor:
     """Return the price of aggressiveness 0: the equilibrium, or a limit that lies beyond it."""
-    limit = traders.worth
+    limit = traders.valuation
     return torch.where(
         traders.sells, torch.maximum(limit, equilibrium), torch.minimum(limit, equilibrium)
     )
@@ -191,7 +191,7 @@ def _curvatures(traders: Traders, base: Tensor, theta: Tensor) -> tuple[Tensor, 
     come from above. A limit beyond equilibrium has no curve of its own, nor anything to meet.
     """
     theta = _off_zero(theta).expand_as(base)
-    near, far = (traders.worth - base).abs(), (traders.best - base).abs()
+    near, far = (traders.valuation - base).abs(), (traders.best - base).abs()
     meets = (near > _SMALL) & (far > _SMALL)
     ratio = torch.where(meets, near, 1.0) / torch.where(meets, far, 1.0)
     slope = (theta / torch.expm1(theta) * ratio).log()
@@ -206,7 +206,7 @@ def _target(traders: Traders, state: _State, equilibrium: Tensor) -> Tensor:
     """Return the price [B, N] meant by the aggressiveness: 1 the limit, −1 the market's end."""
     base, r = _base(traders, equilibrium), state.aggressiveness
     near, far = _curvatures(traders, base, state.theta)
-    end = torch.where(r > 0, traders.worth, traders.best)
+    end = torch.where(r > 0, traders.valuation, traders.best)
     theta = torch.where(r > 0, near, far)
     return base + (end - base) * torch.expm1(r.abs() * theta) / torch.expm1(theta)
 
@@ -218,7 +218,7 @@ def _aggressiveness_of(
     base = _base(traders, equilibrium)
     near, far = _curvatures(traders, base, state.theta)
     keen = torch.where(traders.sells, price < base, price > base)
-    reach = torch.where(keen, traders.worth, traders.best) - base
+    reach = torch.where(keen, traders.valuation, traders.best) - base
     theta = torch.where(keen, near, far)
     known = reach.abs() > _SMALL
     share = torch.where(known, (price - base) / torch.where(known, reach, 1.0), 0.0).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Takes the last price for the next one."""
+"""Best response to the last price: the next one, a little better."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BestResponseConfig(PricingConfig):
 
 
 class BestResponseRule:
-    """Just betters the last price where that pays, and names its worth where it does not.
+    """Just betters the last price where that pays, and names its valuation where it does not.
 
     The state is the last price [B, N], NaN before the first.
     """
@@ -40,9 +40,9 @@ class BestResponseRule:
     ) -> tuple[Tensor, Tensor]:
         """Return the price; see PriceRule."""
         better = torch.where(traders.sells, state - self._undercut, state + self._undercut)
-        price = torch.where(state.isnan(), traders.worth, better)
+        price = torch.where(state.isnan(), traders.valuation, better)
         within = torch.minimum(torch.maximum(price, traders.low), traders.high)
-        return traders.keep_worth(within), state
+        return traders.keep_valuation(within), state
 
     def learn(self, traders: Traders, state: Tensor, news: News) -> Tensor:
         """Keep the price of a trade; see PriceRule."""

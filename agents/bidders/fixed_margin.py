@@ -30,10 +30,10 @@ class FixedMarginRule:
 
     def quote(self, traders: Traders, state: None, quotes: Quotes | None) -> tuple[Tensor, None]:
         """Return the price; see PriceRule."""
-        worth = traders.worth
-        ask = torch.minimum(worth * (1 + self._margin), traders.high)
-        bid = torch.maximum(worth * (1 - self._margin), traders.low)
-        return traders.keep_worth(torch.where(traders.sells, ask, bid)), None
+        valuation = traders.valuation
+        ask = torch.minimum(valuation * (1 + self._margin), traders.high)
+        bid = torch.maximum(valuation * (1 - self._margin), traders.low)
+        return traders.keep_valuation(torch.where(traders.sells, ask, bid)), None
 
     def learn(self, traders: Traders, state: None, news: News) -> None:
         """Learn nothing."""
@@ -41,7 +41,7 @@ class FixedMarginRule:
 
 @BIDDERS.register("fixed_margin")
 class FixedMargin(AuctionBidder):
-    """Asks for a fixed share above its worth, bids as much below it; devices as the truthful."""
+    """Asks a fixed share above its valuation, bids as much below it; devices as the truthful."""
 
     Config = FixedMarginConfig
 

@@ -133,11 +133,11 @@ class GjerstadDickhautRule:
             offered = torch.where(price >= best_ask - rounding, 1.0, offered)
             offered = offered * (price > best_bid + rounding)
         gain = torch.where(sells, asked, offered) * torch.where(
-            sells, price - traders.worth.unsqueeze(-1), traders.worth.unsqueeze(-1) - price
+            sells, price - traders.valuation.unsqueeze(-1), traders.valuation.unsqueeze(-1) - price
         )
         most, best = gain.max(-1)
         chosen = price.expand_as(gain).gather(-1, best.unsqueeze(-1)).squeeze(-1)
-        return traders.keep_worth(torch.where(most > 0, chosen, traders.worth)), state
+        return traders.keep_valuation(torch.where(most > 0, chosen, traders.valuation)), state
 
     def learn(self, traders: Traders, state: Events | None, news: News) -> Events:
         """Remember trade and rejected order; see PriceRule."""

@@ -1,4 +1,4 @@
-"""Plans its store over the rest of the day, anew in every interval."""
+"""Model predictive control of a store: a plan for the rest of the day, made anew every interval."""
 
 from __future__ import annotations
 

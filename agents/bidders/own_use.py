@@ -1,4 +1,4 @@
-"""The simplest controller: own use first, by the meter of the last interval."""
+"""Own use first: the simplest controller, by the meter of the last interval."""
 
 from __future__ import annotations
 

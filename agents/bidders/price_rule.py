@@ -1,4 +1,4 @@
-"""What a pricing strategy is: one rule for rounds of an auction and shouts in an open book."""
+"""Pricing strategy: one rule for rounds of an auction and shouts in an open book."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Traders:
     high: Tensor
 
     @property
-    def worth(self) -> Tensor:
+    def valuation(self) -> Tensor:
         """Return the limit of the side that each is on."""
         return torch.where(self.sells, self.ask_limit, self.bid_limit)
 
@@ -39,10 +39,12 @@ class Traders:
         """Return the best price that the market could give each."""
         return torch.where(self.sells, self.high, self.low)
 
-    def keep_worth(self, price: Tensor) -> Tensor:
-        """Return the price, or the worth where the price would lose money."""
-        worth = self.worth
-        return torch.where(self.sells, torch.maximum(price, worth), torch.minimum(price, worth))
+    def keep_valuation(self, price: Tensor) -> Tensor:
+        """Return the price, or the valuation where the price would lose money."""
+        valuation = self.valuation
+        return torch.where(
+            self.sells, torch.maximum(price, valuation), torch.minimum(price, valuation)
+        )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What every bidder is, classic or learned: a function from observations to actions."""
+"""Bidder protocol, classic or learned: a function from observations to actions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the classic bidders read from an observation, in physical units."""
+"""Seat as the classic bidders read it from an observation, in physical units."""
 
 from __future__ import annotations
 

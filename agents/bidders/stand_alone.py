@@ -1,4 +1,4 @@
-"""Lives as if there were no neighbours."""
+"""Stand-alone bidder: lives as if there were no neighbours."""
 
 from __future__ import annotations
 

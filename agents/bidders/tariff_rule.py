@@ -1,4 +1,4 @@
-"""Uses battery and car as the tariff suggests."""
+"""Tariff rule: battery and car used as the tariff suggests."""
 
 from __future__ import annotations
 

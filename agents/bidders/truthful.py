@@ -1,4 +1,4 @@
-"""Bids what its energy is worth to it, and sizes its storage by rule."""
+"""Truthful bidder: prices at its own valuation, storage sized by rule."""
 
 from __future__ import annotations
 

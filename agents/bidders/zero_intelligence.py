@@ -11,7 +11,7 @@ from gridbazaar.agents.bidders.protocol import BIDDERS
 
 
 class ZeroIntelligenceRule:
-    """A price drawn uniformly between the trader's worth and the market's end beyond it."""
+    """A price drawn uniformly between the trader's valuation and the market's end beyond it."""
 
     def begin(self, traders: Traders, chance: Chance) -> Chance:
         """Keep the stream alone; see PriceRule."""
@@ -21,9 +21,9 @@ class ZeroIntelligenceRule:
         self, traders: Traders, state: Chance, quotes: Quotes | None
     ) -> tuple[Tensor, Chance]:
         """Draw a price; see PriceRule."""
-        worth = traders.worth
-        draw, state = state.uniform(worth)
-        return worth + draw * (traders.best - worth), state
+        valuation = traders.valuation
+        draw, state = state.uniform(valuation)
+        return valuation + draw * (traders.best - valuation), state
 
     def learn(self, traders: Traders, state: Chance, news: News) -> Chance:
         """Learn nothing."""
@@ -34,8 +34,8 @@ class ZeroIntelligenceRule:
 class ZeroIntelligence(AuctionBidder):
     """Zero intelligence, constrained (ZI-C): any price at which the trade does not lose money.
 
-    A buyer bids uniformly between the grid's feed-in price and its own worth, a seller asks
-    uniformly between its own worth and what the grid would charge. Devices are used as the
+    A buyer bids uniformly between the grid's feed-in price and its own valuation, a seller asks
+    uniformly between its own valuation and what the grid would charge. Devices are used as the
     truthful bidder uses them.
 
     Source: Gode and Sunder (1993), "Allocative efficiency of markets with zero-intelligence

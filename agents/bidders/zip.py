@@ -70,9 +70,9 @@ class ZipRule:
     def quote(
         self, traders: Traders, state: _State, quotes: Quotes | None
     ) -> tuple[Tensor, _State]:
-        """Return the price of the side in use, its worth at least; see PriceRule."""
+        """Return the price of the side in use, its valuation at least; see PriceRule."""
         sells = traders.sells
-        price = traders.keep_worth(torch.where(sells, state.ask, state.bid))
+        price = traders.keep_valuation(torch.where(sells, state.ask, state.bid))
         ask, bid = torch.where(sells, price, state.ask), torch.where(sells, state.bid, price)
         return price, replace(state, ask=ask, bid=bid)
 
@@ -100,7 +100,7 @@ class Zip(AuctionBidder):
     """Zero intelligence plus (ZIP): margins follow the published price by Widrow-Hoff.
 
     A seller whose price the market beat raises it; one whose order was not filled lowers it below
-    the last price; a buyer does the opposite. Prices never pass the seat's own worth. Storage is
+    the last price; a buyer does the opposite. Prices never pass the seat's own valuation. Storage is
     used as the truthful bidder uses it.
 
     Source: Cliff (1997), "Minimal-intelligence agents for bargaining behaviors in market-based

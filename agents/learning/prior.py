@@ -1,4 +1,4 @@
-"""What a policy does before it has learned anything: the action its network corrects.
+"""Prior of a policy: the action that its network corrects, before it has learned anything.
 
 Learning a correction to a simple controller instead of everything from nothing is residual policy
 learning (Silver et al. 2018, arXiv:1812.06298; Johannink et al. 2019, ICRA).

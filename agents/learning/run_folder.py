@@ -1,4 +1,4 @@
-"""A run's folder: what it was told, with which versions, and how to continue it."""
+"""Folder of a run: what it was told, with which versions, and how to continue it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long cars stay plugged in, by hour of arrival, from published charging sessions.
+"""Dwell times of plugged-in cars by hour of arrival, from published charging sessions.
 
 Percentiles 10, 25, 50, 75, 90 of the connection time in hours, sessions of at most 72 h:
 - home: 35,042 sessions in Norwegian residential garages, 2018-2021, Sørensen et al., Data in Brief

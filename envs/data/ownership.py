@@ -1,4 +1,4 @@
-"""Who owns PV and batteries: what the grid's data say, then a seeded draw at a penetration.
+"""Ownership of PV and batteries: what the grid's data say, then a seeded draw at a penetration.
 
 Sizing by rule of thumb, PV per MWh of annual use and usable battery per kWp, in the range of
 Weniger, Tjaden and Quaschning, "Sizing of residential PV battery systems", Energy Procedia 46

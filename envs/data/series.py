@@ -1,4 +1,4 @@
-"""What a simulation reads: power of homes, sun and background over slots, and the sessions."""
+"""Series that a simulation reads: power of homes, sun and background over slots, and sessions."""
 
 from __future__ import annotations
 

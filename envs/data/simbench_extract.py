@@ -1,4 +1,4 @@
-"""Rebuild the embedded SimBench extract from the PyPI package `simbench`.
+"""Extract of SimBench that is embedded here, rebuilt from the PyPI package `simbench`.
 
 Run `python -m gridbazaar.envs.data.simbench_extract [code ...]`; the result is the same bytes every
 time.

@@ -1,4 +1,4 @@
-"""Where devices are installed: the data of a community, and the table of their owners."""
+"""Site of the devices: the data of a community, and the table of their owners."""
 
 from __future__ import annotations
 

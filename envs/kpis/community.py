@@ -1,4 +1,4 @@
-"""What the community pays, uses and stores."""
+"""Key figures of the community: what it pays, uses and stores."""
 
 from __future__ import annotations
 

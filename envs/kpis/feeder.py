@@ -1,4 +1,4 @@
-"""What the feeder bears; intervals without a power flow count in `unsolved_flows` alone."""
+"""Key figures of the feeder; intervals without a power flow count in `unsolved_flows` alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the ledger costs and when it is done."""
+"""Key figures of the ledger: what it costs and when it is done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the market does: gains from trade, prices, convergence."""
+"""Key figures of the market: gains from trade, prices, convergence."""
 
 from __future__ import annotations
 

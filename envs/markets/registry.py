@@ -1,4 +1,4 @@
-"""Market mechanisms by name."""
+"""Registry of market mechanisms, by name."""
 
 from __future__ import annotations
 
