@@ -100,7 +100,7 @@ class Zip(AuctionBidder):
     """Zero intelligence plus (ZIP): margins follow the published price by Widrow-Hoff.
 
     A seller whose price the market beat raises it; one whose order was not filled lowers it below
-    the last price; a buyer does the opposite. Prices never pass the seat's own valuation. Storage is
+    the last price; a buyer does the opposite. Prices never pass the seat's valuation. Storage is
     used as the truthful bidder uses it.
 
     Source: Cliff (1997), "Minimal-intelligence agents for bargaining behaviors in market-based
