@@ -16,7 +16,7 @@ import torch
 import yaml
 from reference.demand_response import response_gas, response_offer_gas
 
-from gridbazaar.errors import LedgerError
+from gridbazaar.errors import ConfigError, LedgerError
 from gridbazaar.ledger_sim.chain import gas
 from gridbazaar.sourced import STATUSES
 from gridbazaar.studies.contract import source_digest
@@ -208,5 +208,5 @@ def test_a_broken_source_is_refused(tmp_path):
     del rows["settle"]["seat"]["source"]
     broken = tmp_path / "gas.yaml"
     broken.write_text(json.dumps(rows))
-    with pytest.raises(LedgerError, match=r"settle\.seat has no source"):
+    with pytest.raises(ConfigError, match=r"settle\.seat has no source"):
         gas.table(broken)

@@ -21,7 +21,7 @@ Efficiency = Annotated[float, Field(gt=0, le=1)]
 
 
 class DeviceConfig(BaseModel):
-    """Parameters of a kind; values live in YAML, configs/device/<kind>.yaml or a task."""
+    """Parameters of a kind; values live in YAML, configs/devices/<kind>.yaml or a task."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
