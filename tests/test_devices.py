@@ -37,11 +37,11 @@ ALL = (
     "task.devices.vehicle.v2g=true",
     *(
         f"+device@task.devices.{kind}={kind}"
-        for kind in options("device")
+        for kind in options("devices")
         if kind not in envs.world().task.devices
     ),
 )
-every_kind = pytest.mark.parametrize("kind", options("device"))
+every_kind = pytest.mark.parametrize("kind", options("devices"))
 
 
 def one(value: float) -> Tensor:
