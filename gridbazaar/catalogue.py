@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from gridbazaar.agents.bidders import BIDDERS
 from gridbazaar.configs import option, options
+from gridbazaar.envs.devices import DEVICES
 from gridbazaar.envs.markets import MARKETS
 from gridbazaar.errors import UnknownNameError
 from gridbazaar.ledger_sim.layers.protocol import LAYERS
@@ -35,6 +36,7 @@ FAMILIES: dict[str, Callable[[], dict[str, str]]] = {
     "markets": MARKETS.describe,
     "ledgers": _ledgers,
     "layers": LAYERS.describe,
+    "devices": DEVICES.describe,
     "bidders": BIDDERS.describe,
     "algorithms": _algorithms,
 }

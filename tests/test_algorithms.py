@@ -15,6 +15,7 @@ from gridbazaar.agents.config import TrainConfig
 from gridbazaar.agents.learning import checkpoints
 from gridbazaar.agents.learning.algorithm import AlgorithmSettings, Spaces
 from gridbazaar.agents.learning.algorithms import ALGORITHMS, Algorithm, make
+from gridbazaar.agents.learning.bidder import LearnedBidder
 from gridbazaar.agents.learning.rllib.config import workload
 from gridbazaar.agents.learning.rllib.learner import DayLearner
 from gridbazaar.agents.learning.rllib.session import ray_session
@@ -148,7 +149,7 @@ def weights(folder):
 
 
 def weights_of(checkpoint):
-    modules = load(str(checkpoint), None)._modules
+    modules = LearnedBidder.load(checkpoint)._modules
     return {f"{r}.{k}": v for r, m in modules.items() for k, v in m.state_dict().items()}
 
 
@@ -172,7 +173,7 @@ def test_what_was_trained_is_a_bidder_that_acts_within_bounds_alike_in_every_bat
     config, whole, _ = trained
     sim = build(config.world, 3, "validation", 0)
     observation = sim.reset(seed=4)
-    bidder = load(str(whole.folder), sim.rules, sim.community.slot_h)
+    bidder = load(str(whole.folder), sim.game)
     action, state = bidder.act(observation, None)
     assert action.abs().max() <= 1
     single, _ = bidder.act(observation[1:2], None)
@@ -189,7 +190,7 @@ def test_what_was_trained_is_evaluated_beside_the_others_on_the_device(trained):
     devices = []
 
     def maker(*words):
-        devices.append(words[3])
+        devices.append(words[2])
         return load(*words)
 
     played = tournament.run(configure_evaluation(words), maker)
@@ -201,14 +202,14 @@ def test_what_was_trained_is_evaluated_beside_the_others_on_the_device(trained):
 
 def test_the_device_reaches_the_networks(trained):
     _, whole, _ = trained
-    bidder = load(str(whole.folder), None, device=torch.device("meta"))
+    bidder = LearnedBidder.load(whole.folder, torch.device("meta"))
     assert {p.device.type for m in bidder._modules.values() for p in m.parameters()} == {"meta"}
 
 
 def test_an_unknown_algorithm_or_setting_is_answered_with_the_nearest():
     with pytest.raises(UnknownNameError, match="did you mean 'cross_entropy'"):
         make({"name": "cross_entropie"})
-    with pytest.raises(ConfigError, match=r"algorithm\.sprea: unknown key; did you mean 'spread'"):
+    with pytest.raises(ConfigError, match=r"unknown key 'algorithm\.sprea': did you mean 'spread'"):
         make({**TOY, "sprea": 1.0})
     ppo = compose("train", ["name=x"])["algorithm"]
     short = make({**ppo, "initial_log_std": [-3.0]})
