@@ -34,9 +34,9 @@ def _algorithms() -> dict[str, str]:
 FAMILIES: dict[str, Callable[[], dict[str, str]]] = {
     "tasks": _tasks,
     "markets": MARKETS.describe,
+    "devices": DEVICES.describe,
     "ledgers": _ledgers,
     "layers": LAYERS.describe,
-    "devices": DEVICES.describe,
     "bidders": BIDDERS.describe,
     "algorithms": _algorithms,
 }
