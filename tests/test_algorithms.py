@@ -25,7 +25,8 @@ from gridbazaar.agents.learning.run_folder import open_folder
 from gridbazaar.agents.learning.trainer import Training
 from gridbazaar.agents.learning.validation import Validation
 from gridbazaar.agents.load import load
-from gridbazaar.configs import compose, options, validate
+from gridbazaar.config import validate
+from gridbazaar.configs import compose, options
 from gridbazaar.envs.build import build
 from gridbazaar.errors import ConfigError, UnknownNameError
 from gridbazaar.evaluation import tournament
