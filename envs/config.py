@@ -91,7 +91,7 @@ class TaskConfig(Config):
     feeder: FeederConfig
     data: Annotated[SimbenchData | FilesData, Field(discriminator="source")]
     ownership: OwnershipConfig
-    devices: dict[str, Any] = Field(description="by kind, as configs/device/ shows")
+    devices: dict[str, Any] = Field(description="by kind, as configs/devices/ shows")
     tariff: dict[str, Any] = Field(description="as configs/tariff/ shows")
     rules: RulesConfig
 

@@ -36,12 +36,12 @@ H, B, F64 = 0.25, 3, torch.float64
 ALL = (
     "task.devices.vehicle.v2g=true",
     *(
-        f"+device@task.devices.{kind}={kind}"
-        for kind in options("device")
+        f"+devices@task.devices.{kind}={kind}"
+        for kind in options("devices")
         if kind not in envs.world().task.devices
     ),
 )
-every_kind = pytest.mark.parametrize("kind", options("device"))
+every_kind = pytest.mark.parametrize("kind", options("devices"))
 
 
 def one(value: float) -> Tensor:
