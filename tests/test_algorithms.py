@@ -15,6 +15,7 @@ from gridbazaar.agents.config import TrainConfig
 from gridbazaar.agents.learning import checkpoints
 from gridbazaar.agents.learning.algorithm import AlgorithmSettings, Spaces
 from gridbazaar.agents.learning.algorithms import ALGORITHMS, Algorithm, make
+from gridbazaar.agents.learning.bidder import LearnedBidder
 from gridbazaar.agents.learning.rllib.config import workload
 from gridbazaar.agents.learning.rllib.learner import DayLearner
 from gridbazaar.agents.learning.rllib.session import ray_session
@@ -149,7 +150,7 @@ def weights(folder):
 
 
 def weights_of(checkpoint):
-    modules = load(str(checkpoint), None)._modules
+    modules = LearnedBidder.load(checkpoint)._modules
     return {f"{r}.{k}": v for r, m in modules.items() for k, v in m.state_dict().items()}
 
 
@@ -202,14 +203,14 @@ def test_what_was_trained_is_evaluated_beside_the_others_on_the_device(trained):
 
 def test_the_device_reaches_the_networks(trained):
     _, whole, _ = trained
-    bidder = load(str(whole.folder), None, device=torch.device("meta"))
+    bidder = LearnedBidder.load(whole.folder, torch.device("meta"))
     assert {p.device.type for m in bidder._modules.values() for p in m.parameters()} == {"meta"}
 
 
 def test_an_unknown_algorithm_or_setting_is_answered_with_the_nearest():
     with pytest.raises(UnknownNameError, match="did you mean 'cross_entropy'"):
         make({"name": "cross_entropie"})
-    with pytest.raises(ConfigError, match=r"unknown key .algorithm\.sprea.: did you mean .spread."):
+    with pytest.raises(ConfigError, match=r"unknown key 'algorithm\.sprea': did you mean 'spread'"):
         make({**TOY, "sprea": 1.0})
     ppo = compose("train", ["name=x"])["algorithm"]
     short = make({**ppo, "initial_log_std": [-3.0]})

@@ -36,7 +36,7 @@ H, B, F64 = 0.25, 3, torch.float64
 ALL = (
     "task.devices.vehicle.v2g=true",
     *(
-        f"+device@task.devices.{kind}={kind}"
+        f"+devices@task.devices.{kind}={kind}"
         for kind in options("devices")
         if kind not in envs.world().task.devices
     ),
@@ -488,11 +488,11 @@ def test_a_kind_that_brings_seats_brings_a_role(town, toys, monkeypatch):
 
 
 def test_an_unknown_kind_is_answered_with_the_nearest():
-    with pytest.raises(ConfigError, match=r"task.devices: .*'storag'.*did you mean 'storage'"):
+    with pytest.raises(ConfigError, match=r"'task.devices.storag': did you mean 'storage'"):
         envs.world(overrides=("+task.devices.storag={soc_floor: 0.1}",))
     with pytest.raises(ConfigError, match=r"task.devices.storage.soc_floor.*2"):
         envs.world(overrides=("task.devices.storage.soc_floor=2",))
-    with pytest.raises(ConfigError, match=r"task.devices.storage.colour: unknown key"):
+    with pytest.raises(ConfigError, match=r"unknown key 'task.devices.storage.colour'"):
         envs.world(overrides=("+task.devices.storage.colour=red",))
 
 

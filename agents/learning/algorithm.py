@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gridbazaar.agents.learning.rollout import Choice, Trajectory
 from gridbazaar.config import Config
+from gridbazaar.envs.layout import Layout
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.registry import Registry
 
@@ -30,6 +31,7 @@ class Spaces(NamedTuple):
     observation: gym.spaces.Box
     action: gym.spaces.Box
     state: gym.spaces.Box
+    layout: Layout
 
     @classmethod
     def of(cls, simulation: Simulation) -> Spaces:
@@ -39,6 +41,7 @@ class Spaces(NamedTuple):
             observation=gym.spaces.Box(-np.inf, np.inf, (layout.size,), np.float32),
             action=gym.spaces.Box(-1.0, 1.0, (len(layout.actions),), np.float32),
             state=gym.spaces.Box(-np.inf, np.inf, (state,), np.float32),
+            layout=layout,
         )
 
 

@@ -42,7 +42,7 @@ class Validation:
         self.spaces = Spaces.of(sim)
         specs = algorithm.modules(self.roles, self.spaces).rl_module_specs
         self._modules = {r: specs[r].build().to(config.device).eval() for r in self.roles}
-        self._bidder = LearnedBidder(self._modules)
+        self._bidder = LearnedBidder(self._modules, sim.game.layout)
 
     @torch.no_grad()
     def __call__(self, weights: Mapping[str, Any]) -> dict[str, float]:

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from gridbazaar.config import Config
 from gridbazaar.envs.devices.site import Site
 from gridbazaar.envs.observation import Feature
 from gridbazaar.envs.prices import SlotPrices
 from gridbazaar.registry import Registry
 
-Share = Annotated[float, Field(ge=0, le=1)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Efficiency = Annotated[float, Field(gt=0, le=1)]
 
-
-class DeviceConfig(BaseModel):
+class DeviceConfig(Config):
     """Parameters of a kind; values live in YAML, configs/devices/<kind>.yaml or a task."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Profile(NamedTuple):
@@ -174,4 +168,4 @@ class Device(ABC):
         return None
 
 
-DEVICES: Registry[type[Device]] = Registry("device")
+DEVICES: Registry[type[Device]] = Registry("device", "gridbazaar.envs.devices")

@@ -10,14 +10,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from gridbazaar.envs.devices.protocol import (
-    DEVICES,
-    DeviceConfig,
-    Efficiency,
-    NonNegative,
-    Profile,
-    Share,
-)
+from gridbazaar.config import NonNegative, PositiveShare, Share
+from gridbazaar.envs.devices.protocol import DEVICES, DeviceConfig, Profile
 from gridbazaar.envs.devices.site import Site, per_unit
 from gridbazaar.envs.devices.store import Content, Store
 from gridbazaar.envs.observation import device_features
@@ -27,7 +21,7 @@ from gridbazaar.envs.prices import SlotPrices
 class StorageConfig(DeviceConfig):
     """Parameters of stationary batteries."""
 
-    round_trip_efficiency: Efficiency
+    round_trip_efficiency: PositiveShare
     soc_floor: Share
     soc_ceiling: Share
     wear_price: NonNegative = Field(description="EUR per kWh discharged")

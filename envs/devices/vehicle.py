@@ -16,14 +16,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, where
 
+from gridbazaar.config import NonNegative, PositiveShare
 from gridbazaar.envs.data.sessions import SessionSlots
-from gridbazaar.envs.devices.protocol import (
-    DEVICES,
-    DeviceConfig,
-    Efficiency,
-    NonNegative,
-    Profile,
-)
+from gridbazaar.envs.devices.protocol import DEVICES, DeviceConfig, Profile
 from gridbazaar.envs.devices.site import Site, per_slot, per_unit
 from gridbazaar.envs.devices.store import Store
 from gridbazaar.envs.observation import device_features
@@ -35,7 +30,7 @@ _SMALL = 1e-6
 class VehicleConfig(DeviceConfig):
     """Parameters of charging points."""
 
-    round_trip_efficiency: Efficiency
+    round_trip_efficiency: PositiveShare
     v2g: bool = Field(description="whether cars may feed back")
     lent_kwh: NonNegative = Field(description="kWh a driver lends for feeding back, with v2g")
     wear_price: NonNegative = Field(description="EUR per kWh fed back")
