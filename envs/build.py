@@ -50,7 +50,7 @@ def build(
     """
     task = world.task
     net, series = load_grid_and_series(task)
-    community, delivery = settle(task, net, series, device, dtype)
+    community, delivery = place_community(task, net, series, device, dtype)
     market = market or make_market(world.market)
     ledger = make_ledger(world.ledger)
     slot_s = series.slot_minutes * 60
@@ -69,7 +69,7 @@ def make_market(values: Mapping[str, Any]) -> Market:
     return MARKETS[rules.name](rules)
 
 
-def settle(
+def place_community(
     task: TaskConfig,
     net: Any,
     series: Series,

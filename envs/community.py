@@ -62,6 +62,11 @@ class Community:
         return self.slot_minutes / 60
 
     @property
+    def slot_s(self) -> int:
+        """Length of an interval in seconds."""
+        return self.slot_minutes * 60
+
+    @property
     def slots_per_day(self) -> int:
         """Intervals of an episode."""
         return 24 * 60 // self.slot_minutes

@@ -1,4 +1,4 @@
-"""The community's data, laid out so that one slot of B markets is three reads."""
+"""Data of a community, laid out so that one slot of B markets is three reads."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Slot:
     reactive_kvar: Tensor
 
 
-class Records:
+class Dataset:
     """The tables of a community."""
 
     def __init__(self, community: Community):

@@ -1,13 +1,96 @@
-"""What chance decides before a day begins, drawn whole from each market's own seed."""
+"""Chances of a day, drawn whole from each market's own seed before it begins."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import index
 
 import torch
 from torch import Tensor
 
+from gridbazaar.envs.community import Community
+from gridbazaar.envs.config import RulesConfig
+from gridbazaar.envs.dataset import Dataset
+from gridbazaar.envs.prices import SlotPrices
+from gridbazaar.errors import UnknownNameError
 from gridbazaar.randomness import fold, normal, uniform
 
 _DAY, _ENERGY, _FORECAST = 101, 102, 103
+
+
+@dataclass(frozen=True)
+class Today:
+    """What was decided when the day began.
+
+    Attributes:
+        seed: int64 [B] of each market's random streams.
+        episode: int64 [B], days that each market began before this one.
+        day_seed: int64 [B] of this day's chances.
+        first_slot: int64 [B] of the day in the data.
+        forecast_error: [B, T + 1, N, 2] factors on the forecasts; None where they are exact.
+        end_prices: of the day's last slot, [B, 1] each.
+    """
+
+    seed: Tensor
+    episode: Tensor
+    day_seed: Tensor
+    first_slot: Tensor
+    forecast_error: Tensor | None
+    end_prices: SlotPrices
+
+
+def draw_today(
+    community: Community,
+    data: Dataset,
+    rules: RulesConfig,
+    split: str,
+    seed: Tensor,
+    episode: Tensor,
+    first_slot: Tensor | None = None,
+) -> Today:
+    """Draw what is decided when a day begins.
+
+    Args:
+        community: seats and days of the data.
+        data: its tables.
+        rules: of the task.
+        split: whose days are drawn from.
+        seed: int64 [B] of each market's random streams.
+        episode: int64 [B], days that each market began before.
+        first_slot: [B] of the days, where they are given.
+    """
+    c, day_seed, slots = community, fold(seed, episode), community.slots_per_day
+    first = draw_days(day_seed, c.days[split]) if first_slot is None else first_slot.to(day_seed)
+    return Today(
+        seed=seed,
+        episode=episode,
+        day_seed=day_seed,
+        first_slot=first,
+        forecast_error=draw_forecast_error(
+            day_seed, slots, len(c.seats), rules.forecast_spread, c.pv_kwp.dtype
+        ),
+        end_prices=data.prices(first + slots - 1),
+    )
+
+
+def seeds_of(seed: Tensor | int, markets: int) -> Tensor:
+    """Return a seed for each market, int64 [B]: those given, or counted on from the first's."""
+    if not isinstance(seed, Tensor):
+        return torch.arange(markets) + index(seed)  # numpy's integers too
+    if seed.shape != (markets,):
+        raise ValueError(f"seed has shape {tuple(seed.shape)}, expected ({markets},) or an int")
+    return seed
+
+
+def check_split(split: str, days: Mapping[str, Tensor]) -> None:
+    """Raise UnknownNameError for an unknown split, and ValueError for one without days."""
+    if split not in days:
+        raise UnknownNameError("split", split, days)
+    if len(days[split]) == 0:
+        raise ValueError(
+            f"the data hold no day of split {split!r}; give longer series or another split"
+        )
 
 
 def check_days(days: Tensor, markets: int, slots_per_day: int, end: int) -> None:

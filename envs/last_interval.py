@@ -1,4 +1,4 @@
-"""The last interval as seats know it when they bid for the next."""
+"""Last interval, as seats know it when they bid for the next."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ class LastInterval:
         bill: Bill,
         delivered: Delivered,
         power: Tensor,
-        volumes: Volumes,
+        publisher: VolumePublisher | None,
         slot_s: float,
-    ) -> LastInterval:
-        """Return what the next interval leaves behind.
+    ) -> tuple[LastInterval, Published | None]:
+        """Return what the next interval leaves behind, and the volumes [B] kW published in it.
 
         Args:
             orders: the book at gate closure.
@@ -87,12 +87,13 @@ class LastInterval:
             bill: of the seats.
             delivered: what flowed.
             power: [B, N, K] of the devices, shares of rated power.
-            volumes: as all may know them.
+            publisher: of the day's volumes; None where the book is open to all.
             slot_s: seconds of an interval.
         """
+        volumes, published = _known_volumes(publisher, orders, clearing, self.public)
         price, quantity_kw = clearing.reference_price, orders.quantity_kw
         locked, escrow = self.escrow.step(bill.trade.abs(), finality_s, slot_s)
-        return LastInterval(
+        last = LastInterval(
             included=receipts.included.to(quantity_kw),
             delay=(receipts.latency_s / slot_s).clamp(max=1),
             filled=clearing.cleared_kw.abs() / quantity_kw.abs().clamp(min=_SMALL),
@@ -113,6 +114,7 @@ class LastInterval:
             voltages=delivered.solution.v,
             escrow=escrow,
         )
+        return last, published
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class Volumes:
     demand: Tensor
 
 
-def known_volumes(
+def _known_volumes(
     publisher: VolumePublisher | None, orders: Orders, clearing: Clearing, before: PublicState
 ) -> tuple[Volumes, Published | None]:
     """Return what all may know of an interval's volumes, and what was published in kW.

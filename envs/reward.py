@@ -1,4 +1,4 @@
-"""What an interval was worth to each seat, in EUR, computed after the physics."""
+"""Reward of an interval for each seat, in EUR, computed after the physics."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gridbazaar.envs.devices.fleet import DeviceUse
 from gridbazaar.envs.settlement import Bill
 
 
@@ -31,32 +32,24 @@ class Reward:
 
 
 def reward(
-    bill: Bill,
-    wear_eur: Tensor,
-    unserved_kwh: Tensor,
-    unserved_price: float,
-    violation_eur: Tensor,
-    net_kw: Tensor,
-    stored_eur: Tensor,
+    bill: Bill, used: DeviceUse, unserved_price: float, violation_eur: Tensor, net_kw: Tensor
 ) -> Reward:
     """Value one interval.
 
     Args:
         bill: money of the interval.
-        wear_eur: [B, N] of the devices.
-        unserved_kwh: [B, N] that departing cars missed.
-        unserved_price: EUR per kWh missed.
+        used: what the devices did.
+        unserved_price: EUR per kWh that departing cars missed.
         violation_eur: [B] price of the feeder's violations, shared in proportion to the seats'
             metered power.
         net_kw: [B, N] metered power.
-        stored_eur: [B, N] change in the worth of the energy in store.
     """
     power = net_kw.abs()
     share = power / power.sum(-1, keepdim=True).clamp(min=torch.finfo(power.dtype).eps)
     return Reward(
         bill=bill.total,
-        wear=-wear_eur,
-        unserved=-unserved_price * unserved_kwh,
+        wear=-used.wear_eur,
+        unserved=-unserved_price * used.unserved_kwh,
         violation=-share * violation_eur.unsqueeze(-1),
-        stored=stored_eur,
+        stored=used.stored_eur,
     )

@@ -1,13 +1,15 @@
-"""Who pays whom for one interval: trades, imbalance, penalties, network charge, ledger fees."""
+"""Settlement of an interval: trades, imbalance, penalties, network charge, ledger fees."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gridbazaar.envs.markets import Clearing
+from gridbazaar.envs.prices import SlotPrices
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,22 @@ class Bill:
         }
 
 
+def imbalance_prices(tariff: Tariff | SlotPrices) -> tuple[Any, Any]:
+    """Return what a kWh beside the trades earns where it is left over, and costs where it lacks.
+
+    These are the grid's prices, feed-in and retail, in EUR/kWh, of the tariff's shape.
+    """
+    return tariff.feed_in, tariff.retail
+
+
+def imbalance_eur(left_kw: Tensor, tariff: Tariff, slot_h: float) -> Tensor:
+    """Return what power that no trade covers earns (surplus) or costs (shortage), [B, N] EUR."""
+    surplus_price, shortage_price = imbalance_prices(tariff)
+    surplus_kw = left_kw.clamp(min=0)
+    shortage_kw = surplus_kw - left_kw
+    return (surplus_kw * surplus_price - shortage_kw * shortage_price) * slot_h
+
+
 def broken_commitment_kw(cleared_kw: Tensor, net_kw: Tensor) -> Tensor:
     """Return how much less each seat sold or bought than it had promised, [B, N] kW."""
     kept = torch.minimum(cleared_kw.abs(), (net_kw * cleared_kw.sign()).clamp(min=0))
@@ -86,12 +104,9 @@ def settle(
     """
     stands = (~reverted).unsqueeze(-1)
     cleared_kw = clearing.cleared_kw * stands
-    left_kw = net_kw - cleared_kw
-    surplus_kw = left_kw.clamp(min=0)
-    shortage_kw = surplus_kw - left_kw
     return Bill(
         trade=clearing.payment_eur * stands,
-        grid=(surplus_kw * tariff.feed_in - shortage_kw * tariff.retail) * slot_h,
+        grid=imbalance_eur(net_kw - cleared_kw, tariff, slot_h),
         network=cleared_kw.clamp(max=0) * (tariff.local_charge * slot_h),
         penalty=broken_commitment_kw(cleared_kw, net_kw) * (-penalty_price * slot_h),
         fee=-fee_eur,

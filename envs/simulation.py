@@ -10,26 +10,24 @@ from torch import Tensor
 from gridbazaar.envs.action import Decision, check_action, decide
 from gridbazaar.envs.community import Community
 from gridbazaar.envs.config import RulesConfig
-from gridbazaar.envs.dataset import Records, Slot
-from gridbazaar.envs.day import check_days, draw_chance, draw_days, draw_forecast_error
+from gridbazaar.envs.dataset import Dataset, Slot
+from gridbazaar.envs.day import Today, check_days, check_split, draw_chance, draw_today, seeds_of
 from gridbazaar.envs.delivery import Delivered, Delivery
 from gridbazaar.envs.devices.fleet import DeviceUse, seat_power, share_cut
 from gridbazaar.envs.game import Game
 from gridbazaar.envs.global_state import GlobalState
 from gridbazaar.envs.interval import Interval
-from gridbazaar.envs.last_interval import LastInterval, known_volumes
+from gridbazaar.envs.last_interval import LastInterval
 from gridbazaar.envs.market_transactions import submit
 from gridbazaar.envs.markets import Context, Market, Orders
 from gridbazaar.envs.observation import Feature
 from gridbazaar.envs.observer import Observer
 from gridbazaar.envs.reward import reward
 from gridbazaar.envs.settlement import settle
-from gridbazaar.envs.state import State, Today
+from gridbazaar.envs.state import State
 from gridbazaar.envs.submission import send_orders, shuffled
-from gridbazaar.errors import UnknownNameError
 from gridbazaar.ledger_sim import Ledger, Receipts
 from gridbazaar.ledger_sim.record.privacy import VolumePublisher, disclosure_of
-from gridbazaar.randomness import fold
 
 _SMALL = 1e-6
 
@@ -77,13 +75,8 @@ class Simulation:
         c = community
         if num_envs < 1:
             raise ValueError(f"num_envs is {num_envs}; expected at least one market")
-        if split not in c.days:
-            raise UnknownNameError("split", split, c.days)
-        if len(c.days[split]) == 0:
-            raise ValueError(
-                f"the data hold no day of split {split!r}; give longer series or another split"
-            )
-        self._records = Records(c)
+        check_split(split, c.days)
+        self._data = Dataset(c)
         self.fleet, self.game = c.fleet, Game.of(c, rules)
         self._observe = Observer(c)
         self._global_state = GlobalState(self.game.layout, c.seats)
@@ -111,13 +104,10 @@ class Simulation:
         if days is not None:
             check_days(days, B, self.slots, len(c.load_kw) - 1)
         if seed is not None:
-            if not isinstance(seed, Tensor):
-                seed = torch.arange(B) + index(seed)  # numpy's integers too
-            if seed.shape != (B,):
-                raise ValueError(f"seed has shape {tuple(seed.shape)}, expected ({B},) or an int")
-            self._seed = seed.to(c.pv_kwp.device)
+            self._seed = seeds_of(seed, B).to(c.pv_kwp.device)
             self._episode = torch.zeros_like(self._seed)
-        self._today = today = self._draw(days)
+        today = draw_today(c, self._data, self.rules, self.split, self._seed, self._episode, days)
+        self._today = today
         self._episode = self._episode + 1
         chance = draw_chance(today.day_seed, self.num_seats, c.fleet.slots, c.pv_kwp.dtype)
         self.devices = c.fleet.begin(today.first_slot, chance)
@@ -125,24 +115,9 @@ class Simulation:
         if self.disclosure.sealed:
             self._publisher = VolumePublisher(self.disclosure, today.day_seed, self.slots)
         self._last = LastInterval.none(chance[..., 0], c.fleet.slots)
-        self._background = self._records.background(today.first_slot - 1)
+        self._background = self._data.background(today.first_slot - 1)
         self._enter(0)
         return self.observe()
-
-    def _draw(self, days: Tensor | None) -> Today:
-        """Draw what is decided when a day begins."""
-        c, rules, day_seed = self.community, self.rules, fold(self._seed, self._episode)
-        first = draw_days(day_seed, c.days[self.split]) if days is None else days.to(day_seed)
-        return Today(
-            seed=self._seed,
-            episode=self._episode,
-            day_seed=day_seed,
-            first_slot=first,
-            forecast_error=draw_forecast_error(
-                day_seed, self.slots, self.num_seats, rules.forecast_spread, c.pv_kwp.dtype
-            ),
-            end_prices=self._records.prices(first + self.slots - 1),
-        )
 
     @property
     def first_slot(self) -> Tensor:
@@ -193,10 +168,9 @@ class Simulation:
         if self.t >= self.slots:
             raise ValueError(f"the day of {self.slots} slots is over: call reset() before step()")
         check_action(action, (self.num_envs, self.num_seats, 2 + self.fleet.slots))
-        fleet, rules, h = self.fleet, self.rules, self.community.slot_h
-        slot, context = self._slot, self._context()
+        slot, rules, context = self._slot, self.rules, self._context()
 
-        decision = decide(action, context, fleet.rated_kw, rules)
+        decision = decide(action, context, self.fleet.rated_kw, rules)
         quantity_kw, devices_kw = self._plan(decision)
         orders, receipts = self._submit(decision, quantity_kw)
         clearing = self.market.clear(orders, context)
@@ -206,30 +180,14 @@ class Simulation:
         delivered, devices_kw = self._deliver(devices_kw)
         used = self._use(devices_kw)
 
-        net_kw, fee_eur = delivered.net_kw, receipts.fee + market_fee_eur
+        net_kw, fee_eur, h = delivered.net_kw, receipts.fee + market_fee_eur, context.slot_h
         bill = settle(
             clearing, net_kw, fee_eur, slot.tariff, rules.penalty_price, receipts.reverted, h
         )
-        gain = reward(
-            bill,
-            used.wear_eur,
-            used.unserved_kwh,
-            rules.unserved_price,
-            delivered.violation_eur,
-            net_kw,
-            used.stored_eur,
-        )
-        volumes, published = known_volumes(self._publisher, orders, clearing, self._last.public)
-        self._last = self._last.after(
-            orders,
-            receipts,
-            finality_s,
-            clearing,
-            bill,
-            delivered,
-            devices_kw / fleet.rated_kw.clamp(min=_SMALL),
-            volumes,
-            self.community.slot_minutes * 60,
+        gain = reward(bill, used, rules.unserved_price, delivered.violation_eur, net_kw)
+        power, slot_s = devices_kw / self.fleet.rated_kw.clamp(min=_SMALL), self.community.slot_s
+        self._last, published = self._last.after(
+            orders, receipts, finality_s, clearing, bill, delivered, power, self._publisher, slot_s
         )
         self._enter(self.t + 1)
         return Interval(
@@ -328,7 +286,7 @@ class Simulation:
         if t > 0:
             self._background = (self._slot.background_kw, self._slot.reactive_kvar)
             self.devices = self.fleet.arrive(self.devices, row)
-        self.t, self._slot, self._observation = t, self._records.read(row, error), None
+        self.t, self._slot, self._observation = t, self._data.read(row, error), None
 
     def observe(self) -> Tensor:
         """Return what every seat may know before it bids for the slot, [B, N, layout.size].

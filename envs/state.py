@@ -8,29 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from gridbazaar.envs.dataset import Slot
+from gridbazaar.envs.day import Today
 from gridbazaar.envs.last_interval import LastInterval
-from gridbazaar.envs.prices import SlotPrices
-
-
-@dataclass(frozen=True)
-class Today:
-    """What was decided when the day began.
-
-    Attributes:
-        seed: int64 [B] of each market's random streams.
-        episode: int64 [B], days that each market began before this one.
-        day_seed: int64 [B] of this day's chances.
-        first_slot: int64 [B] of the day in the data.
-        forecast_error: [B, T + 1, N, 2] factors on the forecasts; None where they are exact.
-        end_prices: of the day's last slot, [B, 1] each.
-    """
-
-    seed: Tensor
-    episode: Tensor
-    day_seed: Tensor
-    first_slot: Tensor
-    forecast_error: Tensor | None
-    end_prices: SlotPrices
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from torch import Tensor
 from gridbazaar.envs.community import Community
 from gridbazaar.envs.devices import Profile
 from gridbazaar.envs.prices import SlotPrices
+from gridbazaar.envs.settlement import imbalance_prices
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.errors import OptimumError
 
@@ -146,7 +147,8 @@ class Optimum:
     def costs(self, day: Day) -> tuple[Array, float]:
         """Return the price of each variable, and what the day costs besides."""
         U, F, T, h = len(self._owner), len(self._seats), self._T, self._h
-        retail, feed_in, local = day.prices.retail, day.prices.feed_in, day.prices.local_charge
+        local = day.prices.local_charge
+        surplus_price, shortage_price = imbalance_prices(day.prices)
         units = day.units
         due: NDArray[np.bool_] = units.due > 0
 
@@ -158,14 +160,14 @@ class Optimum:
         constant += (units.reference_kwh * units.end_worth).sum()
 
         exported, imported = self._given(day)
-        constant += ((imported * retail - exported * feed_in) * h).sum()
+        constant += ((imported * shortage_price - exported * surplus_price) * h).sum()
         variables: list[Array] = [
             np.zeros((U, T)),
             np.broadcast_to(self._wear[:, None] * h, (U, T)),
             energy,
-            np.broadcast_to(-feed_in * h, (F, T)),
-            np.broadcast_to(retail * h, (F, T)),
-            (local - retail + feed_in) * h,
+            np.broadcast_to(-surplus_price * h, (F, T)),
+            np.broadcast_to(shortage_price * h, (F, T)),
+            (local - shortage_price + surplus_price) * h,
         ]
         return np.concatenate([v.ravel() for v in variables]), float(constant)
 

@@ -6,6 +6,7 @@ independent ledgers with N accounts.
 """
 
 from gridbazaar.errors import LedgerError
+from gridbazaar.ledger_sim.layers.build import make
 from gridbazaar.ledger_sim.layers.protocol import LAYERS
 from gridbazaar.ledger_sim.protocol import (
     Inclusions,
@@ -16,7 +17,7 @@ from gridbazaar.ledger_sim.protocol import (
     Receipts,
     Transactions,
 )
-from gridbazaar.ledger_sim.registry import LEDGERS, configure, make
+from gridbazaar.ledger_sim.registry import LEDGERS, configure
 
 __all__ = [
     "LAYERS",

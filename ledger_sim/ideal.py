@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor
 
@@ -26,7 +28,7 @@ class IdealConfig(LedgerConfig):
 class IdealLedger:
     """Instant, free, without limit, final at once: the reference that others are held against."""
 
-    Config = IdealConfig
+    Config: ClassVar[type[Any]] = IdealConfig
 
     def __init__(self, config: IdealConfig) -> None:
         self.config = config

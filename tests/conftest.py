@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gridbazaar import envs
-from gridbazaar.envs.build import settle
+from gridbazaar.envs.build import place_community
 from gridbazaar.envs.community import Community
 from gridbazaar.envs.config import RulesConfig, TaskConfig, WorldConfig
 from gridbazaar.envs.data.series import Series
@@ -68,7 +68,7 @@ class Town:
         self.net, year = self._module.load_grid_and_series(envs.world().task)
         self.series = _month(year)
         self._built: dict[tuple[Any, ...], Simulation] = {}
-        self._settled: dict[tuple[Any, ...], tuple[Community, Delivery]] = {}
+        self._placed: dict[tuple[Any, ...], tuple[Community, Delivery]] = {}
 
     def build(self, world: WorldConfig, series: Series | None = None, **options: Any) -> Simulation:
         """Return a fresh simulation, by the project's own `build`, on these data."""
@@ -78,20 +78,20 @@ class Town:
             mock.patch.object(
                 self._module, "load_grid_and_series", return_value=(self.net, chosen)
             ),
-            mock.patch.object(self._module, "settle", self._settle),
+            mock.patch.object(self._module, "place_community", self._place),
         ):
             return envs.build(world, **settings)
 
-    def _settle(
+    def _place(
         self, task: TaskConfig, net: Any, series: Series, device: Any, dtype: torch.dtype
     ) -> tuple[Community, Delivery]:
         """Build a community once: it does not change, and markets and ledgers share it."""
         if series is not self.series:
-            return settle(task, net, series, device, dtype)
+            return place_community(task, net, series, device, dtype)
         key = (task.model_dump_json(), device, dtype)
-        if key not in self._settled:
-            self._settled[key] = settle(task, net, series, device, dtype)
-        return self._settled[key]
+        if key not in self._placed:
+            self._placed[key] = place_community(task, net, series, device, dtype)
+        return self._placed[key]
 
     def simulation(
         self,

@@ -10,7 +10,7 @@ from gridbazaar import ledger_sim
 from gridbazaar.errors import ConfigError, UnknownNameError
 from gridbazaar.ledger_sim import Transactions
 from gridbazaar.ledger_sim.consensus.finality import catch_up_probability
-from gridbazaar.ledger_sim.registry import consensus_of
+from gridbazaar.ledger_sim.consensus.protocol import consensus_of
 from gridbazaar.sourced import plain
 from gridbazaar.studies.ledger.configured import read
 

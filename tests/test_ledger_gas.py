@@ -17,7 +17,7 @@ import yaml
 from reference.demand_response import response_gas, response_offer_gas
 
 from gridbazaar.errors import ConfigError, LedgerError
-from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim import gas
 from gridbazaar.sourced import STATUSES
 from gridbazaar.studies.contract import source_digest
 
@@ -138,7 +138,7 @@ def test_the_table_needs_neither_compiler_nor_evm():
     script = (
         "import sys\n"
         "for name in ('vyper', 'eth', 'eth_abi', 'eth_hash'): sys.modules[name] = None\n"
-        "from gridbazaar.ledger_sim.chain import gas\n"
+        "from gridbazaar.ledger_sim import gas\n"
         "from gridbazaar.studies import contract\n"
         "print(gas.clear_gas(40, 25))\n"
         "try: contract.compile_market()\n"

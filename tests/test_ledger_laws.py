@@ -12,8 +12,7 @@ from gridbazaar.errors import ConfigError
 from gridbazaar.ledger_sim import MarketTransactions, Transactions
 from gridbazaar.ledger_sim.consensus.proof_of_work import ProofOfWork
 from gridbazaar.ledger_sim.consensus.propagation import FIBRE_KM_PER_S
-from gridbazaar.ledger_sim.consensus.protocol import ChainConfig
-from gridbazaar.ledger_sim.registry import consensus_of
+from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, consensus_of
 from gridbazaar.sourced import plain, sources
 from gridbazaar.studies.ledger.configured import read
 

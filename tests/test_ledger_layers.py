@@ -12,8 +12,7 @@ from reference.channels import break_even_trades, channel_gas_per_trade
 from gridbazaar import ledger_sim
 from gridbazaar.configs import complete_ledger, option
 from gridbazaar.errors import ConfigError, LedgerError, UnknownNameError
-from gridbazaar.ledger_sim import MarketTransactions, Transactions
-from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim import MarketTransactions, Transactions, gas
 from gridbazaar.ledger_sim.layers import protocol as base
 from gridbazaar.sourced import plain, sources
 

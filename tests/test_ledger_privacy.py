@@ -12,8 +12,7 @@ import yaml
 from gridbazaar import ledger_sim
 from gridbazaar.configs import complete_ledger
 from gridbazaar.errors import LedgerError
-from gridbazaar.ledger_sim import MarketTransactions, Transactions
-from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim import MarketTransactions, Transactions, gas
 from gridbazaar.ledger_sim.record.privacy import (
     OPEN,
     VolumePublisher,

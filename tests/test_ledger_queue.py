@@ -13,9 +13,9 @@ import yaml
 from gridbazaar import ledger_sim
 from gridbazaar.errors import ConfigError, LedgerError
 from gridbazaar.ledger_sim import Transactions
-from gridbazaar.ledger_sim.chain.block_times import regular_blocks
 from gridbazaar.ledger_sim.chain.mempool import Mempool
 from gridbazaar.ledger_sim.chain.queueing import assign_blocks, assign_by_gas, places_of, tie_order
+from gridbazaar.ledger_sim.consensus.block_times import regular_blocks
 from gridbazaar.sourced import plain
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "ledger"

@@ -11,10 +11,9 @@ from gridbazaar import ledger_sim
 from gridbazaar.configs import complete_ledger
 from gridbazaar.errors import LedgerError
 from gridbazaar.ledger_sim import MarketTransactions, Transactions
-from gridbazaar.ledger_sim.consensus.protocol import ChainConfig
+from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, consensus_of
 from gridbazaar.ledger_sim.layers.protocol import LAYERS
 from gridbazaar.ledger_sim.record.privacy import Disclosure, VolumePublisher
-from gridbazaar.ledger_sim.registry import consensus_of
 from gridbazaar.rows import from_plain, pick_rows, replace_rows, to_plain
 from gridbazaar.sourced import plain
 from gridbazaar.studies.ledger.configured import read

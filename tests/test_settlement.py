@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gridbazaar.envs.devices.fleet import DeviceUse
 from gridbazaar.envs.markets import Clearing
 from gridbazaar.envs.reward import reward
 from gridbazaar.envs.settlement import Tariff, broken_commitment_kw, settle
@@ -89,15 +90,16 @@ def test_all_accounts_sum_to_zero_and_penalties_are_never_income(cleared, net, r
 
 def test_the_reward_is_its_parts_and_violations_are_shared_by_power():
     money = bill(row(4, -4), row(4, -12), fee=0.01)
-    out = reward(
-        money,
-        row(0.1, 0),
-        row(0, 3),
-        2.0,
-        torch.tensor([8.0], dtype=F64),
-        row(4, -12),
-        row(0.5, 0),
+    none = torch.zeros(1, 2, dtype=F64)
+    used = DeviceUse(
+        energy_kwh=none,
+        unserved_kwh=row(0, 3),
+        wear_eur=row(0.1, 0),
+        stored_eur=row(0.5, 0),
+        device_kw={},
+        content_kwh={},
     )
+    out = reward(money, used, 2.0, torch.tensor([8.0], dtype=F64), row(4, -12))
     assert torch.allclose(out.violation, row(-2, -6))
     assert torch.allclose(out.wear, row(-0.1, 0))
     assert torch.allclose(out.unserved, row(0, -6))

@@ -1,6 +1,6 @@
 """Fit of the market contract's gas: every call measured on an EVM, checked on other books.
 
-    python tools/fit_gas.py                  # measure, fit, write ledger_sim/chain/gas.yaml, check
+    python tools/fit_gas.py                  # measure, fit, write ledger_sim/gas.yaml, check
     python tools/fit_gas.py --check              # the written table on unseen books
     python tools/fit_gas.py --check --plot docs/images/gas.png
     python tools/fit_gas.py --replay             # the same transactions on a second EVM
@@ -28,7 +28,7 @@ import numpy as np
 import yaml
 
 from gridbazaar.evaluation.palette import BLUE, GREEN, GREY, ORANGE, PINK, style
-from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim import gas
 from gridbazaar.studies.contract import source_digest
 from gridbazaar.studies.contract.evm import WEALTH_WEI
 from gridbazaar.studies.contract.measurements import Measurements, Observation, measure

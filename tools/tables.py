@@ -17,7 +17,7 @@ from gridbazaar.catalogue import FAMILIES
 from gridbazaar.envs import observation
 from gridbazaar.envs.action import ACTIONS
 from gridbazaar.evaluation.summary import kpi_table
-from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim import gas
 from gridbazaar.studies.ledger import configured, published_ranking, trilemma
 from gridbazaar.studies.ledger.cli import main as ledger_command
 

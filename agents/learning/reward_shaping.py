@@ -6,18 +6,16 @@ import torch
 from torch import Tensor
 
 from gridbazaar.envs.interval import Interval
+from gridbazaar.envs.settlement import imbalance_eur
 
 
 def given_bill(interval: Interval, slot_h: float) -> Tensor:
-    """Return what load and sun alone would have earned at the grid's prices, [B, N] EUR.
+    """Return what load and sun alone would have earned at the imbalance prices, [B, N] EUR.
 
     No action changes it, so that learning from rewards less this part leads to the same policy; but
     most of the difference between two days is in it, and would drown what actions do.
     """
-    net_kw = interval.delivered.pv_kw - interval.load_kw
-    sold_kw = net_kw.clamp(min=0)
-    tariff = interval.tariff
-    return (sold_kw * tariff.feed_in - (sold_kw - net_kw) * tariff.retail) * slot_h
+    return imbalance_eur(interval.delivered.pv_kw - interval.load_kw, interval.tariff, slot_h)
 
 
 def shape_reward(reward: Tensor, team_weight: float, scale: float) -> Tensor:

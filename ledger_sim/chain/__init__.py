@@ -1,1 +1,1 @@
-"""Blocks in time: queue, room, gas and energy of a chain under any consensus."""
+"""Blocks in time: queue, room, faults and energy of a chain under any consensus."""

@@ -11,18 +11,18 @@ from torch import Tensor
 
 from gridbazaar import randomness
 from gridbazaar.errors import ConfigError, LedgerError
-from gridbazaar.ledger_sim.chain.block_times import Blocks
 from gridbazaar.ledger_sim.chain.energy import market_energy_kwh, slot_energy_kwh
-from gridbazaar.ledger_sim.chain.gas import transaction_gas_cap
-from gridbazaar.ledger_sim.chain.gas_schedule import schedule_of
 from gridbazaar.ledger_sim.chain.mempool import Mempool
 from gridbazaar.ledger_sim.chain.queueing import assign_blocks, assign_by_gas, tie_order
 from gridbazaar.ledger_sim.chain.ranking import rising
 from gridbazaar.ledger_sim.chain.room import room_of
 from gridbazaar.ledger_sim.chain.timeline import Timeline
+from gridbazaar.ledger_sim.consensus.block_times import Blocks
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Consensus
 from gridbazaar.ledger_sim.fees.protocol import Usage
 from gridbazaar.ledger_sim.fees.protocol import make as make_fees
+from gridbazaar.ledger_sim.gas import transaction_gas_cap
+from gridbazaar.ledger_sim.gas_schedule import schedule_of
 from gridbazaar.ledger_sim.protocol import (
     Inclusions,
     MarketReceipts,

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gridbazaar.ledger_sim.chain.block_times import EDGE, Blocks
 from gridbazaar.ledger_sim.chain.ranking import by_arrival, by_tip
+from gridbazaar.ledger_sim.consensus.block_times import EDGE, Blocks
 
 # Beyond this, a table of all blocks costs more than the sort that it may spare.
 _COUNTED_BLOCKS_PER_TRANSACTION = 8

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 
 from gridbazaar.errors import ConfigError
-from gridbazaar.ledger_sim.chain.block_times import EDGE
-from gridbazaar.ledger_sim.chain.gas import transaction_gas_cap
 from gridbazaar.ledger_sim.chain.queueing import places_of
+from gridbazaar.ledger_sim.consensus.block_times import EDGE
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Consensus
+from gridbazaar.ledger_sim.gas import transaction_gas_cap
 
 
 @dataclass(frozen=True, slots=True)

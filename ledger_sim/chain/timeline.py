@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gridbazaar import randomness
-from gridbazaar.ledger_sim.chain.block_times import EDGE, Blocks, drawn_blocks, regular_blocks
+from gridbazaar.ledger_sim.consensus.block_times import EDGE, Blocks, drawn_blocks, regular_blocks
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Consensus
 from gridbazaar.ledger_sim.random_streams import OfSlot
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gridbazaar import randomness
-from gridbazaar.ledger_sim.chain.block_times import EDGE
+from gridbazaar.ledger_sim.consensus.block_times import EDGE
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Consensus, Health, Tolerance
 from gridbazaar.ledger_sim.consensus.rotation import clock
 from gridbazaar.ledger_sim.random_streams import OfSlot

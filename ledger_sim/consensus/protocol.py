@@ -14,6 +14,7 @@ from gridbazaar.config import Config
 from gridbazaar.ledger_sim.consensus.faults import FaultEvent, check_faults
 from gridbazaar.ledger_sim.consensus.propagation import propagation_s
 from gridbazaar.ledger_sim.protocol import LedgerConfig
+from gridbazaar.ledger_sim.registry import LEDGERS
 
 
 class NetworkConfig(Config):
@@ -278,6 +279,13 @@ class LongestChain(Consensus[C]):
         share = (n - crashed - cut_off) / n
         safe = 2 * lying < n and 2 * cut_off < n
         return Health(block_share=max(share, 0.0), final=share > 0, safe=safe)
+
+
+def consensus_of(config: ChainConfig) -> Consensus[Any]:
+    """Return the consensus of a validated chain's configuration."""
+    kind: Any = LEDGERS[config.name]
+    consensus: Consensus[Any] = kind(config)
+    return consensus
 
 
 def exponential_times(draws: Tensor, interval_s: float, slot_s: float) -> Tensor:

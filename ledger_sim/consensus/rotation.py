@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gridbazaar import randomness
-from gridbazaar.ledger_sim.chain.block_times import regular_blocks
+from gridbazaar.ledger_sim.consensus.block_times import regular_blocks
 from gridbazaar.ledger_sim.consensus.faults import FaultEvent
 from gridbazaar.ledger_sim.random_streams import OfDay
 

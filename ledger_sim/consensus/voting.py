@@ -6,9 +6,9 @@ from typing import ClassVar, TypeVar
 
 from pydantic import Field, model_validator
 
-from gridbazaar.ledger_sim.chain.gas_schedule import schedule_of
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Health, QuorumConsensus
 from gridbazaar.ledger_sim.consensus.quorum import round_s
+from gridbazaar.ledger_sim.gas_schedule import schedule_of
 
 
 class VotingConfig(ChainConfig):

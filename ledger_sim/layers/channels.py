@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gridbazaar import randomness
-from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim import gas
 from gridbazaar.ledger_sim.layers.columns import of_kind, same_for_all, side_by_side
 from gridbazaar.ledger_sim.layers.pending import PendingOrders
 from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig

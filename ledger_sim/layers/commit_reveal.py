@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gridbazaar.errors import LedgerError
-from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim import gas
 from gridbazaar.ledger_sim.layers.columns import of_kind, side_by_side
 from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig
 from gridbazaar.ledger_sim.protocol import Ledger, Receipts, Transactions

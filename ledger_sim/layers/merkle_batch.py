@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim import gas
 from gridbazaar.ledger_sim.layers.columns import of_kind, same_for_all, side_by_side
 from gridbazaar.ledger_sim.layers.period import Period
 from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gridbazaar.errors import ConfigError
-from gridbazaar.ledger_sim import registry
+from gridbazaar.ledger_sim.layers.build import make
 from gridbazaar.ledger_sim.protocol import Ledger, Receipts, Transactions
 
 
@@ -19,7 +19,7 @@ def ledger_of_slots(values: Mapping[str, Any], slot_s: float) -> Ledger:
     Raises:
         UnknownNameError, ConfigError: as `gridbazaar.ledger_sim.make`, or for other slots.
     """
-    ledger = registry.make(values)
+    ledger = make(values)
     if ledger.slot_s != slot_s:
         raise ConfigError(
             f"ledger {values['name']!r} has slot_s {ledger.slot_s:g}; beside this one it must be "

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from gridbazaar.config import Config
 from gridbazaar.errors import LedgerError
-from gridbazaar.ledger_sim.chain import gas
-from gridbazaar.ledger_sim.chain.gas_schedule import schedule_of
+from gridbazaar.ledger_sim import gas
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig
+from gridbazaar.ledger_sim.gas_schedule import schedule_of
 from gridbazaar.ledger_sim.protocol import (
     Ledger,
     MarketReceipts,

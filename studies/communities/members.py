@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gridbazaar import envs
-from gridbazaar.envs.build import settle
+from gridbazaar.envs.build import place_community
 from gridbazaar.envs.community import Community
 from gridbazaar.envs.data.series import Series
 from gridbazaar.envs.data.sessions import Sessions
@@ -18,7 +18,7 @@ from gridbazaar.envs.placement import load_grid_and_series
 
 
 @dataclass(frozen=True)
-class Place:
+class Sample:
     """A community on its feeder, for any market and ledger."""
 
     task: str
@@ -43,15 +43,15 @@ def _loaded(task: str) -> tuple[envs.WorldConfig, Any, Series]:
     return world, *load_grid_and_series(world.task)
 
 
-def build_place(task: str, share: float, draw: int) -> Place:
+def build_sample(task: str, share: float, draw: int) -> Sample:
     """Build a task's community with a share of its members.
 
     PV, home and community batteries follow by the task's own penetration and sizing, so that a part
     is equipped as the whole; `draw` chooses who is in it.
     """
     world, net, series = _loaded(task)
-    community, delivery = settle(world.task, net, part(series, share, draw))
-    return Place(task, world, community, delivery)
+    community, delivery = place_community(world.task, net, part(series, share, draw))
+    return Sample(task, world, community, delivery)
 
 
 def part(series: Series, share: float, draw: int) -> Series:

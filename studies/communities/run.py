@@ -33,7 +33,7 @@ from gridbazaar.evaluation.config import configure
 from gridbazaar.evaluation.rollout import play
 from gridbazaar.evaluation.tournament import GRID_ONLY, IDEAL, choose_days
 from gridbazaar.ledger_sim.layers.protocol import chain_config
-from gridbazaar.studies.communities.members import Place, build_place
+from gridbazaar.studies.communities.members import Sample, build_sample
 from gridbazaar.studies.communities.plot import draw
 from gridbazaar.studies.communities.report import tables, with_shares
 from gridbazaar.studies.pages import write
@@ -76,17 +76,17 @@ def serves_alone(ledger: ledger_sim.Ledger) -> bool:
 
 
 class Days:
-    """The days and chances that all markets and ledgers of a place share."""
+    """The days and chances that all markets and ledgers of a sample share."""
 
-    def __init__(self, place: Place, most: int | None, carbon_kg_per_kwh: float):
-        self.place, self._facts = place, Facts.of(place.community, carbon_kg_per_kwh)
+    def __init__(self, sample: Sample, most: int | None, carbon_kg_per_kwh: float):
+        self.sample, self._facts = sample, Facts.of(sample.community, carbon_kg_per_kwh)
         self._first = choose_days(self._world(GRID_ONLY, ledger_of(IDEAL), 1), "test", most)
         self.baseline = self.means(BASELINE, GRID_ONLY, ledger_of(IDEAL))
 
     def _world(self, market: str, ledger: ledger_sim.Ledger, num_envs: int) -> Simulation:
-        kind, rules = MARKETS[market], self.place.world.task.rules
+        kind, rules = MARKETS[market], self.sample.world.task.rules
         mechanism = kind(MARKETS.configure(configs.option("market", market), "market"))
-        community, delivery = self.place.community, self.place.delivery
+        community, delivery = self.sample.community, self.sample.delivery
         return Simulation(community, delivery, mechanism, ledger, rules, num_envs, "test", seed=0)
 
     def means(self, bidder: str, market: str, ledger: ledger_sim.Ledger) -> dict[str, float]:
@@ -94,7 +94,7 @@ class Days:
         days = self._first
         world = self._world(market, ledger, len(days))
         bids = make(bidder, world.game)
-        seed, limits = torch.arange(len(days)), self.place.delivery.limits
+        seed, limits = torch.arange(len(days)), self.sample.delivery.limits
         found = kpis.compute(play(world, bids, days, seed, self._facts, limits))
         return {name: float(found[name].nanmean()) for name in FIGURES}
 
@@ -108,7 +108,7 @@ class Days:
         chain = ledger_of(ledger)
         found = self.means(BIDDER, market, chain)
         taken = found["community_cost"] - ideal["community_cost"]
-        nodes = found["ledger_energy"] * self.place.retail if serves_alone(chain) else float("nan")
+        nodes = found["ledger_energy"] * self.sample.retail if serves_alone(chain) else float("nan")
         return {
             "market": market,
             "ledger": ledger,
@@ -133,22 +133,22 @@ def rows(
     most_days: int | None,
     carbon_kg_per_kwh: float,
 ) -> Iterator[dict[str, Any]]:
-    """Play everything; a row per place, market and ledger.
+    """Play everything; a row per sample, market and ledger.
 
-    The task of the first place meets all markets, other tasks the first.
+    The task of the first sample meets all markets, other tasks the first.
     """
     grown = places[0][0]
     total = sum(len(markets) if task == grown else 1 for task, _, _ in places) * len(ledgers)
     with tqdm(total=total, unit="ledger", dynamic_ncols=True) as bar:
         for task, share, draw in places:
-            place = build_place(task, share, draw)
-            bar.set_description(f"{task}, {place.seats} seats")
-            days = Days(place, most_days, carbon_kg_per_kwh)
+            sample = build_sample(task, share, draw)
+            bar.set_description(f"{task}, {sample.seats} seats")
+            days = Days(sample, most_days, carbon_kg_per_kwh)
             for market in markets if task == grown else markets[:1]:
                 ideal = days.means(BIDDER, market, ledger_of(IDEAL))
                 for ledger in ledgers:
                     row = days.row(market, ledger, ideal)
-                    yield {"task": task, "share": share, "draw": draw, "seats": place.seats} | row
+                    yield {"task": task, "share": share, "draw": draw, "seats": sample.seats} | row
                     bar.update()
 
 

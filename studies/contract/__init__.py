@@ -1,7 +1,7 @@
 """The market as a contract: `market.vy`, its compiler and an EVM in memory to run it on.
 
 Compiling and running need the optional extra: `pip install 'gridbazaar[evm]'`. What a call costs is
-known without it, from `gridbazaar.ledger_sim.chain.gas`.
+known without it, from `gridbazaar.ledger_sim.gas`.
 """
 
 from gridbazaar.studies.contract.compiled import SOURCE, Compiled, compile_market, source_digest

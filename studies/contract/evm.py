@@ -21,7 +21,7 @@ from eth_hash.auto import keccak
 from eth_keys import keys
 
 from gridbazaar.errors import LedgerError
-from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim import gas
 from gridbazaar.studies.contract.compiled import Compiled, compile_market
 
 CHAIN_ID = 1

@@ -12,8 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from gridbazaar.errors import GridBazaarError
-from gridbazaar.ledger_sim.consensus.protocol import ChainConfig
-from gridbazaar.ledger_sim.registry import consensus_of
+from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, consensus_of
 from gridbazaar.studies.ledger import configured, published_ranking, trilemma
 from gridbazaar.studies.ledger.load import LoadResult, simulate, sweep
 from gridbazaar.studies.ledger.text import Row, aligned, rounded

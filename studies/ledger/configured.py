@@ -9,8 +9,7 @@ from typing import Any
 from gridbazaar import ledger_sim
 from gridbazaar.configs import complete_ledger, compose, compose_file, option, options, path_of
 from gridbazaar.errors import ConfigError, UnknownNameError
-from gridbazaar.ledger_sim import LEDGERS, LedgerConfig
-from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim import LEDGERS, LedgerConfig, gas
 from gridbazaar.sourced import Source, read_yaml, sources
 
 GAS = "gas"

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from gridbazaar import randomness
 from gridbazaar.errors import LedgerError
-from gridbazaar.ledger_sim.chain.gas_schedule import schedule_of
-from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, exponential_times
+from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, consensus_of, exponential_times
+from gridbazaar.ledger_sim.gas_schedule import schedule_of
+from gridbazaar.ledger_sim.layers.build import make
 from gridbazaar.ledger_sim.protocol import LedgerConfig, Transactions
 from gridbazaar.ledger_sim.random_streams import OfSlot
-from gridbazaar.ledger_sim.registry import consensus_of, make
 from gridbazaar.studies.ledger.distribution import Distribution
 from gridbazaar.studies.ledger.load_statistics import LoadStatistics
 

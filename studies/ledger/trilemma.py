@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gridbazaar.errors import ConfigError
-from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Tolerance
-from gridbazaar.ledger_sim.registry import consensus_of, make
+from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Tolerance, consensus_of
+from gridbazaar.ledger_sim.layers.build import make
 from gridbazaar.studies.ledger.configured import configured, read
 from gridbazaar.studies.ledger.load import LoadResult, capacity_per_s, simulate
 from gridbazaar.studies.ledger.text import Row, rounded

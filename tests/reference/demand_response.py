@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gridbazaar.ledger_sim.chain.gas import Count, check, table
+from gridbazaar.ledger_sim.gas import Count, check, table
 
 
 def response_offer_gas() -> float:

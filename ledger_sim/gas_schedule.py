@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gridbazaar.ledger_sim.chain import gas
+from gridbazaar.ledger_sim import gas
 
 
 class Schedule(Protocol):
@@ -33,7 +33,7 @@ class UnitSchedule:
 
 
 class EvmSchedule:
-    """Gas as measured on an Ethereum machine, see `gridbazaar.ledger_sim.chain.gas`."""
+    """Gas as measured on an Ethereum machine, see `gridbazaar.ledger_sim.gas`."""
 
     def __init__(self) -> None:
         self.order = float(gas.order_gas())

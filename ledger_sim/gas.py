@@ -26,7 +26,7 @@ def table(path: Path = TABLE) -> Mapping[str, Mapping[str, float]]:
     """Return gas by call and by what it is counted for: `table()["settle"]["seat"]`.
 
     Raises:
-        LedgerError: when the file holds an entry without value, unit, source or status.
+        ConfigError: when the file holds an entry without value, unit, source or status.
     """
     values: Mapping[str, Mapping[str, float]] = plain(read_yaml(path), path.name)
     return values
