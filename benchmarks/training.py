@@ -31,6 +31,7 @@ from gridbazaar.agents.learning.rllib.config import rllib_config, role_of, workl
 from gridbazaar.agents.learning.rllib.session import ray_session
 from gridbazaar.config import validate
 from gridbazaar.configs import compose
+from gridbazaar.envs.build import build
 from gridbazaar.envs.market_env import MarketEnv
 
 ROLES = ("prosumer", "storage", "ev", "consumer")
@@ -45,15 +46,19 @@ def ppo_settings(config: TrainConfig) -> PPOSettings:
     return validate(PPOSettings, config.algorithm)
 
 
+def spaces_of(config: TrainConfig) -> Spaces:
+    return Spaces.of(build(config.world, 1, "train", config.seed))
+
+
 def our_config(config: TrainConfig, seats: int, slots: int) -> Any:
     """Return our path through RLlib."""
-    work, spaces = workload(config, seats, slots), Spaces.of(seats)
+    work, spaces = workload(config, seats, slots), spaces_of(config)
     return rllib_config(config, PPO(ppo_settings(config)), ROLES, spaces, work)
 
 
 def stock_config(config: TrainConfig, seats: int, slots: int) -> PPOConfig:
     """Return RLlib's own path, set as ours is."""
-    a, spaces = ppo_settings(config), Spaces.of(seats)
+    a, spaces = ppo_settings(config), spaces_of(config)
     pair = (spaces.observation, spaces.action)
     register_env("market", lambda _: ParallelPettingZooEnv(MarketEnv(config.world)))
     return (

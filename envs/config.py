@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import Field, create_model, field_validator, model_validator
 
 from gridbazaar.config import Config, NonNegative, Positive, Share
 from gridbazaar.envs.data.ownership import OwnershipConfig
 from gridbazaar.envs.data.user_series import UserData
 from gridbazaar.envs.devices import DEVICES, DeviceConfig
-from gridbazaar.errors import nearest
 
 
 class LimitsConfig(Config):
@@ -98,38 +91,17 @@ class TaskConfig(Config):
     feeder: FeederConfig
     data: Annotated[SimbenchData | FilesData, Field(discriminator="source")]
     ownership: OwnershipConfig
-    devices: dict[str, Any] = Field(description="by kind, as configs/device/ shows")
+    devices: dict[str, Any] = Field(description="by kind, as configs/devices/ shows")
     tariff: dict[str, Any] = Field(description="as configs/tariff/ shows")
     rules: RulesConfig
 
     @field_validator("devices")
     @classmethod
     def _by_kind(cls, given: dict[str, Any]) -> dict[str, DeviceConfig]:
-        """Build each kind's own configuration; an error keeps the kind in its path."""
-        built = {}
-        for kind, values in given.items():
-            if kind not in DEVICES.names():
-                raise ValueError(f"unknown kind {kind!r}: {nearest(kind, DEVICES.names())}")
-            try:
-                built[kind] = DEVICES[kind].Config.model_validate(values)
-            except ValidationError as error:
-                raise ValidationError.from_exception_data(
-                    error.title, [_at(kind, entry) for entry in error.errors()]
-                ) from None
-        return built
-
-
-def _at(kind: str, entry: Any) -> InitErrorDetails:
-    """Return an entry of a validation error with the kind before its path."""
-    known, ours = entry["type"], entry["type"] in ("unknown_key", "sourced")
-    return InitErrorDetails(
-        type=PydanticCustomError(known, "{text}", {**entry["ctx"], "text": entry["msg"]})
-        if ours
-        else known,
-        loc=(kind, *entry["loc"]),
-        input=entry["input"],
-        ctx=entry.get("ctx", {}),
-    )
+        """Build each kind's own configuration."""
+        kinds: dict[str, Any] = {kind: (DEVICES[kind].Config, None) for kind in DEVICES}
+        built = create_model("Devices", __base__=Config, **kinds).model_validate(given)
+        return {kind: getattr(built, kind) for kind in given}
 
 
 class WorldConfig(Config):

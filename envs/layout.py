@@ -37,6 +37,7 @@ class Layout:
         features: every entry of the observation.
         ratings, schedule, states: features of a device slot: what never changes, what follows
             from data alone, and the rest.
+        roles: as given.
         actions: names of the entries of an action: limit price, a power for each device slot,
             priority fee.
 
@@ -61,7 +62,7 @@ class Layout:
                 features.append(
                     Feature(f"{name}_{number}", unit, scale, f"{meaning}; of device {number}")
                 )
-        self.features = tuple(features)
+        self.features, self.roles = tuple(features), tuple(roles)
         self.ratings, self.schedule, self.states = ratings, schedule, states
         powers = ("power", *(f"power_{k}" for k in range(2, slots + 1)))
         self.actions = ("limit_price", *powers, "priority_fee")

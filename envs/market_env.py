@@ -12,7 +12,6 @@ from pettingzoo import ParallelEnv
 
 from gridbazaar.envs.build import build
 from gridbazaar.envs.config import WorldConfig
-from gridbazaar.envs.global_state import state_size
 from gridbazaar.envs.interval import Interval
 
 Array = NDArray[np.float32]
@@ -80,7 +79,7 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
         actions = gym.spaces.Box(-1, 1, (self._entries,), np.float32)
         self.observation_spaces = dict.fromkeys(self.possible_agents, box)
         self.action_spaces = dict.fromkeys(self.possible_agents, actions)
-        size = state_size(len(self.possible_agents))
+        size = len(self.simulation.state_features)
         self.state_space = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
     def observation_space(self, agent: str) -> gym.Space[Array]:
@@ -130,7 +129,7 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
         """Return the global state, for central critics: what all agents see together now.
 
         Public features once, then each agent's own, in the order that
-        `gridbazaar.envs.global_state.layout(env.possible_agents)` names.
+        `env.simulation.state_features` names.
         """
         state: Array = self.simulation.global_state()[0].numpy()
         return state

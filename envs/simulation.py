@@ -15,11 +15,12 @@ from gridbazaar.envs.day import Today, check_days, check_split, draw_chance, dra
 from gridbazaar.envs.delivery import Delivered, Delivery
 from gridbazaar.envs.devices.fleet import DeviceUse, seat_power, share_cut
 from gridbazaar.envs.game import Game
-from gridbazaar.envs.global_state import global_state
+from gridbazaar.envs.global_state import GlobalState
 from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.last_interval import LastInterval
 from gridbazaar.envs.market_transactions import submit
 from gridbazaar.envs.markets import Context, Market, Orders
+from gridbazaar.envs.observation import Feature
 from gridbazaar.envs.observer import Observer
 from gridbazaar.envs.reward import reward
 from gridbazaar.envs.settlement import settle
@@ -78,6 +79,7 @@ class Simulation:
         self._data = Dataset(c)
         self.fleet, self.game = c.fleet, Game.of(c, rules)
         self._observe = Observer(c)
+        self._global_state = GlobalState(self.game.layout, c.seats)
         latest_s = rules.gate_closure_s - ledger.lead_s(rules.gate_closure_s)
         self.submission_s = min(rules.submission_s, max(latest_s, 0.0))
         self.disclosure = disclosure_of(ledger)
@@ -211,12 +213,17 @@ class Simulation:
             done=self.t == self.slots,
         )
 
+    @property
+    def state_features(self) -> tuple[Feature, ...]:
+        """Name, unit, scale and meaning of each of the S entries of the global state."""
+        return self._global_state.features
+
     def global_state(self) -> Tensor:
         """Return what all seats see together now, [B, S]; see gridbazaar.envs.global_state.
 
         Raises ValueError before the first reset.
         """
-        return global_state(self.observe())
+        return self._global_state(self.observe())
 
     def _check_begun(self) -> None:
         if not hasattr(self, "_today"):

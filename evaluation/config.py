@@ -37,7 +37,7 @@ class EvaluationConfig(Config):
     days: Count | None
     repeats: Count
     seed: Whole
-    device: Literal["cpu", "cuda"]
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda)(:\d+)?$")]
     precision: Literal["float32", "float64"]
     baseline: str
     reference: str | None

@@ -42,7 +42,7 @@ def evaluate(config: EvaluationConfig, make: Maker = load, quiet: bool = False) 
         ConfigError: the device is not there.
         OptimumError: no optimum was found.
     """
-    if config.device == "cuda" and not torch.cuda.is_available():
+    if config.device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError("device=cuda, but PyTorch sees no GPU here; choose device=cpu")
     folder = Path(config.folder) / config.name
     if folder.exists() and not config.overwrite:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from gridbazaar.agents.bidders import BIDDERS
 from gridbazaar.configs import option, options
+from gridbazaar.envs.devices import DEVICES
 from gridbazaar.envs.markets import MARKETS
 from gridbazaar.errors import UnknownNameError
 from gridbazaar.ledger_sim.layers.protocol import LAYERS
@@ -33,6 +34,7 @@ def _algorithms() -> dict[str, str]:
 FAMILIES: dict[str, Callable[[], dict[str, str]]] = {
     "tasks": _tasks,
     "markets": MARKETS.describe,
+    "devices": DEVICES.describe,
     "ledgers": _ledgers,
     "layers": LAYERS.describe,
     "bidders": BIDDERS.describe,

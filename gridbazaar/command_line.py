@@ -23,7 +23,7 @@ usage: gridbazaar COMMAND [WORD ...]
   gridbazaar train name=first            train bidders and write runs/first/
   gridbazaar evaluate name=first bidder=[all,runs/first]
                                          compare bidders and write results/first/
-  gridbazaar list                        tasks, markets, ledgers, layers, bidders, algorithms
+  gridbazaar list                        tasks, markets, devices, ledgers, bidders, ...
   gridbazaar list markets bidders        some of them
   gridbazaar COMMAND --help              more on a command
   gridbazaar --version

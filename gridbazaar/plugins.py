@@ -8,13 +8,16 @@ An installed package names its module as an entry point, in its pyproject.toml:
 The module registers its markets, bidders, ... by our decorators when it is imported, and may say by
 `CONFIGS`, a path, in which folder its YAML lies. A module that no installed package names is
 imported with `use`, or by the environment variable GRIDBAZAAR_PLUGINS, commas in between, which
-this process's children inherit.
+this process's children inherit. Whoever sends work to processes that do not, RLlib's actors on
+another machine, sends `modules()` along, to be imported there with `follow`.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import sys
+from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +28,7 @@ GROUP, VARIABLE = "gridbazaar.plugins", "GRIDBAZAAR_PLUGINS"
 
 _modules: dict[str, ModuleType] = {}
 _failed: dict[str, PluginError] = {}
+_registering: dict[str, None] = {}
 _state = {"loading": False, "listed": False}
 
 
@@ -56,6 +60,27 @@ def use(name: str) -> None:
     if name not in named:
         os.environ[VARIABLE] = ",".join([*named, name])
     load()
+
+
+def note(module: str) -> None:
+    """Remember which module registers a variant; see `modules`."""
+    if module.partition(".")[0] not in (__name__.partition(".")[0], "__main__", ""):
+        _registering[module] = None
+
+
+def modules() -> list[str]:
+    """Return the modules of other packages that another process needs to know what this one does.
+
+    These are the plug-ins, and whatever else registered a variant, but not the script itself.
+    """
+    return list(dict.fromkeys([*_modules, *_registering]))
+
+
+def follow(names: Iterable[str]) -> None:
+    """Import the modules that another process named; raises `PluginError`."""
+    for name in names:
+        if name not in sys.modules:
+            _import(name, "used by the process that this one works for")
 
 
 def folders() -> list[Path]:

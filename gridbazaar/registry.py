@@ -40,6 +40,7 @@ class Registry(Generic[T]):
             home = getattr(entry, "__module__", "")
             if not any(f"{home}.".startswith(f"{package}.") for package in self._packages):
                 self._import_own()  # whose names come first
+                plugins.note(home)
             if name in self._entries:
                 raise ValueError(f"{self.kind} {name!r} is registered twice; choose another name")
             self._entries[name] = entry

@@ -80,7 +80,7 @@ def _check_range(
 ) -> None:
     if value.numel() == 0:
         return
-    low, high = torch.aminmax(value)
+    low, high = torch.aminmax(value.detach())
     # A NaN anywhere makes both extremes NaN, and so fails the comparison.
     if not (float(low) >= 0 and float(high) <= highest):
         # In float64, so that `highest` is not rounded up to infinity.

@@ -15,6 +15,7 @@ from gridbazaar.agents.config import TrainConfig
 from gridbazaar.agents.learning import checkpoints
 from gridbazaar.agents.learning.algorithm import AlgorithmSettings, Spaces
 from gridbazaar.agents.learning.algorithms import ALGORITHMS, Algorithm, make
+from gridbazaar.agents.learning.bidder import LearnedBidder
 from gridbazaar.agents.learning.rllib.config import workload
 from gridbazaar.agents.learning.rllib.learner import DayLearner
 from gridbazaar.agents.learning.rllib.session import ray_session
@@ -24,7 +25,8 @@ from gridbazaar.agents.learning.run_folder import open_folder
 from gridbazaar.agents.learning.trainer import Training
 from gridbazaar.agents.learning.validation import Validation
 from gridbazaar.agents.load import load
-from gridbazaar.configs import compose, options, validate
+from gridbazaar.config import validate
+from gridbazaar.configs import compose, options
 from gridbazaar.envs.build import build
 from gridbazaar.errors import ConfigError, UnknownNameError
 from gridbazaar.evaluation import tournament
@@ -148,7 +150,7 @@ def weights(folder):
 
 
 def weights_of(checkpoint):
-    modules = load(str(checkpoint), None)._modules
+    modules = LearnedBidder.load(checkpoint)._modules
     return {f"{r}.{k}": v for r, m in modules.items() for k, v in m.state_dict().items()}
 
 
@@ -172,7 +174,7 @@ def test_what_was_trained_is_a_bidder_that_acts_within_bounds_alike_in_every_bat
     config, whole, _ = trained
     sim = build(config.world, 3, "validation", 0)
     observation = sim.reset(seed=4)
-    bidder = load(str(whole.folder), sim.rules, sim.community.slot_h)
+    bidder = load(str(whole.folder), sim.game)
     action, state = bidder.act(observation, None)
     assert action.abs().max() <= 1
     single, _ = bidder.act(observation[1:2], None)
@@ -184,31 +186,31 @@ def test_what_was_trained_is_a_bidder_that_acts_within_bounds_alike_in_every_bat
 
 def test_what_was_trained_is_evaluated_beside_the_others_on_the_device(trained):
     _, whole, _ = trained
-    words = ["name=x", "task=rural1", "days=1", "precision=float64", "device=cpu:0"]
+    words = ["name=x", "task=rural1", "days=1", "precision=float64", "device=cpu"]
     words.append(f"bidder=[own_use,{whole.folder}]")
     devices = []
 
     def maker(*words):
-        devices.append(words[3])
+        devices.append(words[2])
         return load(*words)
 
     played = tournament.run(configure_evaluation(words), maker)
     costs = {o.combination.bidder: float(o.figures["community_cost"]) for o in played.outcomes}
     assert len(costs) == 4
     assert all(cost >= costs[tournament.OPTIMUM] - 1e-6 for cost in costs.values())
-    assert set(devices) == {"cpu:0"}
+    assert set(devices) == {"cpu"}
 
 
 def test_the_device_reaches_the_networks(trained):
     _, whole, _ = trained
-    bidder = load(str(whole.folder), None, device=torch.device("meta"))
+    bidder = LearnedBidder.load(whole.folder, torch.device("meta"))
     assert {p.device.type for m in bidder._modules.values() for p in m.parameters()} == {"meta"}
 
 
 def test_an_unknown_algorithm_or_setting_is_answered_with_the_nearest():
     with pytest.raises(UnknownNameError, match="did you mean 'cross_entropy'"):
         make({"name": "cross_entropie"})
-    with pytest.raises(ConfigError, match=r"unknown key 'algorithm.sprea': did you mean 'spread'"):
+    with pytest.raises(ConfigError, match=r"unknown key 'algorithm\.sprea': did you mean 'spread'"):
         make({**TOY, "sprea": 1.0})
     ppo = compose("train", ["name=x"])["algorithm"]
     short = make({**ppo, "initial_log_std": [-3.0]})

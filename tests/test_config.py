@@ -161,3 +161,13 @@ def test_a_world_cannot_be_changed():
 
 def test_a_task_without_a_version_means_its_newest():
     assert envs.world("semiurb4") == envs.world("semiurb4-v0")
+
+
+@pytest.mark.parametrize("entry", ["train", "evaluate"])
+def test_no_group_is_called_as_a_key_of_the_commands_is(entry):
+    """Hydra would take the key's value for an option: device=cuda for configs/device/cuda.yaml."""
+    words = ["name=x", "device=cuda"]
+    values = configs.compose(entry, words)
+    assert values["device"] == "cuda"
+    chosen = {"task", "market", "ledger", "bidder", "algorithm"}  # these are meant
+    assert not set(values) & (set(configs.groups()) - chosen)

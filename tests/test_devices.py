@@ -36,12 +36,12 @@ H, B, F64 = 0.25, 3, torch.float64
 ALL = (
     "task.devices.vehicle.v2g=true",
     *(
-        f"+device@task.devices.{kind}={kind}"
-        for kind in options("device")
+        f"+devices@task.devices.{kind}={kind}"
+        for kind in options("devices")
         if kind not in envs.world().task.devices
     ),
 )
-every_kind = pytest.mark.parametrize("kind", options("device"))
+every_kind = pytest.mark.parametrize("kind", options("devices"))
 
 
 def one(value: float) -> Tensor:
@@ -488,7 +488,7 @@ def test_a_kind_that_brings_seats_brings_a_role(town, toys, monkeypatch):
 
 
 def test_an_unknown_kind_is_answered_with_the_nearest():
-    with pytest.raises(ConfigError, match=r"task.devices: .*'storag'.*did you mean 'storage'"):
+    with pytest.raises(ConfigError, match=r"'task.devices.storag': did you mean 'storage'"):
         envs.world(overrides=("+task.devices.storag={soc_floor: 0.1}",))
     with pytest.raises(ConfigError, match=r"task.devices.storage.soc_floor.*2"):
         envs.world(overrides=("task.devices.storage.soc_floor=2",))

@@ -6,8 +6,8 @@ import torch
 from conftest import play
 
 from gridbazaar import ledger_sim
-from gridbazaar.agents.bidders import make
-from gridbazaar.configs import option
+from gridbazaar.agents.load import load
+from gridbazaar.configs import complete_ledger, option
 from gridbazaar.envs.observation import read
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.errors import ConfigError, UnknownNameError
@@ -38,7 +38,7 @@ class Day:
 
     def __init__(self, town, *chosen, **changes):
         sim = town.simulation(ledger="block")
-        ledger = ledger_sim.make(BLOCK | changes | {"layers": list(chosen)})
+        ledger = ledger_sim.make(complete_ledger(BLOCK | changes | {"layers": list(chosen)}))
         self.simulation = Simulation(
             sim.community, sim.delivery, sim.market, ledger, sim.rules, 2, "train", 0
         )
@@ -168,7 +168,8 @@ def test_words_change_every_ledger_but_the_ideal_one():
     config = configure(["name=a", "ledger=[ideal,block,qbft]", "ledger.layers=[noise]"])
     for name in config.ledger:
         world = config.world("uniform_auction", name)
-        assert world.ledger["layers"] == ([] if name == "ideal" else ["noise"])
+        chosen = [layer["name"] for layer in world.ledger["layers"]]
+        assert chosen == ([] if name == "ideal" else ["noise"])
         assert config.ledger_label(name) == (name if name == "ideal" else f"{name} + noise")
 
 
@@ -176,7 +177,7 @@ def test_results_name_the_layers_of_a_ledger():
     layered = "ledger.layers=[{name: multisig, required: 1}, pseudonyms]"
     words = ["name=a", "bidder=own_use", "ledger=block", layered, "days=1", "signatures=false"]
     config = configure(words)
-    alone, own_use, best = map(title_of, rows(config, run(config, make)))
+    alone, own_use, best = map(title_of, rows(config, run(config, load)))
     assert own_use == "own use · uniform auction · block + multisig + pseudonyms"
     assert "+" not in alone + best
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from gridbazaar.agents.bidders import make
+from gridbazaar.agents.load import load
 from gridbazaar.envs.kpis import GROUPS, KPIS
 from gridbazaar.errors import ConfigError, ResultsError, UnknownNameError
 from gridbazaar.evaluation.comparison import FIGURES
@@ -186,7 +186,7 @@ def test_the_baseline_is_played_once_and_compared_with_itself(words, tmp_path):
     played = []
 
     def counted(name, *others):
-        bidder = make(name, *others)
+        bidder = load(name, *others)
 
         class Counting:
             def act(self, observation, state):
@@ -227,7 +227,7 @@ def test_a_new_folder_replaces_the_old_one_whole(tmp_path):
 
 
 def test_a_failed_evaluation_leaves_nothing_behind(tmp_path):
-    def broken(name, rules, slot_h):
+    def broken(name, game, device):
         raise RuntimeError("no such bidder")
 
     with pytest.raises(RuntimeError):

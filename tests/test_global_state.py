@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from gridbazaar import envs
-from gridbazaar.envs.global_state import layout, state_size
-from gridbazaar.envs.observation import FEATURES, SEAT, read
+from gridbazaar.envs.observation import FEATURES, RATINGS, SEAT, read
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +17,8 @@ def sim():
 
 def test_every_entry_is_that_of_the_seat_that_sees_it(sim):
     names = sim.community.seats
-    entries = layout(names)
-    assert len(entries) == len({entry.name for entry in entries}) == state_size(len(names))
+    entries = sim.state_features
+    assert len(entries) == len({entry.name for entry in entries})
     observation = sim.reset()
     for _ in range(3):
         state = sim.global_state()
@@ -37,8 +36,9 @@ def test_every_entry_is_that_of_the_seat_that_sees_it(sim):
 
 
 def test_nothing_that_changes_is_left_out(sim):
-    features = {entry.name.rpartition("/")[2] for entry in layout(["home"])}
-    assert features == {feature.name for feature in FEATURES} - {feature.name for feature in SEAT}
+    features = {entry.name.rpartition("/")[2] for entry in sim.state_features}
+    constant = {feature.name for feature in (*SEAT, *RATINGS)}
+    assert features == {feature.name for feature in FEATURES} - constant
 
 
 def test_there_is_no_state_before_a_day_has_begun():
@@ -51,7 +51,7 @@ def test_the_environment_gives_the_state_of_its_one_market():
     observations, _ = env.reset()
     state = env.state()
     assert env.state_space.contains(state)
-    entries = [entry.name for entry in layout(env.possible_agents)]
+    entries = [entry.name for entry in env.simulation.state_features]
     retail = [f.name for f in FEATURES].index("retail")
     for agent in env.possible_agents:
         assert state[entries.index("retail")] == observations[agent][retail]

@@ -9,7 +9,7 @@ from scipy.optimize import linprog, minimize
 
 from gridbazaar.config import validate
 from gridbazaar.configs import option
-from gridbazaar.envs.markets import MARKETS, Context, GridContext, Orders
+from gridbazaar.envs.markets import MARKETS, Context, GridContext, Orders, clear_checked
 from gridbazaar.envs.markets.bilateral.admm import negotiate, residual_curves, start
 from gridbazaar.envs.markets.bilateral.admm_parallel import PARTNERS
 from gridbazaar.envs.markets.bilateral.admm_sequential import CONTRACT
@@ -149,7 +149,7 @@ def test_a_place_of_another_community_is_refused(hundred):
     orders, context, _, _ = hundred
     fewer = Orders(orders.quantity_kw[:, 1:], orders.limit_price[:, 1:], orders.arrival_s[:, 1:])
     with pytest.raises(ValueError, match=r"grid.distance has shape \(12, 12\), expected"):
-        market("bilateral_dispatch").clear(fewer, context)
+        clear_checked(market("bilateral_dispatch"), fewer, context)
 
 
 def local_argmin(slope, centre, rho, side, limit):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -10,62 +11,101 @@ from pathlib import Path
 
 import pytest
 
-from gridbazaar import configs
+from gridbazaar import configs, plugins
 from gridbazaar.configs import search_path
 from gridbazaar.errors import ConfigError, PluginError
+from gridbazaar.evaluation.config import label
 
 TOY, ROOT = Path(__file__).parent / "toy", Path(__file__).parents[1]
-EVALUATION = (
-    "task=toy", "market=toy_market", "bidder=toy_bidder", "ledger=toy_ledger",
-    "ledger.layers=[toy_layer]", "days=1", "resamples=100",
+BY_SCRIPT = ("--import", "toy_bazaar", "--config-dir", str(TOY / "toy_bazaar" / "yaml"))
+WORLD = ("task=toy", "market=toy_market", "ledger=toy_ledger")
+TRAINING = (
+    *WORLD, "algorithm=toy_reinforce", "num_envs=1", "total_agent_steps=4400", "num_env_runners=1",
+    "ray.num_cpus=2",
+)  # fmt: skip
+EVALUATION = (*WORLD, "ledger.layers=[toy_layer]", "days=1", "resamples=100", "signed_days=1")
+NAMES = (
+    "toy-v0", "toy_market", "toy_ledger", "toy_layer", "toy_tank", "toy_bidder", "toy_reinforce",
 )  # fmt: skip
 
 
-@pytest.fixture
-def installed(tmp_path):
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
     """Return an environment in which the toy package is installed, as far as Python can tell."""
-    info = tmp_path / "site" / "toy_bazaar-1.0.dist-info"
-    info.mkdir(parents=True)
+    site = tmp_path_factory.mktemp("site")
+    info = site / "toy_bazaar-1.0.dist-info"
+    info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-bazaar\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[gridbazaar.plugins]\ntoy = toy_bazaar\n")
-    return _environment(tmp_path / "site", TOY)
+    return _environment(site, TOY)
 
 
-def _environment(*paths: Path) -> dict[str, str]:
+def _environment(*paths: Path | str) -> dict[str, str]:
     here = {key: value for key, value in os.environ.items() if key != "GRIDBAZAAR_PLUGINS"}
     return here | {"PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1"}
 
 
-def run(words, environment, folder=ROOT):
-    command = [sys.executable, "-W", "error", *map(str, words)]
+def run(words, environment, folder=ROOT, warnings="error"):
+    command = [sys.executable, "-W", warnings, *map(str, words)]
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
 
 
-def test_an_installed_package_plays_its_own_market_bidder_ledger_task_and_figure(
-    installed, tmp_path
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two iterations, sampled by an RLlib actor, in which all is the toy's own."""
+    folder = tmp_path_factory.mktemp("runs")
+    words = [ROOT / "train.py", *BY_SCRIPT, f"folder={folder}", "name=learned", *TRAINING]
+    # From the package's folder, as docs/plugins.md shows it; Ray warns of its own next versions.
+    done = run(words, _environment("."), TOY, "ignore")
+    assert done.returncode == 0, done.stderr
+    assert "2 iterations" in done.stdout
+    return folder / "learned"
+
+
+@pytest.mark.parametrize("by", ["script", "entry_point"])
+def test_a_package_plays_its_own_world_and_its_own_bidders_to_its_own_figure(
+    by, trained, installed, tmp_path
 ):
-    words = [f"folder={tmp_path}", "name=toy", *EVALUATION]
-    done = run([ROOT / "evaluate.py", *words], installed, tmp_path)
+    given, where = (BY_SCRIPT, _environment(TOY)) if by == "script" else ((), installed)
+    words = [*given, f"folder={tmp_path}", "name=toy", f"bidder=[toy_bidder,{trained}]"]
+    done = run([ROOT / "evaluate.py", *words, *EVALUATION], where, tmp_path, "ignore")
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "toy" / "summary.json").read_text())["rows"]
     found = {(row["market"], row["ledger"], row["bidder"]): row["kpis"] for row in rows}
-    assert "toy_figure" in found["toy_market", "toy_ledger + toy_layer", "toy_bidder"]
+    for bidder in ("toy_bidder", label(str(trained))):
+        assert "toy_figure" in found["toy_market", "toy_ledger + toy_layer", bidder]
 
 
-def test_the_laws_of_markets_are_run_on_it(installed):
-    laws = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_markets.py", "-k", "toy_m"]
+def test_the_laws_of_every_family_are_run_on_it(installed):
+    """Each family's tests ask its registry; where the toy is installed, it is among the names."""
+    files = [f"tests/test_{family}.py" for family in ("markets", "market_gradients", "devices")]
+    laws = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", "toy_market or toy_tank"]
     done = run(laws, installed)
     assert done.returncode == 0, done.stdout
-    assert done.stdout.count(".") > 10
+    assert done.stdout.count(".") > 25
 
 
 def test_a_script_brings_its_own_by_an_import_and_a_folder():
-    given = ["--import", "toy_bazaar", f"--config-dir={TOY / 'toy_bazaar' / 'yaml'}"]
-    listed = run(["evaluate.py", *given, "--list"], _environment(TOY))
+    listed = run(["evaluate.py", *BY_SCRIPT, "--list"], _environment(TOY))
     assert listed.returncode == 0, listed.stderr
-    for name in ("toy-v0", "toy_market", "toy_bidder", "toy_ledger", "toy_layer"):
+    for name in NAMES:
         assert f"  {name} " in listed.stdout
     assert "toy" not in run(["evaluate.py", "--list"], _environment(TOY)).stdout
+
+
+def test_who_registers_something_is_named_to_other_processes(tmp_path, monkeypatch):
+    (tmp_path / "shop.py").write_text(
+        "from gridbazaar.registry import Registry\n"
+        "Registry('kind', 'elsewhere').register('one')(type('One', (), {}))\n"
+    )
+    (tmp_path / "elsewhere.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("shop")
+    assert plugins.modules().count("shop") == 1
+    assert not any(name.startswith("gridbazaar") for name in plugins.modules())
+    plugins.follow(plugins.modules())
+    with pytest.raises(PluginError, match=r"plug-in 'nowhere_at_all' .* works for"):
+        plugins.follow(["nowhere_at_all"])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from gridbazaar.agents.learning.bidder import act
 from gridbazaar.agents.learning.reward_shaping import given_bill
 from gridbazaar.agents.learning.rollout import Choice, play
 from gridbazaar.envs.action import ACTIONS
-from gridbazaar.envs.global_state import global_state
+from gridbazaar.envs.global_state import GlobalState
 from gridbazaar.envs.observation import ROLES
 
 BOX, ACTION = gym.spaces.Box(-np.inf, np.inf, (5,)), gym.spaces.Box(-1, 1, (2,))
@@ -56,12 +56,13 @@ def test_observations_before_and_after_are_views_of_one_tensor(day, seats):
 
 def test_a_rollout_is_the_day_that_its_actions_play(sim, seats, day):
     observation, reward, given = sim.reset(seed=7), [], []
+    whole = GlobalState(sim.game.layout, sim.community.seats)
     for t in range(sim.slots):
         action = torch.empty(3, sim.num_seats, ACTIONS)
         for role, mine in seats.items():
             part = day.trajectory(role, day.reward)
             assert torch.equal(part.observation[t], observation[:, mine])
-            assert torch.equal(part.state[t], global_state(observation))
+            assert torch.equal(part.state[t], whole(observation))
             action[:, mine] = part.action[t]
         interval = sim.step(action)
         observation = interval.observation

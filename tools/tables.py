@@ -80,7 +80,7 @@ def kpis() -> str:
 
 
 def box() -> str:
-    """Return every task, market, ledger, layer, bidder and algorithm."""
+    """Return every task, market, ledger, layer, device, bidder and algorithm."""
     rows = [
         (family.removesuffix("s"), f"`{name}`", line)
         for family, entries in FAMILIES.items()

@@ -41,7 +41,8 @@ class ActorCritic(DefaultPPOTorchRLModule):
     """Separate tanh networks for the mean action and the value; one standard deviation per action.
 
     `model_config["initial_log_std"]` is the logarithm of the standard deviation at the start, and
-    `model_config["prior"]` names the action that the mean network corrects.
+    `model_config["prior"]` names the action that the mean network corrects;
+    `model_config["layout"]` says what observations and actions mean.
     """
 
     def setup(self) -> None:
@@ -52,7 +53,7 @@ class ActorCritic(DefaultPPOTorchRLModule):
             layers[-1].weight.mul_(_LAST_LAYER_SCALE)
             layers[-1].bias.zero_()
             self.pi.log_std.copy_(torch.tensor(self.model_config["initial_log_std"]))
-        self._prior = PRIORS[self.model_config["prior"]]
+        self._prior, self._layout = PRIORS[self.model_config["prior"]], self.model_config["layout"]
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         return self._corrected(super()._forward(batch, **kwargs), batch)
@@ -63,7 +64,8 @@ class ActorCritic(DefaultPPOTorchRLModule):
     def _corrected(self, out: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:
         """Add the network's mean to the prior's action, in the entries that matter."""
         mean, log_std = out[Columns.ACTION_DIST_INPUTS].chunk(2, -1)
-        matters, prior = relevant(batch[Columns.OBS]), self._prior(batch[Columns.OBS])
+        seen = batch[Columns.OBS]
+        matters, prior = relevant(seen, self._layout), self._prior(seen, self._layout)
         mean = torch.where(matters, mean + prior, prior)
         idle = torch.tensor(self.model_config["initial_log_std"], device=mean.device)
         log_std = torch.where(matters, log_std, idle)
@@ -113,7 +115,11 @@ def actor_critics(
                 observation_space=spaces.observation,
                 action_space=spaces.action,
                 model_config=asdict(model)
-                | {"initial_log_std": settings.initial_log_std, "prior": settings.prior},
+                | {
+                    "initial_log_std": settings.initial_log_std,
+                    "prior": settings.prior,
+                    "layout": spaces.layout,
+                },
             )
             for role in roles
         }

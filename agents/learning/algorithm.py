@@ -14,9 +14,8 @@ from torch import Tensor
 
 from gridbazaar.agents.learning.rollout import Choice, Trajectory
 from gridbazaar.config import Config
-from gridbazaar.envs.action import ACTIONS
-from gridbazaar.envs.global_state import state_size
-from gridbazaar.envs.observation import SIZE
+from gridbazaar.envs.layout import Layout
+from gridbazaar.envs.simulation import Simulation
 from gridbazaar.registry import Registry
 
 
@@ -32,14 +31,17 @@ class Spaces(NamedTuple):
     observation: gym.spaces.Box
     action: gym.spaces.Box
     state: gym.spaces.Box
+    layout: Layout
 
     @classmethod
-    def of(cls, num_seats: int) -> Spaces:
-        """Return the spaces of a community of N seats, the same for every role."""
+    def of(cls, simulation: Simulation) -> Spaces:
+        """Return the spaces of a simulation's community, the same for every role."""
+        layout, state = simulation.game.layout, len(simulation.state_features)
         return cls(
-            observation=gym.spaces.Box(-np.inf, np.inf, (SIZE,), np.float32),
-            action=gym.spaces.Box(-1.0, 1.0, (ACTIONS,), np.float32),
-            state=gym.spaces.Box(-np.inf, np.inf, (state_size(num_seats),), np.float32),
+            observation=gym.spaces.Box(-np.inf, np.inf, (layout.size,), np.float32),
+            action=gym.spaces.Box(-1.0, 1.0, (len(layout.actions),), np.float32),
+            state=gym.spaces.Box(-np.inf, np.inf, (state,), np.float32),
+            layout=layout,
         )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from gridbazaar.agents.learning import checkpoints
-from gridbazaar.envs.observation import ROLES, read
+from gridbazaar.envs.layout import STANDARD, Layout
 from gridbazaar.errors import CheckpointError
 
 
@@ -31,20 +31,26 @@ class LearnedBidder:
 
     Args:
         modules: one network per role, on the device of the observations to come.
+        layout: of the community.
     """
 
-    def __init__(self, modules: Mapping[str, Any]):
-        self._modules = dict(modules)
+    def __init__(self, modules: Mapping[str, Any], layout: Layout = STANDARD):
+        self._modules, self._layout = dict(modules), layout
 
     @classmethod
-    def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> LearnedBidder:
+    def load(
+        cls,
+        folder: str | Path,
+        device: torch.device | str = "cpu",
+        layout: Layout = STANDARD,
+    ) -> LearnedBidder:
         """Load a run's best checkpoint, or one checkpoint by its own folder.
 
         Raises:
             CheckpointError: nothing there can be loaded.
         """
         checkpoint = checkpoints.find(Path(folder))
-        progress = checkpoints.read_progress(checkpoint)
+        progress = checkpoints.read_progress(checkpoint, layout.size)
         parts = (COMPONENT_LEARNER_GROUP, COMPONENT_LEARNER, COMPONENT_RL_MODULE)
         weights = checkpoint.joinpath(*parts).resolve()
         try:
@@ -54,7 +60,7 @@ class LearnedBidder:
                 f"cannot read the networks in {weights} ({type(error).__name__}: {error}); "
                 "choose another checkpoint of the run, or train it again"
             ) from error
-        return cls({role: module.to(device).eval() for role, module in modules.items()})
+        return cls({role: module.to(device).eval() for role, module in modules.items()}, layout)
 
     @torch.no_grad()
     def act(self, observation: Tensor, state: _State | None = None) -> tuple[Tensor, _State]:
@@ -81,8 +87,8 @@ class LearnedBidder:
 
     def _seats(self, observation: Tensor) -> dict[str, Tensor]:
         """Return the seats of each role; they are the same in every market."""
-        first = observation[0]
-        seats = {r: read(first, f"is_{r}").nonzero().squeeze(-1) for r in ROLES}
+        first, roles = observation[0], self._layout.roles
+        seats = {r: self._layout.read(first, f"is_{r}").nonzero().squeeze(-1) for r in roles}
         seats = {role: mine for role, mine in seats.items() if len(mine)}
         unknown = seats.keys() - self._modules.keys()
         if unknown:

@@ -106,11 +106,15 @@ def find(folder: Path) -> Path:
     )
 
 
-def read_progress(checkpoint: Path) -> Progress:
+def read_progress(checkpoint: Path, size: int = SIZE) -> Progress:
     """Return how far a checkpoint is.
 
+    Args:
+        checkpoint: its folder.
+        size: entries that an observation must have.
+
     Raises:
-        CheckpointError: it is damaged, foreign, or of another version.
+        CheckpointError: it is damaged, foreign, of another version, or for other observations.
     """
     path = checkpoint / PROGRESS
     try:
@@ -127,22 +131,18 @@ def read_progress(checkpoint: Path) -> Progress:
             f"{path} cannot be read ({error}): the checkpoint is damaged or foreign; remove "
             f"{checkpoint} to continue from the one before"
         ) from None
-    if found != _FORMAT or progress.observation_size != SIZE:
+    if found != _FORMAT or progress.observation_size != size:
         raise CheckpointError(
             f"{checkpoint} has format {found!r} and observations of {progress.observation_size} "
-            f"entries, expected {_FORMAT!r} and {SIZE}: it was written by another version; use "
-            "that version, or train again"
+            f"entries, expected {_FORMAT!r} and {size}: it was written by another version, or "
+            "for other devices; use that version and those, or train again"
         )
     return progress
 
 
-def restore(algorithm: Any, checkpoint: Path) -> Progress:
-    """Put an RLlib algorithm where a checkpoint left it.
-
-    Raises:
-        CheckpointError: it is damaged, foreign, or of another version.
-    """
-    progress = read_progress(checkpoint)
+def restore(algorithm: Any, checkpoint: Path, size: int = SIZE) -> Progress:
+    """Put an RLlib algorithm where a checkpoint left it; arguments and errors as for the above."""
+    progress = read_progress(checkpoint, size)
     try:
         algorithm.restore_from_path(checkpoint.resolve())
     except Exception as error:  # a damaged pickle can raise anything

@@ -12,31 +12,34 @@ import torch
 from torch import Tensor
 
 from gridbazaar.agents.bidders.own_use import own_use_action
-from gridbazaar.envs.action import ACTIONS
-from gridbazaar.envs.observation import read
+from gridbazaar.envs.layout import Layout
 from gridbazaar.registry import Registry
 
-Prior = Callable[[Tensor], Tensor]
+Prior = Callable[[Tensor, Layout], Tensor]
 
 PRIORS: Registry[Prior] = Registry("prior")
 
 
-def relevant(observation: Tensor) -> Tensor:
-    """Return which entries of an action [..., 3] can change anything, from [..., SIZE].
+def relevant(observation: Tensor, layout: Layout) -> Tensor:
+    """Return which entries of an action [..., 2 + K] can change anything, from [..., size].
 
     A charging point without a hungry car sends no order, and a seat without a device has no power
     to choose: what a policy tries there is noise, and learning from it is too.
     """
-    rated, full = read(observation, "flexible_kw") > 0, read(observation, "room_kwh") < 1e-3
-    leaves = read(observation, "slots_to_departure") > 0
-    waiting = rated & full & (leaves | (read(observation, "energy_kwh") < 1e-3))
-    return torch.stack([~waiting, rated & ~waiting, ~waiting], -1)
+
+    def each(name: str) -> Tensor:
+        return layout.read_each(observation, name)
+
+    rated, full = each("flexible_kw") > 0, each("room_kwh") < 1e-3
+    waiting = rated & full & ((each("slots_to_departure") > 0) | (each("energy_kwh") < 1e-3))
+    bids = ~(rated.any(-1, keepdim=True) & (waiting | ~rated).all(-1, keepdim=True))
+    return torch.cat([bids, rated & ~waiting, bids], -1)
 
 
 @PRIORS.register("none")
-def nothing(observation: Tensor) -> Tensor:
+def nothing(observation: Tensor, layout: Layout) -> Tensor:
     """The middle of every range: the network learns all by itself."""
-    return observation.new_zeros(*observation.shape[:-1], ACTIONS)
+    return observation.new_zeros(*observation.shape[:-1], len(layout.actions))
 
 
 PRIORS.register("own_use")(own_use_action)

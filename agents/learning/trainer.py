@@ -94,11 +94,12 @@ class Training:
             config, algorithm, validation.roles, validation.spaces, work
         ).build_algo()
         self._steps = work.agent_steps
+        size = validation.spaces.observation.shape[0]
         self._iterations = math.ceil(config.total_agent_steps / self._steps)
-        self.progress = Progress(0, 0, 0.0, None, validation.roles)
+        self.progress = Progress(0, 0, 0.0, None, validation.roles, size)
         newest = checkpoints.newest(folder)
         if newest is not None:
-            self.progress = checkpoints.restore(self._rllib, newest)
+            self.progress = checkpoints.restore(self._rllib, newest, size)
         self._curves = Curves(folder, self.progress)
 
     def run(self, interrupt: Interrupt) -> Outcome:

@@ -11,7 +11,6 @@ from gridbazaar.agents.config import TrainConfig
 from gridbazaar.agents.learning.algorithm import Algorithm, Spaces
 from gridbazaar.agents.learning.bidder import LearnedBidder
 from gridbazaar.envs.build import build
-from gridbazaar.envs.observation import ROLES
 
 COST = "community_cost_eur_per_day"
 
@@ -24,7 +23,7 @@ class Validation:
         algorithm: whose policies are validated.
 
     Attributes:
-        roles: those of the community, in the order of ROLES.
+        roles: those of the community, in their order.
         spaces: of its seats.
         num_seats: N.
         slots: intervals of a day.
@@ -37,13 +36,13 @@ class Validation:
             config.world, len(self._days), "validation", config.seed, config.device
         )
         self._seed, self.num_seats, self.slots = config.seed, sim.num_seats, sim.slots
-        seats = {role: sim.community.seats_of(role) for role in ROLES}
+        seats = {role: sim.community.seats_of(role) for role in sim.community.roles}
         self._seats = {role: mine for role, mine in seats.items() if len(mine)}
         self.roles = tuple(self._seats)
-        self.spaces = Spaces.of(sim.num_seats)
+        self.spaces = Spaces.of(sim)
         specs = algorithm.modules(self.roles, self.spaces).rl_module_specs
         self._modules = {r: specs[r].build().to(config.device).eval() for r in self.roles}
-        self._bidder = LearnedBidder(self._modules)
+        self._bidder = LearnedBidder(self._modules, sim.game.layout)
 
     @torch.no_grad()
     def __call__(self, weights: Mapping[str, Any]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from gridbazaar.registry import Registry
 
 
 class DeviceConfig(Config):
-    """Parameters of a kind; values live in YAML, configs/device/<kind>.yaml or a task."""
+    """Parameters of a kind; values live in YAML, configs/devices/<kind>.yaml or a task."""
 
 
 class Profile(NamedTuple):
@@ -168,4 +168,4 @@ class Device(ABC):
         return None
 
 
-DEVICES: Registry[type[Device]] = Registry("device")
+DEVICES: Registry[type[Device]] = Registry("device", "gridbazaar.envs.devices")

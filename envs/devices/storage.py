@@ -11,11 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from gridbazaar.config import NonNegative, PositiveShare, Share
-from gridbazaar.envs.devices.protocol import (
-    DEVICES,
-    DeviceConfig,
-    Profile,
-)
+from gridbazaar.envs.devices.protocol import DEVICES, DeviceConfig, Profile
 from gridbazaar.envs.devices.site import Site, per_unit
 from gridbazaar.envs.devices.store import Content, Store
 from gridbazaar.envs.observation import device_features

@@ -18,11 +18,7 @@ from torch import Tensor, where
 
 from gridbazaar.config import NonNegative, PositiveShare
 from gridbazaar.envs.data.sessions import SessionSlots
-from gridbazaar.envs.devices.protocol import (
-    DEVICES,
-    DeviceConfig,
-    Profile,
-)
+from gridbazaar.envs.devices.protocol import DEVICES, DeviceConfig, Profile
 from gridbazaar.envs.devices.site import Site, per_slot, per_unit
 from gridbazaar.envs.devices.store import Store
 from gridbazaar.envs.observation import device_features

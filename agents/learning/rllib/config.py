@@ -7,6 +7,7 @@ from typing import Any
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
+from gridbazaar import plugins
 from gridbazaar.agents.config import TrainConfig
 from gridbazaar.agents.learning.algorithm import Algorithm, Spaces, Workload
 from gridbazaar.agents.learning.rllib.env_runner import DayRunner
@@ -42,7 +43,7 @@ def rllib_config(
         work: see `workload`.
     """
     cuda = config.device == "cuda"
-    observation, action, _ = spaces
+    observation, action = spaces.observation, spaces.action
     return (
         algorithm.training(work)
         .environment(
@@ -55,6 +56,7 @@ def rllib_config(
                 "algorithm": algorithm,
                 "roles": list(roles),
                 "spaces": spaces,
+                "plugins": plugins.modules(),
             },
         )
         .env_runners(

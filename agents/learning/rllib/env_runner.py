@@ -16,6 +16,7 @@ from ray.rllib.utils.checkpoints import Checkpointable
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED, NUM_ENV_STEPS_SAMPLED_LIFETIME
 from torch import Tensor
 
+from gridbazaar import plugins
 from gridbazaar.agents.config import TrainConfig
 from gridbazaar.agents.learning.algorithm import Algorithm, Spaces
 from gridbazaar.agents.learning.reward_shaping import shape_reward
@@ -39,12 +40,13 @@ class DayRunner(EnvRunner, Checkpointable):
     """Plays one day in each of `num_envs` markets per call of `sample`.
 
     `config.env_config` holds `train`, a TrainConfig as plain data, the `algorithm`, `roles`, one
-    module each, and their `spaces`.
+    module each, their `spaces`, and the modules of `plugins` that registered what is used.
     """
 
     def __init__(self, *, config: Any, **kwargs: Any):
         super().__init__(config=config, **kwargs)
         told = self.config.env_config
+        plugins.follow(told["plugins"])
         self.settings = TrainConfig.model_validate(told["train"])
         self.algorithm: Algorithm = told["algorithm"]
         self.roles: Sequence[str] = told["roles"]
