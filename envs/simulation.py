@@ -85,6 +85,7 @@ class Simulation:
         self._records = Records(c)
         self.fleet, self.game = c.fleet, Game.of(c, rules)
         self._observe = Observer(c)
+        self._rated_kw = c.fleet.rated_kw.clamp(min=_SMALL)
         latest_s = rules.gate_closure_s - ledger.lead_s(rules.gate_closure_s)
         self.submission_s = min(rules.submission_s, max(latest_s, 0.0))
         self.disclosure = disclosure_of(ledger)
@@ -225,7 +226,7 @@ class Simulation:
             clearing,
             bill,
             delivered,
-            devices_kw / fleet.rated_kw.clamp(min=_SMALL),
+            devices_kw / self._rated_kw,
             volumes,
             self.community.slot_minutes * 60,
         )

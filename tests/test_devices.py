@@ -156,7 +156,7 @@ def test_no_energy_comes_from_nothing(town, kind):
 def test_no_state_is_changed_in_place_and_no_market_touches_another(town, kind):
     sim, device, state = at_noon(town, kind)
     kept = type(state)(*(part.clone() for part in state))
-    row, rows, end = sim.first_slot + sim.t, torch.tensor([2, 0]), sim._end_prices
+    row, rows, end = sim.first_slot + sim.t, torch.tensor([2, 0]), sim._today.end_prices
 
     def after(state, row, power, end):
         moved = device.advance(state, device.feasible(state, power))

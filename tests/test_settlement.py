@@ -91,8 +91,7 @@ def test_the_reward_is_its_parts_and_violations_are_shared_by_power():
     money = bill(row(4, -4), row(4, -12), fee=0.01)
     out = reward(
         money,
-        row(2, 0),
-        torch.tensor([0.05, 0.05], dtype=F64),
+        row(2 * 0.05, 0),
         row(0, 3),
         2.0,
         torch.tensor([8.0], dtype=F64),
