@@ -68,9 +68,10 @@ class Assembler:
             public_state: physical units.
         """
         B, N = own.shape[:2]
-        first = (*devices[: self._further], *use)
+        mine = devices[: self._further].select(-1, 0).unbind()
+        first = (*mine, *(each.select(-1, 0) for each in use))
         # One entry after the other lies faster in memory than one seat after the other.
-        state = torch.stack([*(each[..., 0] for each in first), *own_state]) * self._own_scale
+        state = torch.stack([*first, *own_state]) * self._own_scale
         common = torch.stack(public_state, -1) * self._public_state_scale
         # A ledger may count in double precision.
         state, common = state.to(own.dtype), common.to(own.dtype)

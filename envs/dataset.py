@@ -60,14 +60,14 @@ class Dataset:
 
     def read(self, row: Tensor, forecast_error: Tensor | None) -> Slot:
         """Return slot `row` [B], forecasts of load and PV multiplied by the error [B, N, 2]."""
-        seats, public = self._seats[row], self._public[row]
-        load, pv = seats[..., :2].unbind(-1)
-        own = seats[..., 2:]
+        seats, public = self._seats.index_select(0, row), self._public.index_select(0, row)
+        metered, own = seats.split_with_sizes([2, seats.shape[-1] - 2], -1)
+        load, pv = metered.unbind(-1)
         if forecast_error is not None:
             own = torch.cat([own[..., :2] * forecast_error, own[..., 2:]], -1)
         forecast_load, forecast_pv = (own[..., :2] / self._forecast_scale).unbind(-1)
-        prices, public = public.split([_PRICES, public.shape[-1] - _PRICES], -1)
-        now = SlotPrices(*prices.split(1, -1))
+        prices, public = public.split_with_sizes([_PRICES, public.shape[-1] - _PRICES], -1)
+        now = SlotPrices(*prices.split_with_sizes([1] * _PRICES, -1))
         background_kw, reactive_kvar = self.background(row)
         return Slot(
             load_kw=load,

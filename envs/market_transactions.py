@@ -28,17 +28,18 @@ def submit(
     quantity_kw = orders.quantity_kw
     ordered = (quantity_kw != 0).to(quantity_kw)
     count = ordered.sum(-1)
-    messages = clearing.messages.to(quantity_kw) * (count > 0)
-    if not market.messages_on_ledger:
-        messages = torch.zeros_like(messages)
+    if market.messages_on_ledger:
+        messages = clearing.messages.to(quantity_kw) * (count > 0)
+    else:
+        messages = torch.zeros_like(count)
     receipts = ledger.submit_market(
         MarketTransactions(
             rounds=clearing.iterations * (messages > 0),
             messages=messages,
             orders=count,
-            traders=(clearing.cleared_kw != 0).to(quantity_kw).sum(-1),
+            traders=(clearing.cleared_kw != 0).sum(-1, dtype=quantity_kw.dtype),
         )
     )
-    payers = torch.where(count.unsqueeze(-1) > 0, ordered, 1.0)
+    payers = ordered.masked_fill((count == 0).unsqueeze(-1), 1.0)
     share = receipts.fee.to(quantity_kw).unsqueeze(-1) / payers.sum(-1, keepdim=True)
     return receipts, payers * share

@@ -47,5 +47,5 @@ class Observer:
 
     def _balancing(self, last: LastInterval) -> Tensor:
         """Return the share of rated power that would have balanced the last interval, if shared."""
-        export_kw = last.public.last_export[:, None, None] * last.last_power.shape[1]
+        export_kw = last.public.last_export.view(-1, 1, 1) * last.last_power.shape[1]
         return (last.last_power - export_kw / self._batteries_kw).clamp(-2, 2)

@@ -77,8 +77,9 @@ def imbalance_eur(left_kw: Tensor, tariff: Tariff, slot_h: float) -> Tensor:
 
 def broken_commitment_kw(cleared_kw: Tensor, net_kw: Tensor) -> Tensor:
     """Return how much less each seat sold or bought than it had promised, [B, N] kW."""
-    kept = torch.minimum(cleared_kw.abs(), (net_kw * cleared_kw.sign()).clamp(min=0))
-    return cleared_kw.abs() - kept
+    promised_kw = cleared_kw.abs()
+    kept_kw = torch.minimum(promised_kw, (net_kw * cleared_kw.sign()).clamp(min=0))
+    return promised_kw - kept_kw
 
 
 def settle(

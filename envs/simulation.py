@@ -80,6 +80,7 @@ class Simulation:
         self.fleet, self.game = c.fleet, Game.of(c, rules)
         self._observe = Observer(c)
         self._global_state = GlobalState(self.game.layout, c.seats)
+        self._rated_kw = c.fleet.rated_kw.clamp(min=_SMALL)
         latest_s = rules.gate_closure_s - ledger.lead_s(rules.gate_closure_s)
         self.submission_s = min(rules.submission_s, max(latest_s, 0.0))
         self.disclosure = disclosure_of(ledger)
@@ -185,7 +186,7 @@ class Simulation:
             clearing, net_kw, fee_eur, slot.tariff, rules.penalty_price, receipts.reverted, h
         )
         gain = reward(bill, used, rules.unserved_price, delivered.violation_eur, net_kw)
-        power, slot_s = devices_kw / self.fleet.rated_kw.clamp(min=_SMALL), self.community.slot_s
+        power, slot_s = devices_kw / self._rated_kw, self.community.slot_s
         self._last, published = self._last.after(
             orders, receipts, finality_s, clearing, bill, delivered, power, self._publisher, slot_s
         )

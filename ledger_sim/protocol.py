@@ -72,21 +72,26 @@ class Transactions:
             _check_range("gas", self.gas)
 
 
+def _within(value: Tensor, highest: float) -> bool:
+    """Return whether all values lie in [0, highest]."""
+    if value.numel() == 0:
+        return True
+    low, high = torch.aminmax(value)
+    # A NaN anywhere makes both extremes NaN, and so fails the comparison.
+    return bool(low.item() >= 0 and high.item() <= highest)
+
+
 def _check_range(
     name: str,
     value: Tensor,
     highest: float = sys.float_info.max,
     meaning: str = "a finite amount",
 ) -> None:
-    if value.numel() == 0:
-        return
-    low, high = torch.aminmax(value.detach())
-    # A NaN anywhere makes both extremes NaN, and so fails the comparison.
-    if not (float(low) >= 0 and float(high) <= highest):
+    if not _within(value, highest):
         # In float64, so that `highest` is not rounded up to infinity.
         wrong = ~((value >= 0) & (value.double() <= highest))
         raise LedgerError(
-            f"{name}{wrong.nonzero()[0].tolist()} is {float(value[wrong][0])}; allowed is 0 to "
+            f"{name}{wrong.nonzero()[0].tolist()} is {value[wrong][0].item()}; allowed is 0 to "
             f"{highest:g} ({meaning})"
         )
 
@@ -181,15 +186,19 @@ class MarketTransactions:
     gas: Tensor | None = None
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "messages", "orders", "traders", "gas"):
-            value = getattr(self, name)
-            if value is None:
-                continue
+        given = {"rounds": self.rounds, "messages": self.messages, "orders": self.orders}
+        given["traders"] = self.traders
+        if self.gas is not None:
+            given["gas"] = self.gas
+        for name, value in given.items():
             if value.shape != self.rounds.shape:
                 raise LedgerError(
                     f"{name} {tuple(value.shape)} must have the shape {tuple(self.rounds.shape)}"
                 )
-            _check_range(name, value)
+        # One look at all of them where all is well.
+        if not _within(torch.stack([*given.values()]), sys.float_info.max):
+            for name, value in given.items():
+                _check_range(name, value)
 
     @property
     def settled(self) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -97,11 +98,16 @@ class Fleet:
         """K."""
         return self.rated_kw.shape[1]
 
+    @cached_property
+    def _place_of(self) -> dict[str, Tensor]:
+        """Return the places of each kind's units."""
+        counts = [len(device.seat) for device in self.kinds.values()]
+        return dict(zip(self.kinds, self.place.split(counts), strict=True))
+
     def units(self, values: Tensor) -> dict[str, Tensor]:
         """Return what [B, N, K] holds for the units of each kind, [B, D]."""
-        counts = [len(device.seat) for device in self.kinds.values()]
-        each = values.flatten(1).index_select(1, self.place).split(counts, 1)
-        return dict(zip(self.kinds, each, strict=True))
+        rows = values.flatten(1)
+        return {kind: rows.index_select(1, at) for kind, at in self._place_of.items()}
 
     def slotted(self, values: ByKind, none: Tensor) -> Tensor:
         """Return the units' values [..., D] by kind as [..., N, K].
@@ -162,7 +168,7 @@ class Fleet:
         """Return the power nearest to a request that each unit can hold, [B, N, K]."""
         units = self.units(request_kw)
         power = {kind: d.feasible(states[kind], units[kind]) for kind, d in self.kinds.items()}
-        return self.slotted(power, request_kw.new_zeros(len(request_kw), 1))
+        return self.slotted(power, request_kw.new_zeros(request_kw.shape[0], 1))
 
     def use(
         self, states: States, power_kw: Tensor, end: SlotPrices, over: bool
@@ -183,7 +189,7 @@ class Fleet:
             stored_eur = device.stored_eur(states[kind], after[kind], end, over)
             wear_eur = device.wear_eur(units[kind])
             sums[kind] = torch.stack([content[kind], unserved_kwh, wear_eur, stored_eur])
-        none = power_kw.new_zeros(4, len(power_kw), 1)
+        none = power_kw.new_zeros(4, power_kw.shape[0], 1)
         energy_kwh, unserved, wear, stored = self.seat_sums(sums, none).unbind()
         return after, DeviceUse(energy_kwh, unserved, wear, stored, units, content)
 
@@ -192,10 +198,10 @@ class Fleet:
 
         `like` is any tensor of B rows and their type.
         """
-        none, shown = like.new_zeros(len(features), len(like), 1), {}
+        none, shown = like.new_zeros(len(features), like.shape[0], 1), {}
         for kind, device in self.kinds.items():
             seen = device.observe(states[kind])
-            zero = none[0].expand(-1, len(device.seat))
+            zero = none[0].expand(-1, device.seat.shape[0])
             shown[kind] = torch.stack([seen.get(f.name, zero) for f in features])
         return self.slotted(shown, none)
 

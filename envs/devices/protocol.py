@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
@@ -143,7 +144,12 @@ class Device(ABC):
 
     def wear_eur(self, power_kw: Tensor) -> Tensor:
         """Return the wear of a slot at this power, [B, D] EUR."""
-        return self.wear_price * (power_kw.clamp(min=0) * self.slot_h)
+        return power_kw.clamp(min=0) * self._wear_per_kw
+
+    @cached_property
+    def _wear_per_kw(self) -> Tensor:
+        """Wear of a slot, [D] EUR per kW given."""
+        return self.wear_price * self.slot_h
 
     def ratings(self) -> dict[str, Tensor]:
         """Return what RATINGS names, [D] each."""

@@ -60,14 +60,12 @@ class Store(Device):
         above, room = self.above_floor(state).clamp(min=0), self.room(state).clamp(min=0)
         discharge = torch.minimum(self.export_kw, above * self._per_kwh)
         charge = torch.minimum(self.import_kw, room / self._per_kw)
-        return torch.minimum(torch.maximum(request_kw, -charge), discharge)
+        return request_kw.clamp(-charge, discharge)
 
     def advance(self, state: Any, power_kw: Tensor) -> Any:
         """Return the state after a slot at a feasible power; see Device."""
-        inside_kw = torch.where(
-            power_kw < 0, power_kw * self.efficiency, power_kw / self.efficiency
-        )
-        return state._replace(energy_kwh=state.energy_kwh - inside_kw * self.slot_h)
+        taken_kwh = torch.where(power_kw < 0, power_kw * self._per_kw, power_kw / self._per_kwh)
+        return state._replace(energy_kwh=state.energy_kwh - taken_kwh)
 
     def content_kwh(self, state: Any) -> Tensor:
         """Return the energy stored; see Device."""

@@ -101,23 +101,19 @@ class Vehicle(Store):
 
     def arrive(self, state: Parked, row: Tensor) -> Parked:
         """Plug in the cars that are seen for the first time; see Device."""
-        need = self.need_kwh[row]
+        need = self.need_kwh.index_select(0, row)
         arriving = need > 0
         return Parked(
             where(arriving, self.lent_kwh, state.energy_kwh),
             where(arriving, self.lent_kwh + need, state.capacity_kwh),
-            self.slots_left[row],
+            self.slots_left.index_select(0, row),
         )
 
     def depart(self, state: Parked) -> tuple[Parked, Tensor]:
         """Unplug the cars whose last slot this was; see Device."""
-        departing = (state.slots_left == 1).to(state.energy_kwh)
+        departing = state.slots_left == 1
         unserved = (state.capacity_kwh - state.energy_kwh).clamp(min=0) * departing
-        staying = 1 - departing
-        gone = Parked(
-            state.energy_kwh * staying, state.capacity_kwh * staying, state.slots_left * staying
-        )
-        return gone, unserved
+        return Parked(*(each.masked_fill(departing, 0.0) for each in state)), unserved
 
     def stored_eur(self, before: Parked, after: Parked, end: SlotPrices, over: bool) -> Tensor:
         """Charge at the day's end what the cars that stay still want; see Device."""

@@ -70,7 +70,7 @@ def cross(quantity_kw: Tensor, limit_price: Tensor) -> Crossing:
     bid_at = (demand >= reached).sum(-1, keepdim=True) - 1
     volume = torch.minimum(supply.gather(-1, ask_at), demand.gather(-1, bid_at)).minimum(volume)
     marginal = order.gather(-1, torch.cat([ask_at, bid_at], -1))
-    ask_price, bid_price = limit_price.gather(-1, marginal).split(1, -1)
+    ask_price, bid_price = limit_price.gather(-1, marginal).split_with_sizes([1, 1], -1)
     return Crossing(volume, ask_price, bid_price)
 
 
@@ -79,9 +79,10 @@ def fill(quantity_kw: Tensor, limit_price: Tensor, crossing: Crossing) -> Tensor
 
     Returns the cleared power [B, N] in kW with the sign of the order.
     """
-    sell = _fill_side(quantity_kw.clamp(min=0), limit_price - crossing.ask_price, crossing)
-    buy = _fill_side((-quantity_kw).clamp(min=0), crossing.bid_price - limit_price, crossing)
-    return sell - buy
+    asks_kw = quantity_kw.clamp(min=0)
+    sell = _fill_side(asks_kw, limit_price - crossing.ask_price, crossing)
+    buy = _fill_side(asks_kw - quantity_kw, crossing.bid_price - limit_price, crossing)
+    return (sell - buy).masked_fill(crossing.volume_kw <= 0, 0.0)
 
 
 def _fill_side(offered_kw: Tensor, behind: Tensor, crossing: Crossing) -> Tensor:
@@ -90,7 +91,7 @@ def _fill_side(offered_kw: Tensor, behind: Tensor, crossing: Crossing) -> Tensor
     marginal_kw = offered_kw * (behind == 0)
     left = crossing.volume_kw - ahead_kw.sum(-1, keepdim=True)
     share = left / marginal_kw.sum(-1, keepdim=True).clamp(min=torch.finfo(left.dtype).tiny)
-    return torch.where(crossing.volume_kw > 0, ahead_kw + marginal_kw * share.clamp(0, 1), 0.0)
+    return ahead_kw + marginal_kw * share.clamp(0, 1)
 
 
 def _sort_key(price: Tensor, is_bid: Tensor) -> Tensor:
