@@ -56,10 +56,11 @@ def load() -> list[ModuleType]:
 
 def use(name: str) -> None:
     """Import a module as a plug-in, here and in this process's children; raises `PluginError`."""
+    load()
+    _import(name, f"named by {VARIABLE} or --import")
     named = [one for one in os.environ.get(VARIABLE, "").split(",") if one]
     if name not in named:
         os.environ[VARIABLE] = ",".join([*named, name])
-    load()
 
 
 def note(module: str) -> None:

@@ -171,3 +171,4 @@ def test_other_words_are_left_alone(folder):
     assert folder in configs.folders()
     with pytest.raises(PluginError, match="plug-in 'no_such_module'"):
         configs.take_words(["--import", "no_such_module"])
+    assert "no_such_module" not in os.environ.get("GRIDBAZAAR_PLUGINS", "")  # nor for those after
