@@ -27,7 +27,8 @@ def _algorithms() -> dict[str, str]:
     # RLlib takes seconds to import: not where other families are asked for.
     from gridbazaar.agents.learning.algorithm import ALGORITHMS
 
-    return ALGORITHMS.describe()
+    known = ALGORITHMS.describe()
+    return {name: known[name] for name in options("algorithm") if name in known}
 
 
 # What each family offers: a line by name.

@@ -11,6 +11,7 @@ from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
 
+from gridbazaar import envs
 from gridbazaar.agents.config import TrainConfig
 from gridbazaar.agents.learning import checkpoints
 from gridbazaar.agents.learning.algorithm import AlgorithmSettings, Spaces
@@ -215,7 +216,7 @@ def test_an_unknown_algorithm_or_setting_is_answered_with_the_nearest():
     ppo = compose("train", ["name=x"])["algorithm"]
     short = make({**ppo, "initial_log_std": [-3.0]})
     with pytest.raises(ConfigError, match="initial_log_std has 1 entries"):
-        short.modules(["prosumer"], Spaces.of(2))
+        short.modules(["prosumer"], Spaces.of(envs.batched(num_envs=1)))
 
 
 def test_every_algorithm_describes_itself_and_names_its_settings():
