@@ -82,11 +82,10 @@ def seeds_of(seed: Any, markets: int) -> Tensor:
     """
     if not isinstance(seed, Tensor):
         return torch.arange(markets) + whole_seed(seed, markets)  # NumPy's integers too
-    if seed.shape != (markets,) or seed.dtype != torch.int64:
-        raise ArgumentError(
-            f"seed has shape {tuple(seed.shape)} and type {seed.dtype}, expected ({markets},) and "
-            "torch.int64, or an int"
-        )
+    if seed.shape != (markets,):
+        raise ArgumentError(f"seed has shape {tuple(seed.shape)}, expected ({markets},) or an int")
+    if seed.dtype != torch.int64:
+        raise ArgumentError(f"seed is {seed.dtype}, expected torch.int64 or an int")
     return seed
 
 
