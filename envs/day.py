@@ -101,13 +101,11 @@ def check_split(split: str, days: Mapping[str, Tensor]) -> None:
 
 def check_days(days: Any, markets: int, slots_per_day: int, end: int) -> None:
     """Raise ArgumentError unless `days` holds each market's day's first slot, before `end`."""
-    if not isinstance(days, Tensor) or days.shape != (markets,) or days.dtype != torch.int64:
-        given = (
-            f"have shape {tuple(days.shape)} and type {days.dtype}"
-            if isinstance(days, Tensor)
-            else f"are {days!r}"
-        )
-        raise ArgumentError(f"days {given}, expected a tensor ({markets},) of torch.int64")
+    if not isinstance(days, Tensor) or days.dtype != torch.int64:
+        given = days.dtype if isinstance(days, Tensor) else repr(days)
+        raise ArgumentError(f"days is {given}, expected a tensor of torch.int64")
+    if days.shape != (markets,):
+        raise ArgumentError(f"days has shape {tuple(days.shape)}, expected ({markets},)")
     wrong = (days < 0) | (days >= end) | (days % slots_per_day != 0)
     if wrong.any():
         raise ArgumentError(
