@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, field_validator, model_validator
 
-from gridbazaar.config import Config, NonNegative, Positive, Share
+from gridbazaar.config import Config, NonNegative, Positive, Seed, Share
 from gridbazaar.envs.data.ownership import OwnershipConfig
 from gridbazaar.envs.data.user_series import UserData
 from gridbazaar.envs.devices import DEVICES, DeviceConfig
@@ -87,7 +87,7 @@ class TaskConfig(Config):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]+-v\d+$")]
     description: str
-    seed: int = Field(description="draws who owns what and how long cars stay")
+    seed: Seed = Field(description="draws who owns what and how long cars stay")
     feeder: FeederConfig
     data: Annotated[SimbenchData | FilesData, Field(discriminator="source")]
     ownership: OwnershipConfig

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from operator import index
-
 import torch
 from torch import Tensor
 
@@ -82,7 +80,7 @@ class Simulation:
         self.submission_s = min(rules.submission_s, max(latest_s, 0.0))
         self.disclosure = disclosure_of(ledger)
         self._publisher: VolumePublisher | None = None
-        self._seed = torch.arange(num_envs, device=c.pv_kwp.device) + index(seed)
+        self._seed = seeds_of(seed, num_envs).to(c.pv_kwp.device)
         self._episode = torch.zeros_like(self._seed)
 
     def reset(self, days: Tensor | None = None, seed: Tensor | int | None = None) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from gridbazaar.agents.bidders import Bidder
 from gridbazaar.envs import build, kpis
 from gridbazaar.envs.build import make_market
+from gridbazaar.envs.day import seeds_of
 from gridbazaar.envs.day_record import DayRecord, Facts
 from gridbazaar.envs.game import Game
 from gridbazaar.envs.simulation import Simulation
@@ -170,7 +171,7 @@ class _Stage:
         }
         self.first_slot = choose_days(probe, config.split, config.days)
         self._days = self.first_slot.repeat(config.repeats)
-        self._seed = torch.arange(len(self._days)) + config.seed
+        self._seed = seeds_of(config.seed, len(self._days))
         self.facts = Facts.of(probe.community, config.carbon_kg_per_kwh)
         limits = probe.delivery.limits
         self.band = (float(limits.vm_min_pu.median()), float(limits.vm_max_pu.median()))
