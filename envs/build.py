@@ -20,6 +20,7 @@ from gridbazaar.envs.devices import DEVICES
 from gridbazaar.envs.devices.fleet import Fleet
 from gridbazaar.envs.devices.site import Site, per_slot
 from gridbazaar.envs.features import lowest_of_next_day, own_features, public_features
+from gridbazaar.envs.grid.busbar import busbar
 from gridbazaar.envs.grid.limits import Limits
 from gridbazaar.envs.grid.network import Network
 from gridbazaar.envs.grid.power_flow import PowerFlow
@@ -78,7 +79,7 @@ def place_community(
 ) -> tuple[Community, Delivery]:
     """Return the community that lives in a pandapower net, and the feeder that serves it."""
     prices = parse_tariff(task.tariff).prices(series.start, series.num_days, series.slot_minutes)
-    community, buses = build_community(task, series, prices, _busbar(net))
+    community, buses = build_community(task, series, prices, busbar(net, series.home_bus))
     community = community.to(device, dtype)
     network = Network.from_pandapower(net)
     feeder = PowerFlow(network, buses, device, dtype)
@@ -88,17 +89,12 @@ def place_community(
     return community, Delivery(community, feeder, buses, limits, task.rules.limits)
 
 
-def _busbar(net: Any) -> int:
-    """Return the bus of the community's batteries: where the transformer feeds the homes."""
-    return int(net.trafo.lv_bus.iloc[0] if len(net.trafo) else net.ext_grid.bus.iloc[0])
-
-
 def build_community(
-    task: TaskConfig, series: Series, prices: Prices, busbar: int
+    task: TaskConfig, series: Series, prices: Prices, community_bus: int
 ) -> tuple[Community, NDArray[np.int64]]:
     """Return the community, and the pandapower bus of each of its injections [M]."""
     owned = draw_ownership(task.ownership, series, task.seed)
-    site = Site(series, owned, busbar)
+    site = Site(series, owned, community_bus)
     installed = {kind: DEVICES[kind].install(c, site) for kind, c in task.devices.items()}
     seating = Seating(site, installed)
     devices = {kind: seating.seated(device) for kind, device in installed.items()}

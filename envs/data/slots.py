@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -75,7 +76,7 @@ def resolutions(time: pd.DatetimeIndex, steps: Steps, where: str) -> list[slice]
     """
     change = np.flatnonzero(steps[1:] != steps[:-1]) + 1
     edges = [0, *change.tolist(), len(steps)]
-    runs = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    runs = [slice(a, b) for a, b in pairwise(edges)]
     if len(runs) == 1:
         return runs
     usual = np.median(steps)

@@ -130,6 +130,6 @@ def _check_words(text: pd.Series, column: str) -> None:
             row = int(np.argmax([word in found for found in words]))
             raise DataError(
                 f"{column}: {text.iloc[row]!r} in row {row} holds {word!r}; write an offset such "
-                "as +02:00 for the abbreviation of a zone, or name the zone by time_zone, and leave "
+                "as +02:00 for the abbreviation of a zone, or name the zone by time_zone; leave "
                 "out notes by skip_rows or skip_footer"
             )

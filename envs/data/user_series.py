@@ -70,7 +70,8 @@ def user_series(data: UserData) -> Series:
     """Return the series of a user's files; homes and chargers have places 0, 1, ... for buses.
 
     Homes without PV in the files get the mean of those that have it, for PV that ownership may draw
-    for them; without any, there is no sun, and ownership draws nothing. Raises DataError for what the files lack or get wrong.
+    for them; without any, there is no sun, and ownership draws nothing. Raises DataError for what
+    the files lack or get wrong.
     """
     homes = tuple(data.load.columns)
     H = len(homes)

@@ -130,8 +130,8 @@ def _within(rows: pd.DataFrame, start: pd.Timestamp, num_days: int, where: str) 
     if kept.empty:
         raise DataError(
             f"{where}: none of {len(rows)} sessions, {rows.arrival.min()} to "
-            f"{rows.departure.max()}, lies within the chosen days {start} to {end}; change start or "
-            "days, or check time_zone and time_format"
+            f"{rows.departure.max()}, lies within the chosen days {start} to {end}; change start "
+            "or days, or check time_zone and time_format"
         )
     if len(kept) < len(rows):
         _log.warning(
