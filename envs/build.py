@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -30,7 +31,7 @@ from gridbazaar.envs.placement import load_grid_and_series
 from gridbazaar.envs.prices import SlotPrices
 from gridbazaar.envs.seating import Seating
 from gridbazaar.envs.simulation import Simulation
-from gridbazaar.errors import ConfigError
+from gridbazaar.errors import ConfigError, DataError
 from gridbazaar.ledger_sim import make as make_ledger
 
 Array = NDArray[np.float32]
@@ -51,6 +52,7 @@ def build(
     """
     task = world.task
     net, series = load_grid_and_series(task)
+    _check_split(split, series)
     community, delivery = place_community(task, net, series, device, dtype)
     market = market or make_market(world.market)
     ledger = make_ledger(world.ledger)
@@ -62,6 +64,17 @@ def build(
             "and the second lie within it"
         )
     return Simulation(community, delivery, market, ledger, task.rules, num_envs, split, seed)
+
+
+def _check_split(split: str, series: Series) -> None:
+    """Raise DataError where the series hold no day of a known split."""
+    if not len(calendar.days(split, series.start, series.num_days)):
+        first = calendar.first_day(split, series.start)
+        raise DataError(
+            f"the data hold {series.num_days} days from {series.start.date()} and none of split "
+            f"{split!r}, whose first is {(series.start + pd.Timedelta(days=first)).date()}; give at "
+            f"least {first + 1} days, or another split"
+        )
 
 
 def make_market(values: Mapping[str, Any]) -> Market:
