@@ -35,6 +35,8 @@ from gridbazaar.errors import ConfigError, DataError
 from gridbazaar.ledger_sim import make as make_ledger
 
 Array = NDArray[np.float32]
+# Of the ledgers in configs/.
+_DEFAULT_SLOT_S = 900
 
 
 def build(
@@ -55,8 +57,8 @@ def build(
     _check_split(split, series)
     community, delivery = place_community(task, net, series, device, dtype)
     market = market or make_market(world.market)
-    ledger = make_ledger(world.ledger)
     slot_s = series.slot_minutes * 60
+    ledger = make_ledger(_in_slots(world.ledger, slot_s))
     if ledger.slot_s != slot_s or task.rules.gate_closure_s > slot_s:
         raise ConfigError(
             f"the data's slots last {slot_s} s, but ledger.slot_s is {ledger.slot_s:g} and "
@@ -66,14 +68,28 @@ def build(
     return Simulation(community, delivery, market, ledger, task.rules, num_envs, split, seed)
 
 
+def _in_slots(ledger: Mapping[str, Any], slot_s: int) -> dict[str, Any]:
+    """Return a ledger, with those in its layers, in the data's slots where it keeps the default."""
+
+    def follow(key: str, value: Any) -> Any:
+        if key == "slot_s":
+            plain = value["value"] if isinstance(value, Mapping) else value
+            return slot_s if plain == _DEFAULT_SLOT_S else value
+        if key == "layers":
+            return [_in_slots(layer, slot_s) for layer in value or []]
+        return _in_slots(value, slot_s) if key.endswith("_ledger") else value
+
+    return {key: follow(key, value) for key, value in ledger.items()}
+
+
 def _check_split(split: str, series: Series) -> None:
     """Raise DataError where the series hold no day of a known split."""
     if not len(calendar.days(split, series.start, series.num_days)):
         first = calendar.first_day(split, series.start)
         raise DataError(
             f"the data hold {series.num_days} days from {series.start.date()} and none of split "
-            f"{split!r}, whose first is {(series.start + pd.Timedelta(days=first)).date()}; give at "
-            f"least {first + 1} days, or another split"
+            f"{split!r}, whose first is {(series.start + pd.Timedelta(days=first)).date()}; give "
+            f"at least {first + 1} days, or another split"
         )
 
 

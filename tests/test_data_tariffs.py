@@ -160,7 +160,8 @@ def test_a_day_ahead_price_takes_windows_of_the_network_charge(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("price", "unit"), [(0.09, "cent_per_kwh"), (9.0, "per_kwh"), (90.0, "per_kwh"), (0.09, "per_mwh")]
+    ("price", "unit"),
+    [(0.09, "cent_per_kwh"), (9.0, "per_kwh"), (90.0, "per_kwh"), (0.09, "per_mwh")],
 )
 def test_a_factor_between_units_does_not_pass(tmp_path, price, unit):
     time = pd.date_range(START, periods=24, freq="h")

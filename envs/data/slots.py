@@ -94,7 +94,7 @@ def resolutions(time: pd.DatetimeIndex, steps: Steps, where: str) -> list[slice]
             "it or choose days without it"
         )
     if len(known) > 1 and short:
-        i = short[0].start
+        i = min(short, key=lambda run: run.stop - run.start).start
         raise DataError(
             f"{where}: at {time[i]} the step becomes {pd.Timedelta(steps[i])} for less than a day; "
             "bring those rows to one step"

@@ -79,7 +79,11 @@ def read_table(file: TableFile, text: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def _read_csv(file: TableFile, text: Sequence[str]) -> pd.DataFrame:
-    engine: Any = {"engine": "python"} if file.skip_footer else {"low_memory": False}
+    engine: Any = (
+        {"engine": "python"}
+        if file.skip_footer
+        else {"low_memory": False, "float_precision": "round_trip"}
+    )
     with warnings.catch_warnings():
         # It warns where it would leave cells out.
         warnings.simplefilter("error", pd.errors.ParserWarning)

@@ -12,7 +12,7 @@ from pandas.tseries.api import guess_datetime_format
 from gridbazaar.errors import DataError
 
 UNIX = {"unix_s": "s", "unix_ms": "ms"}
-_UTC = re.compile(r"\s*(?:UTC|GMT|Z)$")
+_UTC = re.compile(r"(?<=\d)\s*(?:UTC|GMT|Z)$")
 _OFFSET = r"[:T][\d.:]*\d\s?[+-]\d\d(?::?\d\d)?$"
 _YEAR_FIRST = re.compile(r"^(\d{4})[/.](\d\d?)[/.](\d\d?)")
 _ISO = r"\d{4}-?\d\d-?\d\d(?:[T ]|$)"

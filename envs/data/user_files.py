@@ -40,8 +40,8 @@ _SPIKE = 10.0
 class LongTable(Config):
     """Columns of a table that has one row for each series and interval: whose it is, how much."""
 
-    name: str
-    value: str
+    series: str
+    amount: str
 
 
 class TimedFile(TableFile):
@@ -99,7 +99,7 @@ def read_slots(
         DataError: whatever cannot be believed.
     """
     where = str(file.path)
-    text = () if file.long is None else (file.long.name,)
+    text = () if file.long is None else (file.long.series,)
     table = read_table(file, text)
     if file.long is None:
         return _chosen(table, file, columns, slot_minutes, start, days, energy, place)
@@ -109,7 +109,7 @@ def read_slots(
         rows = table[(names == name).to_numpy()]
         if rows.empty:
             pick(pd.DataFrame(columns=sorted(set(names))), [name], where)
-        value = [file.long.value]
+        value = [file.long.amount]
         start, values = _chosen(rows, file, value, slot_minutes, start, days, energy, place)
         days = len(values) * slot_minutes // (24 * 60)
         found.append(values)
@@ -138,7 +138,7 @@ def _chosen(
     begin, end = whole_days(time[0], time[-1] + pd.Timedelta(steps[-1]), naive, days, where)
     inside = np.asarray((time >= begin) & (time < end))
     time, steps = time[inside], steps[inside]
-    named = table if set(columns) <= set(table.columns) else table.reset_index()
+    named = table if list(table.index.names) == [None] else table.reset_index()
     picked = pick(named, columns, where).iloc[rows[inside]].set_axis(time, axis=0)
     runs = resolutions(time, steps, where)
     if time[0] != begin or time[-1] + pd.Timedelta(steps[-1]) != end:
@@ -163,7 +163,7 @@ def _stamps(table: pd.DataFrame, file: TimedFile) -> pd.Series:
                 f"{where} has no index of time stamps; set time_column to one of {there}"
             )
         return table.index.to_series()
-    named = table if file.time_column in table.columns else table.reset_index()
+    named = table if list(table.index.names) == [None] else table.reset_index()
     return pick(named, [file.time_column], where).iloc[:, 0]
 
 
