@@ -116,7 +116,10 @@ def _joined(series: Series, bus: Ints, p_kw: Floats, q_kvar: Floats) -> Series:
 def _by_bus(rated: Rated) -> tuple[Ints, Floats, Floats]:
     """Return the buses [n], ascending, with the sums in kW and kvar of what stands there."""
     bus, at = np.unique(rated.bus, return_inverse=True)
-    return bus, np.bincount(at, rated.p_kw, len(bus)), np.bincount(at, rated.q_kvar, len(bus))
+    p_kw, q_kvar = np.zeros((2, len(bus)))
+    np.add.at(p_kw, at, rated.p_kw)
+    np.add.at(q_kvar, at, rated.q_kvar)
+    return bus, p_kw, q_kvar
 
 
 def _float32(values: Floats) -> Array:

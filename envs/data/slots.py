@@ -42,9 +42,8 @@ def intervals(time: pd.DatetimeIndex, stamps: Stamps, where: str) -> tuple[pd.Da
         raise DataError(f"{where} has {len(time)} row, expected at least 2")
     steps = np.diff(time.to_numpy())
     if stamps == "end":
-        return time[:1].append(time[:-1]) - pd.to_timedelta(
-            np.append(steps[:1], np.zeros(len(steps), steps.dtype))
-        ), np.append(steps[:1], steps)
+        begin = np.append(time.to_numpy()[:1] - steps[:1], time.to_numpy()[:-1])
+        return pd.DatetimeIndex(begin), np.append(steps[:1], steps)
     return time, np.append(steps, steps[-1:])
 
 

@@ -74,7 +74,7 @@ def clock_rows(
     wrong = repeated & (count != 2)
     if change == "padded":
         again = np.flatnonzero(wrong & (count == 1))
-        rows, time = np.append(rows, rows[again]), time.append(time[again])
+        rows, time = np.append(rows, rows[again]), pd.DatetimeIndex(time.append(time[again]))
         first = np.append(first, np.zeros(len(again), bool))
     elif wrong.any():
         raise DataError(

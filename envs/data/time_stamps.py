@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from pandas.tseries.api import guess_datetime_format
 
 from gridbazaar.errors import DataError
 
-UNIX = {"unix_s": "s", "unix_ms": "ms"}
+UNIX: dict[str | None, Literal["s", "ms"]] = {"unix_s": "s", "unix_ms": "ms"}
 _UTC = re.compile(r"(?<=\d)\s*(?:UTC|GMT|Z)$")
 _OFFSET = r"[:T][\d.:]*\d\s?[+-]\d\d(?::?\d\d)?$"
 _YEAR_FIRST = re.compile(r"^(\d{4})[/.](\d\d?)[/.](\d\d?)")
@@ -55,7 +56,7 @@ def instants(stamps: pd.Series, time_format: str | None, where: str) -> pd.Datet
     try:
         if time_format in UNIX:
             return pd.DatetimeIndex(
-                pd.to_datetime(pd.to_numeric(stamps), unit=UNIX[str(time_format)], utc=True)
+                pd.to_datetime(pd.to_numeric(stamps), unit=UNIX[time_format], utc=True)
             )
         if time_format is None and pd.api.types.is_numeric_dtype(stamps):
             raise DataError(

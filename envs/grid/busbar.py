@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import networkx
@@ -11,7 +11,7 @@ import pandapower.topology
 from gridbazaar.errors import NetworkError
 
 
-def busbar(net: Any, homes: Sequence[int]) -> int:
+def busbar(net: Any, homes: Iterable[int]) -> int:
     """Return the pandapower bus where the transformer that feeds most of the homes' buses ends.
 
     It is the external grid's bus where no transformer lies between. Raises NetworkError where
@@ -30,6 +30,6 @@ def busbar(net: Any, homes: Sequence[int]) -> int:
         if any(fed):
             return int(buses[fed.index(max(fed))])
     raise NetworkError(
-        f"no transformer and no external grid of {net.name!r} feeds buses {sorted(set(homes))[:20]}"
-        "; close a switch, or seat the homes elsewhere"
+        f"no transformer and no external grid of {net.name!r} feeds buses "
+        f"{sorted(set(homes))[:20]}; close a switch, or seat the homes elsewhere"
     )
