@@ -167,7 +167,7 @@ def _complete(word: str) -> str:
 
 def _explain(folder: Path, entry: str, overrides: Sequence[str], error: Exception) -> str:
     for word in overrides:
-        if (wrong := _unquoted(word)) is not None:
+        if "=" in word and (wrong := _unquoted(word)) is not None:
             return wrong
     known_groups = groups()
     chosen = [

@@ -27,7 +27,9 @@ def test_shipped_tariffs_price_a_year(path):
     assert tariff.name == path.stem
     assert tariff.source
     assert prices.retail.shape == prices.feed_in.shape == prices.local_network.shape == (35136,)
-    assert (prices.retail > prices.feed_in + prices.local_network).all()
+    local_pays = prices.retail > prices.feed_in + prices.local_network
+    # An exchange's price falls so low in a few hours: 11 of 2016's 8,784.
+    assert (~local_pays).sum() == (44 if tariff.kind == "day_ahead" else 0)
     assert (prices.local_network >= 0).all()
 
 
