@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +21,11 @@ from gridbazaar.envs.simulation import Simulation
 from gridbazaar.evaluation.audit import Audit, AuditResult
 from gridbazaar.evaluation.comparison import Yardstick
 from gridbazaar.evaluation.config import IDEAL, EvaluationConfig, label
-from gridbazaar.evaluation.optimum import Optimum, days_of
+from gridbazaar.evaluation.optimum import Optimum, days_of, unknown
 from gridbazaar.evaluation.rollout import play
 from gridbazaar.evaluation.stopwatch import Stopwatch
+
+_log = logging.getLogger(__name__)
 
 GRID_ONLY, NONE = "grid_only", "-"
 OPTIMUM = "optimum"
@@ -109,7 +113,7 @@ def run(
     """
     stage = _Stage(config, make)
     alone = stage.play(config.baseline, GRID_ONLY, IDEAL)
-    cost = [stage.optimum.solve(day) for day in progress(stage.days, "optimum")]
+    cost = stage.optimum_costs(progress)
     yardstick = Yardstick(alone.record.seat_cost, torch.tensor(cost, dtype=torch.float64))
     example = yardstick.middling_day(len(stage.first_slot))
     wanted = [
@@ -179,6 +183,13 @@ class _Stage:
         simulation, _ = self._world(GRID_ONLY, IDEAL)
         simulation.reset(days=self._days, seed=self._seed)
         self.days = days_of(simulation)
+
+    def optimum_costs(self, progress: Progress) -> list[float]:
+        """Return the optimum's cost of each day, NaN for all where one of them has none."""
+        if missing := unknown(self.days):
+            _log.warning("%s", missing)
+            return [math.nan] * len(self.days)
+        return [self.optimum.solve(day) for day in progress(self.days, "optimum")]
 
     def _build(self, market: str, ledger: str, num_envs: int) -> tuple[Simulation, Stopwatch]:
         c = self._config

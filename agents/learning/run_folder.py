@@ -78,7 +78,7 @@ def open_folder(config: TrainConfig) -> Path:
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    (partial / CONFIG).write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
+    (partial / CONFIG).write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     record = {**versions(), "seed": config.seed}
     (partial / VERSIONS).write_text(json.dumps(record, indent=1))
     os.replace(partial, folder)
