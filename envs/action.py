@@ -2,34 +2,92 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from gridbazaar.envs.config import RulesConfig
-from gridbazaar.envs.markets import Context
+from gridbazaar.envs.layout import Layout
 from gridbazaar.errors import ArgumentError
 
-ACTIONS = 3  # where no seat owns more than one device
+_DEVICE = 3  # entries of an action for each device
 
 
-@dataclass(frozen=True)
-class Decision:
-    """A seat's decision in physical units, [B, N] each.
+class Decision(NamedTuple):
+    """A seat's decision in physical units.
 
     Attributes:
-        limit_price: EUR/kWh.
-        requested_kw: [B, N, K] of each device, positive gives; it may give less.
-        tip: EUR per transaction.
+        must_run_price: [B, N] EUR/kWh that the must-run net is worth at the seat's own meter.
+        correction_kw: [B, N] added to the forecast of the must-run net.
+        value: [B, N, K] EUR/kWh that a device's content is worth.
+        margin: [B, N, K] EUR/kWh that a device asks beyond it and bids below it, 0 or more.
+        share: [B, N, K] of the feasible power that is offered, 0 to 1; where seats dispatch their
+            devices themselves, the share that runs, -1 (takes all) to 1 (gives all).
+        tip: [B, N] EUR per transaction.
     """
 
-    limit_price: Tensor
-    requested_kw: Tensor
+    must_run_price: Tensor
+    correction_kw: Tensor
+    value: Tensor
+    margin: Tensor
+    share: Tensor
     tip: Tensor
 
 
-def check_action(action: Tensor, shape: tuple[int, ...]) -> None:
+class ActionMeaning(NamedTuple):
+    """What the ends of an action's range mean.
+
+    Attributes:
+        low, high: [B, 1] EUR/kWh, the day's lowest feed-in and highest retail price.
+        largest_kw: [N] of a seat's load or generation.
+        max_tip: EUR.
+        own_dispatch: whether seats dispatch their devices themselves.
+    """
+
+    low: Tensor
+    high: Tensor
+    largest_kw: Tensor
+    max_tip: float
+    own_dispatch: bool
+
+    def decide(self, action: Tensor) -> Decision:
+        """Map an action [B, N, 3 + 3 K]; entries beyond [-1, 1] count as the bound."""
+        action = action.clamp(-1, 1)
+        seat, devices, tip = action[..., :2], action[..., 2:-1], action[..., -1]
+        value, margin, share = devices.unflatten(-1, (-1, _DEVICE)).unbind(-1)
+        half = (self.high - self.low) / 2
+        middle, halves = (self.low + half).unsqueeze(-1), half.unsqueeze(-1)
+        return Decision(
+            must_run_price=middle[..., 0] + seat[..., 0] * half,
+            correction_kw=seat[..., 1] * self.largest_kw,
+            value=middle + value * halves,
+            margin=(margin + 1) * halves,
+            share=share if self.own_dispatch else (share + 1) / 2,
+            tip=(tip + 1) * (self.max_tip / 2),
+        )
+
+    def encode(self, decision: Decision) -> Tensor:
+        """Return the action that means a decision, the inverse of `decide`.
+
+        What is out of reach becomes the nearest within it.
+        """
+        tiny = torch.finfo(decision.value.dtype).tiny
+        half = (self.high - self.low).clamp(min=tiny) / 2
+        middle, halves = (self.low + half).unsqueeze(-1), half.unsqueeze(-1)
+        share = decision.share if self.own_dispatch else decision.share * 2 - 1
+        devices = torch.stack(
+            [(decision.value - middle) / halves, decision.margin / halves - 1, share], -1
+        )
+        parts = [
+            ((decision.must_run_price - middle[..., 0]) / half).unsqueeze(-1),
+            (decision.correction_kw / self.largest_kw.clamp(min=tiny)).unsqueeze(-1),
+            devices.flatten(-2),
+            (2 * decision.tip / max(self.max_tip, tiny) - 1).unsqueeze(-1),
+        ]
+        return torch.cat(parts, -1).clamp(-1, 1)
+
+
+def check_action(action: Tensor, shape: tuple[int, ...], layout: Layout) -> None:
     """Raise ArgumentError, naming market, seat and entry, unless it is finite real numbers."""
     if not isinstance(action, Tensor) or action.is_complex() or action.dtype == torch.bool:
         raise ArgumentError(
@@ -38,8 +96,8 @@ def check_action(action: Tensor, shape: tuple[int, ...]) -> None:
         )
     if tuple(action.shape) != shape:
         raise ArgumentError(
-            f"action has shape {tuple(action.shape)}, expected {shape}: "
-            "[markets, seats, (limit price, power of each device, priority fee)]"
+            f"action has shape {tuple(action.shape)}, expected {shape}: [markets, seats, "
+            f"({', '.join(layout.actions)})]"
         )
     # One reduction instead of an element-wise test: a sum is finite only if every term is.
     if not torch.isfinite(action.sum()):
@@ -48,53 +106,6 @@ def check_action(action: Tensor, shape: tuple[int, ...]) -> None:
             market, seat, entry = bad[0].tolist()
             raise ArgumentError(
                 f"action of seat {seat} in market {market} has "
-                f"{action[market, seat, entry].item()} as entry {entry}, expected a number in "
-                "[-1, 1]"
+                f"{action[market, seat, entry].item()} as {layout.actions[entry]}, expected a "
+                "number in [-1, 1]"
             )
-
-
-def decide(action: Tensor, context: Context, rated_kw: Tensor, rules: RulesConfig) -> Decision:
-    """Map an action to prices and powers; entries beyond [-1, 1] count as the bound.
-
-    Args:
-        action: [B, N, 2 + K].
-        context: whose seller's floor and buyer's ceiling, widened by the rules' margin, are the
-            prices meant by -1 and +1.
-        rated_kw: [N, K] of the devices.
-        rules: of the interval.
-    """
-    action = action.clamp(-1, 1)
-    price, power, tip = action[..., 0], action[..., 1:-1], action[..., -1]
-    middle, reach = _price_range(context, rules)
-    return Decision(
-        limit_price=middle + price * reach,
-        requested_kw=power * rated_kw,
-        tip=(tip + 1) * (rules.max_tip / 2),
-    )
-
-
-def encode(
-    limit_price: Tensor,
-    power_kw: Tensor,
-    tip: Tensor,
-    context: Context,
-    rated_kw: Tensor,
-    rules: RulesConfig,
-) -> Tensor:
-    """Return the action [B, N, 2 + K] that means this decision: the inverse of `decide`.
-
-    Prices and powers out of reach become the nearest within it.
-    """
-    middle, reach = _price_range(context, rules)
-    tiny = torch.finfo(limit_price.dtype).tiny
-    price = (limit_price - middle) / reach.clamp(min=tiny)
-    power = power_kw / rated_kw.clamp(min=tiny)
-    fee = 2 * tip / max(rules.max_tip, tiny) - 1
-    action = torch.cat([price.unsqueeze(-1), power, fee.unsqueeze(-1)], -1)
-    return action.clamp(-1, 1)
-
-
-def _price_range(context: Context, rules: RulesConfig) -> tuple[Tensor, Tensor]:
-    """Return the middle of the limit prices and how far they reach to either side."""
-    low, high = context.seller_floor, context.buyer_ceiling
-    return (low + high) / 2, (high - low) * ((1 + rules.price_margin) / 2)

@@ -30,11 +30,22 @@ class RulesConfig(Config):
         description="s from the opening of the book to the sending of the orders; earlier where "
         "the ledger needs longer to take 99 of 100 in time"
     )
-    price_margin: NonNegative = Field(
-        description="share by which limit prices may leave [feed-in, retail less local charge]"
-    )
     max_tip: NonNegative = Field(description="EUR, priority fee meant by an action of +1")
-    penalty_price: NonNegative = Field(description="EUR per kWh promised and not kept")
+    dispatch: Literal["market", "own"] = Field(
+        description="whether devices run as their orders clear, or as their seats say"
+    )
+    quantity: Literal["committed", "metered"] = Field(
+        description="whether the must-run net is ordered as forecast, or as this slot's meter shows"
+    )
+    imbalance: Literal["grid", "pool"] = Field(
+        description="who meets what seats deviate: the grid alone, or the pool first"
+    )
+    firming: Literal["none", "own", "storage_seats", "community"] = Field(
+        description="whose devices make up for deviations before delivery"
+    )
+    penalty_price: NonNegative = Field(
+        description="EUR per kWh promised and not kept, without a pool"
+    )
     unserved_price: NonNegative = Field(description="EUR per kWh a departing car misses")
     stored_worth: Share = Field(
         description="worth of a kWh left in a battery at the day's end: 0 the feed-in tariff, "
@@ -50,6 +61,20 @@ class RulesConfig(Config):
             raise ValueError(
                 f"submission_s {self.submission_s} must lie before gate_closure_s "
                 f"{self.gate_closure_s}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _possible(self) -> RulesConfig:
+        if self.firming != "none" and (self.dispatch == "own" or self.quantity == "metered"):
+            raise ValueError(
+                f"firming {self.firming} needs offers that the market dispatches and deviations "
+                "from what was committed; set dispatch: market and quantity: committed, or "
+                "firming: none"
+            )
+        if self.firming in ("storage_seats", "community") and self.imbalance == "grid":
+            raise ValueError(
+                f"firming {self.firming} is paid by the pool; set imbalance: pool, or firming: own"
             )
         return self
 

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from gridbazaar.envs.community import Community
 from gridbazaar.envs.observation import OWN, scales
-from gridbazaar.envs.prices import SlotPrices
-from gridbazaar.envs.settlement import Tariff
+from gridbazaar.envs.prices import SlotPrices, Tariff
 
 _PRICES = len(SlotPrices._fields)
 
@@ -44,10 +43,17 @@ class Dataset:
 
     def __init__(self, community: Community):
         c = community
+        self._day = c.slots_per_day
         self._seats = torch.cat([torch.stack([c.load_kw, c.pv_kw], -1), c.own], -1)
         self._public = torch.cat([torch.stack(c.prices, -1), c.public], -1)
         self._buses = torch.cat([c.bus_p_kw, c.bus_q_kvar], -1)
         self._forecast_scale = scales(OWN[:2], c.load_kw)
+
+    def price_range(self, first: Tensor) -> tuple[Tensor, Tensor]:
+        """Return lowest feed-in and highest retail price of the days from slots `first` [B]."""
+        day = torch.arange(self._day, device=first.device)
+        prices = SlotPrices(*self._public[first.unsqueeze(-1) + day, :_PRICES].unbind(-1))
+        return prices.feed_in.amin(-1, keepdim=True), prices.retail.amax(-1, keepdim=True)
 
     def background(self, row: Tensor) -> tuple[Tensor, Tensor]:
         """Return active and reactive injections that no seat decides in slots `row` [B]."""

@@ -30,6 +30,7 @@ class Today:
         first_slot: int64 [B] of the day in the data.
         forecast_error: [B, T + 1, N, 2] factors on the forecasts; None where they are exact.
         end_prices: of the day's last slot, [B, 1] each.
+        low_price, high_price: [B, 1] EUR/kWh, the day's lowest feed-in and highest retail price.
     """
 
     seed: Tensor
@@ -38,6 +39,8 @@ class Today:
     first_slot: Tensor
     forecast_error: Tensor | None
     end_prices: SlotPrices
+    low_price: Tensor
+    high_price: Tensor
 
 
 def draw_today(
@@ -62,6 +65,7 @@ def draw_today(
     """
     c, day_seed, slots = community, fold(seed, episode), community.slots_per_day
     first = draw_days(day_seed, c.days[split]) if first_slot is None else first_slot.to(day_seed)
+    low, high = data.price_range(first)
     return Today(
         seed=seed,
         episode=episode,
@@ -71,6 +75,8 @@ def draw_today(
             day_seed, slots, len(c.seats), rules.forecast_spread, c.pv_kwp.dtype
         ),
         end_prices=data.prices(first + slots - 1),
+        low_price=low,
+        high_price=high,
     )
 
 

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from gridbazaar.envs.community import Community
 from gridbazaar.envs.config import LimitsConfig
+from gridbazaar.envs.devices.fleet import seat_power
+from gridbazaar.envs.devices.protocol import Band
 from gridbazaar.envs.grid.curtailment import curtail
 from gridbazaar.envs.grid.distance import electrical_distance
 from gridbazaar.envs.grid.envelope import operating_envelope
@@ -133,6 +135,26 @@ class Delivery:
     def grid_context(self, background_kw: Tensor, reactive_kvar: Tensor) -> GridContext:
         """Return what a market may know of the feeder, given the rest's injections [B, M]."""
         return replace(self._grid, background_kw=background_kw, reactive_kvar=reactive_kvar)
+
+    def limited(self, must_run_kw: Tensor, band: Band) -> tuple[Tensor, Band]:
+        """Return a must-run net [B, N] kW and what devices may do inside the envelope, if any.
+
+        Takes and gives are cut pro rata to what is left of it; a surplus beyond it is not sold;
+        loads and what devices must take always flow.
+        """
+        if self.envelope is None:
+            return must_run_kw, band
+        import_kw, export_kw = self.envelope
+        must_run_kw = torch.minimum(must_run_kw, export_kw)
+        net_kw = must_run_kw + seat_power(band.must_kw)
+        tiny = torch.finfo(net_kw.dtype).tiny
+        give = (export_kw - net_kw).clamp(min=0) / seat_power(band.give_kw).clamp(min=tiny)
+        take = (import_kw + net_kw).clamp(min=0) / seat_power(band.take_kw).clamp(min=tiny)
+        return must_run_kw, Band(
+            band.must_kw,
+            band.take_kw * take.clamp(max=1).unsqueeze(-1),
+            band.give_kw * give.clamp(max=1).unsqueeze(-1),
+        )
 
     def plan(self, pv_kw: Tensor, load_kw: Tensor, flexible_kw: Tensor) -> tuple[Tensor, Tensor]:
         """Return PV and flexible power [B, N] kW inside the envelope, where there is one."""

@@ -7,10 +7,63 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gridbazaar.envs.community import Community
 from gridbazaar.envs.devices.fleet import Fleet, seat_power
 from gridbazaar.envs.markets.book import cross, fill
 from gridbazaar.envs.pool import PoolPrices
 from gridbazaar.envs.supply_curve import SupplyCurve
+
+
+class Firming:
+    """Who makes up for deviations, by the rules of a task.
+
+    Args:
+        who: none; own devices alone; then the batteries of seats without a home, or all devices,
+            for what the community still deviates.
+        community: seats and devices.
+    """
+
+    def __init__(self, who: str, community: Community):
+        self._who, self._fleet = who, community.fleet
+        storage = community.seats_of("storage")
+        everybody = torch.ones_like(community.pv_kwp)
+        only = torch.zeros_like(everybody).index_fill(0, storage, 1.0)
+        self._firms = only if who == "storage_seats" else everybody
+
+    def __call__(
+        self,
+        curve: SupplyCurve,
+        devices_kw: Tensor,
+        must_kw: Tensor,
+        deviation_kw: Tensor,
+        prices: PoolPrices,
+        local_charge: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the powers of the devices [B, N, K] kW, and what seats firm for others [B, N].
+
+        Args:
+            curve: of the seats.
+            devices_kw, must_kw: [B, N, K] as dispatched, and what of it they must take.
+            deviation_kw: [B, N] of the must-run nets from what was committed.
+            prices: of deviations.
+            local_charge: [B, 1] EUR/kWh.
+        """
+        if self._who == "none":
+            return devices_kw, torch.zeros_like(deviation_kw)
+        own_kw = firm_own(curve, headroom(curve, devices_kw, must_kw), deviation_kw, prices)
+        devices_kw = devices_kw + own_kw
+        if self._who == "own":
+            return devices_kw, torch.zeros_like(deviation_kw)
+        firmed_kw = firm_community(
+            curve,
+            headroom(curve, devices_kw, must_kw),
+            deviation_kw + seat_power(own_kw),
+            prices,
+            local_charge,
+            self._fleet,
+            self._firms,
+        )
+        return devices_kw + firmed_kw, seat_power(firmed_kw)
 
 
 class Headroom(NamedTuple):

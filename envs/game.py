@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from gridbazaar.envs.community import Community
@@ -21,6 +22,7 @@ class Game:
         layout: entries of observation and action.
         efficiency: [N, K] of the seats' devices, one way; 1 where there is none.
         wear_price: [N, K] EUR per kWh that a device gives.
+        largest_kw: [N] of a seat's load or generation.
     """
 
     rules: RulesConfig
@@ -28,6 +30,7 @@ class Game:
     layout: Layout
     efficiency: Tensor
     wear_price: Tensor
+    largest_kw: Tensor
 
     @classmethod
     def of(cls, community: Community, rules: RulesConfig) -> Game:
@@ -39,4 +42,5 @@ class Game:
             layout=community.layout,
             efficiency=efficiency.where(efficiency > 0, 1.0),
             wear_price=community.fleet.of_units("wear_price"),
+            largest_kw=torch.maximum(community.load_kw.amax(0), community.pv_kw.amax(0)),
         )

@@ -9,8 +9,9 @@ from torch import Tensor
 from gridbazaar.envs.action import Decision
 from gridbazaar.envs.delivery import Delivered
 from gridbazaar.envs.markets import Clearing, Orders
+from gridbazaar.envs.prices import Tariff
 from gridbazaar.envs.reward import Reward
-from gridbazaar.envs.settlement import Bill, Tariff
+from gridbazaar.envs.settlement import Bill, Traded
 from gridbazaar.ledger_sim import MarketReceipts, Receipts
 from gridbazaar.ledger_sim.record.privacy import Published
 
@@ -27,6 +28,7 @@ class Interval:
         market_receipts: what the ledger did with the market's own transactions.
         finality_s: [B] from gate closure until the settlement is final.
         clearing: what the market did.
+        traded: what the seats promised and what their meters showed.
         published: volumes that all may read, in kW; None without any, or where orders are open.
         delivered: what flowed.
         load_kw: metered load.
@@ -49,6 +51,7 @@ class Interval:
     market_receipts: MarketReceipts
     finality_s: Tensor
     clearing: Clearing
+    traded: Traded
     published: Published | None
     delivered: Delivered
     load_kw: Tensor

@@ -12,6 +12,7 @@ from gridbazaar.envs.escrow import Escrow
 from gridbazaar.envs.markets import Clearing, Orders
 from gridbazaar.envs.observation import PublicState
 from gridbazaar.envs.settlement import Bill
+from gridbazaar.envs.supply_curve import OrderSlots
 from gridbazaar.ledger_sim import Receipts
 from gridbazaar.ledger_sim.record.privacy import Published, VolumePublisher
 
@@ -74,6 +75,7 @@ class LastInterval:
         bill: Bill,
         delivered: Delivered,
         power: Tensor,
+        slots: OrderSlots,
         publisher: VolumePublisher | None,
         slot_s: float,
     ) -> tuple[LastInterval, Published | None]:
@@ -87,16 +89,18 @@ class LastInterval:
             bill: of the seats.
             delivered: what flowed.
             power: [B, N, K] of the devices, shares of rated power.
+            slots: whose orders they are.
             publisher: of the day's volumes; None where the book is open to all.
             slot_s: seconds of an interval.
         """
-        volumes, published = _known_volumes(publisher, orders, clearing, self.public)
-        price, quantity_kw = clearing.reference_price, orders.quantity_kw
+        volumes, published = _known_volumes(publisher, orders, clearing, slots, self.public)
+        price, ordered_kw = clearing.reference_price, slots.seat_sums(orders.quantity_kw.abs())
+        traded_kw = slots.seat_sums(clearing.cleared_kw.abs())
         locked, escrow = self.escrow.step(bill.trade.abs(), finality_s, slot_s)
         last = LastInterval(
-            included=receipts.included.to(quantity_kw),
+            included=receipts.included.to(ordered_kw),
             delay=(receipts.latency_s / slot_s).clamp(max=1),
-            filled=clearing.cleared_kw.abs() / quantity_kw.abs().clamp(min=_SMALL),
+            filled=traded_kw / ordered_kw.clamp(min=_SMALL),
             last_power=power,
             voltage=delivered.voltage_pu - 1,
             locked=locked,
@@ -107,7 +111,7 @@ class LastInterval:
                 last_demand=volumes.demand,
                 last_export=delivered.net_kw.mean(-1),
                 base_fee=receipts.base_fee,
-                backlog=receipts.backlog.to(quantity_kw) / quantity_kw.shape[-1],
+                backlog=receipts.backlog.to(ordered_kw) / ordered_kw.shape[-1],
                 finality=finality_s / slot_s,
             ),
             history=torch.cat([price.unsqueeze(-1), self.history[:, :-1]], -1),
@@ -127,7 +131,11 @@ class Volumes:
 
 
 def _known_volumes(
-    publisher: VolumePublisher | None, orders: Orders, clearing: Clearing, before: PublicState
+    publisher: VolumePublisher | None,
+    orders: Orders,
+    clearing: Clearing,
+    slots: OrderSlots,
+    before: PublicState,
 ) -> tuple[Volumes, Published | None]:
     """Return what all may know of an interval's volumes, and what was published in kW.
 
@@ -135,16 +143,17 @@ def _known_volumes(
         publisher: of the day; None where the book is open to all, and nothing need be published.
         orders: the book at gate closure.
         clearing: what became of it.
+        slots: whose orders they are.
         before: what was known before; where orders are hidden, offers and requests stay unknown,
             and the volume is the one that was published last.
     """
-    seats = orders.quantity_kw.shape[-1]
+    seats = slots.seats
     if publisher is None:
-        supply = orders.quantity_kw.clamp(min=0).mean(-1)
-        demand = supply - orders.quantity_kw.mean(-1)
+        supply = orders.quantity_kw.clamp(min=0).sum(-1) / seats
+        demand = supply - orders.quantity_kw.sum(-1) / seats
         return Volumes(clearing.volume_kw / seats, supply, demand), None
     # Half of it is each side's, so that the sum counts a trade once.
-    published = publisher.publish(clearing.cleared_kw.abs() / 2)
+    published = publisher.publish(slots.seat_sums(clearing.cleared_kw.abs()) / 2)
     traded = before.last_volume
     if published is not None:
         traded = (published.mean / seats).to(traded)

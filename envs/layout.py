@@ -20,6 +20,8 @@ from gridbazaar.envs.observation import (
 )
 from gridbazaar.errors import ConfigError
 
+DEVICE_ACTIONS = ("value", "margin", "share")
+
 
 class Layout:
     """The entries of observation and action in a community.
@@ -38,8 +40,7 @@ class Layout:
         ratings, schedule, states: features of a device slot: what never changes, what follows
             from data alone, and the rest.
         roles: as given.
-        actions: names of the entries of an action: limit price, a power for each device slot,
-            priority fee.
+        actions: names of the entries of an action, as gridbazaar.envs.action.Decision says.
 
     Raises:
         ConfigError: two kinds show different things under one name.
@@ -64,8 +65,10 @@ class Layout:
                 )
         self.features, self.roles = tuple(features), tuple(roles)
         self.ratings, self.schedule, self.states = ratings, schedule, states
-        powers = ("power", *(f"power_{k}" for k in range(2, slots + 1)))
-        self.actions = ("limit_price", *powers, "priority_fee")
+        suffixes = ("", *(f"_{k}" for k in range(2, slots + 1)))
+        devices = [f"{name}{suffix}" for suffix in suffixes for name in DEVICE_ACTIONS]
+        self.actions = ("must_run_price", "correction", *devices, "priority_fee")
+        self._slots = slots
         self._index = {feature.name: i for i, feature in enumerate(features)}
         if len(self._index) < len(features):
             names = [feature.name for feature in features]
@@ -80,7 +83,7 @@ class Layout:
     @property
     def slots(self) -> int:
         """K."""
-        return len(self.actions) - 2
+        return self._slots
 
     def read(self, observation: Tensor, name: str, slot: int = 0) -> Tensor:
         """Return a feature of [..., size] in its physical unit, of a seat's device `slot` from 0.

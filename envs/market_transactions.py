@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from gridbazaar.envs.markets import Clearing, Market, Orders
+from gridbazaar.envs.supply_curve import OrderSlots
 from gridbazaar.ledger_sim import Ledger, MarketReceipts, MarketTransactions
 
 
 def submit(
-    ledger: Ledger, market: Market, orders: Orders, clearing: Clearing
+    ledger: Ledger, market: Market, orders: Orders, clearing: Clearing, slots: OrderSlots
 ) -> tuple[MarketReceipts, Tensor]:
     """Write messages, clearing and settlement of an interval.
 
@@ -19,6 +20,7 @@ def submit(
         market: the mechanism; one whose seats talk to each other alone writes no messages.
         orders: the book at gate closure.
         clearing: what became of it.
+        slots: whose orders they are.
 
     Returns:
         what the ledger says of it, and the fee of each seat [B, N] EUR: shared alike by the seats
@@ -26,7 +28,8 @@ def submit(
         and something of earlier intervals is due.
     """
     quantity_kw = orders.quantity_kw
-    ordered = (quantity_kw != 0).to(quantity_kw)
+    ordered = slots.seat_sums((quantity_kw != 0).to(quantity_kw)).clamp(max=1)
+    traded = slots.seat_sums((clearing.cleared_kw != 0).to(quantity_kw)).clamp(max=1)
     count = ordered.sum(-1)
     if market.messages_on_ledger:
         messages = clearing.messages.to(quantity_kw) * (count > 0)
@@ -37,7 +40,7 @@ def submit(
             rounds=clearing.iterations * (messages > 0),
             messages=messages,
             orders=count,
-            traders=(clearing.cleared_kw != 0).sum(-1, dtype=quantity_kw.dtype),
+            traders=traded.sum(-1),
         )
     )
     payers = ordered.masked_fill((count == 0).unsqueeze(-1), 1.0)

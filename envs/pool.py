@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gridbazaar.envs.markets import Context
+from gridbazaar.envs.prices import Tariff
 
 
 class PoolPrices(NamedTuple):
@@ -31,22 +31,23 @@ class Pooled(NamedTuple):
     left_kw: Tensor
 
 
-def pool_prices(reference_price: Tensor, context: Context) -> PoolPrices:
+def pool_prices(reference_price: Tensor, tariff: Tariff) -> PoolPrices:
     """Return the pool's prices after an auction.
 
     Too much earns the smaller, too little costs the greater of the auction's reference price and
-    the middle of the grid's two prices, so that no deviation beats the auction; where nothing
-    was traded both are the middle. A price is what is paid beside the network charge, as in the
-    market, and lies within the same two ends.
+    the middle of the grid's two, so that no deviation beats the auction; where nothing was traded
+    both are the middle. They are paid beside the network charge, as the market's price is, and are
+    never worse than the grid's.
 
     Args:
         reference_price: [B] EUR/kWh, NaN without a trade.
-        context: with the two ends.
+        tariff: the grid's prices.
     """
-    low = torch.minimum(context.seller_floor, context.buyer_ceiling)
-    high = torch.maximum(context.seller_floor, context.buyer_ceiling)
-    middle, price = (low + high) / 2, reference_price.unsqueeze(-1)
-    price = torch.where(price.isnan(), middle, torch.minimum(torch.maximum(price, low), high))
+    ceiling = tariff.retail - tariff.local_charge
+    low, high = torch.minimum(tariff.feed_in, ceiling), torch.maximum(tariff.feed_in, ceiling)
+    middle = torch.clamp((tariff.feed_in + tariff.retail) / 2, low, high)
+    price = torch.clamp(reference_price.unsqueeze(-1), low, high)
+    price = torch.where(price.isnan(), middle, price)
     return PoolPrices(torch.minimum(price, middle), torch.maximum(price, middle))
 
 

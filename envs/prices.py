@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Tariff:
+    """Prices of one slot outside the local market, [B, 1] EUR/kWh each.
+
+    Attributes:
+        retail: what the grid charges, network charge included.
+        feed_in: what the grid pays.
+        local_charge: what the DSO charges the buyer of a kWh that stays inside the feeder.
+    """
+
+    retail: Tensor
+    feed_in: Tensor
+    local_charge: Tensor
 
 
 class SlotPrices(NamedTuple):

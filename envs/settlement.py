@@ -1,4 +1,4 @@
-"""Settlement of an interval: trades, imbalance, penalties, network charge, ledger fees."""
+"""Settlement of an interval: trades, deviations, the grid, network charge, ledger fees."""
 
 from __future__ import annotations
 
@@ -8,34 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gridbazaar.envs.markets import Clearing
-from gridbazaar.envs.prices import SlotPrices
-
-
-@dataclass(frozen=True)
-class Tariff:
-    """Prices of one slot outside the local market, [B, 1] EUR/kWh each.
-
-    Attributes:
-        retail: what the grid charges, network charge included.
-        feed_in: what the grid pays.
-        local_charge: what the DSO charges the buyer of a kWh that stays inside the feeder.
-    """
-
-    retail: Tensor
-    feed_in: Tensor
-    local_charge: Tensor
+from gridbazaar.envs.pool import PoolPrices, pool
+from gridbazaar.envs.prices import SlotPrices, Tariff
 
 
 @dataclass(frozen=True)
 class Bill:
     """Money of one interval per seat, [B, N] EUR, positive received and negative paid.
 
-    Each entry has one counterparty: `trade` the other seats and the market operator, `grid` the
-    supplier, `network` the DSO, `penalty` the penalty pool, `fee` the validators.
+    Each entry has one counterparty: `trade` the other seats and the market operator, `pool` and
+    `firming` the pool of deviations, `grid` the supplier, `network` the DSO, `penalty` the penalty
+    pool, `fee` the validators.
     """
 
     trade: Tensor
+    pool: Tensor
+    firming: Tensor
     grid: Tensor
     network: Tensor
     penalty: Tensor
@@ -44,7 +32,8 @@ class Bill:
     @property
     def total(self) -> Tensor:
         """What the seat has gained, [B, N] EUR."""
-        return self.trade + self.grid + self.network + self.penalty + self.fee
+        market = self.trade + self.pool + self.firming
+        return market + self.grid + self.network + self.penalty + self.fee
 
     @property
     def accounts(self) -> dict[str, Tensor]:
@@ -52,11 +41,45 @@ class Bill:
         return {
             "seats": self.total.sum(-1),
             "market operator": -self.trade.sum(-1),
+            "pool": -(self.pool + self.firming).sum(-1),
             "supplier": -self.grid.sum(-1),
             "dso": -self.network.sum(-1),
             "penalty pool": -self.penalty.sum(-1),
             "validators": -self.fee.sum(-1),
         }
+
+
+@dataclass(frozen=True)
+class Traded:
+    """What seats promised and what their meters showed, [B, N] each.
+
+    Attributes:
+        cleared_kw: sold (positive) and bought on balance.
+        payment_eur: received (positive) and paid for it.
+        position_kw: planned at the meter once the market had cleared.
+        firmed_kw: given (positive) and taken for others' deviations.
+        net_kw: metered, positive exported.
+    """
+
+    cleared_kw: Tensor
+    payment_eur: Tensor
+    position_kw: Tensor
+    firmed_kw: Tensor
+    net_kw: Tensor
+
+    def standing(self, reverted: Tensor) -> Traded:
+        """Return it without what the ledger lost: there, nobody promised anything.
+
+        `reverted` is [B] bool.
+        """
+        stands = (~reverted).unsqueeze(-1)
+        return Traded(
+            cleared_kw=self.cleared_kw * stands,
+            payment_eur=self.payment_eur * stands,
+            position_kw=torch.where(stands, self.position_kw, self.net_kw),
+            firmed_kw=self.firmed_kw * stands,
+            net_kw=self.net_kw,
+        )
 
 
 def imbalance_prices(tariff: Tariff | SlotPrices) -> tuple[Any, Any]:
@@ -83,32 +106,42 @@ def broken_commitment_kw(cleared_kw: Tensor, net_kw: Tensor) -> Tensor:
 
 
 def settle(
-    clearing: Clearing,
-    net_kw: Tensor,
+    traded: Traded,
     fee_eur: Tensor,
     tariff: Tariff,
+    prices: PoolPrices | None,
     penalty_price: float,
-    reverted: Tensor,
     slot_h: float,
 ) -> Bill:
     """Bill one interval after the meters were read.
 
     Args:
-        clearing: what the market decided.
-        net_kw: [B, N] metered power, positive exported.
+        traded: what was promised and metered.
         fee_eur: [B, N] charged by the ledger.
         tariff: prices outside the market.
-        penalty_price: EUR per kWh promised and not delivered or not taken.
-        reverted: [B] bool, true where the ledger lost the interval: no trade stands, and the
-            grid's tariff holds for every kWh.
+        prices: of the pool that meets deviations first; None where each seat is alone with the
+            grid.
+        penalty_price: EUR per kWh promised and not delivered or not taken, without a pool.
         slot_h: hours.
     """
-    stands = (~reverted).unsqueeze(-1)
-    cleared_kw = clearing.cleared_kw * stands
+    deviation_kw = traded.net_kw - traded.position_kw - traded.firmed_kw
+    planned_kw = traded.position_kw - traded.cleared_kw
+    nothing = torch.zeros_like(deviation_kw)
+    if prices is None:
+        pooled_eur, firming_eur, left_kw = nothing, nothing, deviation_kw
+        broken_kw = broken_commitment_kw(traded.cleared_kw, traded.net_kw)
+    else:
+        pooled_eur, firming_eur, left_kw = pool(deviation_kw, traded.firmed_kw, prices, slot_h)
+        broken_kw = nothing
+    grid_kw = planned_kw + left_kw
+    # What the meter drew and the grid did not sell came from a neighbour.
+    neighbours_kw = ((-traded.net_kw).clamp(min=0) - (-grid_kw).clamp(min=0)).clamp(min=0)
     return Bill(
-        trade=clearing.payment_eur * stands,
-        grid=imbalance_eur(net_kw - cleared_kw, tariff, slot_h),
-        network=cleared_kw.clamp(max=0) * (tariff.local_charge * slot_h),
-        penalty=broken_commitment_kw(cleared_kw, net_kw) * (-penalty_price * slot_h),
+        trade=traded.payment_eur,
+        pool=pooled_eur,
+        firming=firming_eur,
+        grid=imbalance_eur(grid_kw, tariff, slot_h),
+        network=neighbours_kw * (-tariff.local_charge * slot_h),
+        penalty=broken_kw * (-penalty_price * slot_h),
         fee=-fee_eur,
     )

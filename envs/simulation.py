@@ -5,25 +5,31 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gridbazaar.envs.action import Decision, check_action, decide
+from gridbazaar.envs.action import ActionMeaning, Decision, check_action
 from gridbazaar.envs.community import Community
 from gridbazaar.envs.config import RulesConfig
 from gridbazaar.envs.dataset import Dataset, Slot
 from gridbazaar.envs.day import Today, check_days, check_split, draw_chance, draw_today, seeds_of
 from gridbazaar.envs.delivery import Delivered, Delivery
 from gridbazaar.envs.devices.fleet import DeviceUse, seat_power, share_cut
+from gridbazaar.envs.devices.protocol import Band
+from gridbazaar.envs.dispatch import dispatch
+from gridbazaar.envs.firming import Firming
 from gridbazaar.envs.game import Game
 from gridbazaar.envs.global_state import GlobalState
 from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.last_interval import LastInterval
 from gridbazaar.envs.market_transactions import submit
 from gridbazaar.envs.markets import Context, Market, Orders
+from gridbazaar.envs.markets.book import tolerance_kw
 from gridbazaar.envs.observation import Feature
 from gridbazaar.envs.observer import Observer
+from gridbazaar.envs.pool import PoolPrices, pool_prices
 from gridbazaar.envs.reward import reward
-from gridbazaar.envs.settlement import settle
+from gridbazaar.envs.settlement import Traded, imbalance_prices, settle
 from gridbazaar.envs.state import State
 from gridbazaar.envs.submission import send_orders, shuffled
+from gridbazaar.envs.supply_curve import Offer, OrderSlots, SupplyCurve, supply_curve
 from gridbazaar.ledger_sim import Ledger, Receipts
 from gridbazaar.ledger_sim.record.privacy import VolumePublisher, disclosure_of
 
@@ -74,6 +80,8 @@ class Simulation:
         check_split(split, c.days)
         self._data = Dataset(c)
         self.fleet, self.game = c.fleet, Game.of(c, rules)
+        self.order_slots = OrderSlots(c.fleet)
+        self._firming = Firming(rules.firming, c)
         self._observe = Observer(c)
         self._global_state = GlobalState(self.game.layout, c.seats)
         latest_s = rules.gate_closure_s - ledger.lead_s(rules.gate_closure_s)
@@ -156,34 +164,65 @@ class Simulation:
         """Play one interval.
 
         Args:
-            action: [B, N, 2 + K] in [-1, 1]: limit price, power of each device, priority fee.
+            action: [B, N, 3 + 3 K] in [-1, 1], as `game.layout.actions` names them.
 
         Raises:
             ValueError: the action has the wrong shape or is not a number; or the day is over.
         """
         if self.t >= self.slots:
             raise ValueError(f"the day of {self.slots} slots is over: call reset() before step()")
-        check_action(action, (self.num_envs, self.num_seats, 2 + self.fleet.slots))
-        slot, rules, context = self._slot, self.rules, self._context()
+        layout = self.game.layout
+        check_action(action, (self.num_envs, self.num_seats, len(layout.actions)), layout)
+        slot, rules, context, tariff = self._slot, self.rules, self._context(), self._slot.tariff
 
-        decision = decide(action, context, self.fleet.rated_kw, rules)
-        quantity_kw, devices_kw = self._plan(decision)
-        orders, receipts = self._submit(decision, quantity_kw)
+        decision = self.meaning.decide(action)
+        forecast_kw, band, curve = self._offer(decision)
+        quantity_kw, orders, receipts = self._submit(decision, curve)
         clearing = self.market.clear(orders, context)
-        market_receipts, market_fee_eur = submit(self.ledger, self.market, orders, clearing)
+        market_receipts, market_fee_eur = submit(
+            self.ledger, self.market, orders, clearing, self.order_slots
+        )
         finality_s = receipts.finality_s + market_receipts.delay_s
 
+        cleared = self.order_slots.pieces(clearing.cleared_kw)
+        devices_kw = dispatch(curve, cleared, band.must_kw, tariff.retail, tariff.feed_in)
+        position_kw = forecast_kw + seat_power(devices_kw)
+        deviation_kw = slot.pv_kw - slot.load_kw - forecast_kw
+        prices = self._deviation_prices(clearing.reference_price)
+        devices_kw, firmed_kw = self._firming(
+            curve, devices_kw, band.must_kw, deviation_kw, prices, tariff.local_charge
+        )
         delivered, devices_kw = self._deliver(devices_kw)
         used = self._use(devices_kw)
 
-        net_kw, fee_eur, h = delivered.net_kw, receipts.fee + market_fee_eur, context.slot_h
+        traded = Traded(
+            cleared_kw=self.order_slots.seat_sums(clearing.cleared_kw),
+            payment_eur=self.order_slots.seat_sums(clearing.payment_eur),
+            position_kw=position_kw,
+            firmed_kw=firmed_kw,
+            net_kw=delivered.net_kw,
+        ).standing(receipts.reverted)
         bill = settle(
-            clearing, net_kw, fee_eur, slot.tariff, rules.penalty_price, receipts.reverted, h
+            traded,
+            receipts.fee + market_fee_eur,
+            tariff,
+            prices if rules.imbalance == "pool" else None,
+            rules.penalty_price,
+            context.slot_h,
         )
-        gain = reward(bill, used, rules.unserved_price, delivered.violation_eur, net_kw)
+        gain = reward(bill, used, rules.unserved_price, delivered.violation_eur, delivered.net_kw)
         power, slot_s = self.fleet.share_of_rated(devices_kw), self.community.slot_s
         self._last, published = self._last.after(
-            orders, receipts, finality_s, clearing, bill, delivered, power, self._publisher, slot_s
+            orders,
+            receipts,
+            finality_s,
+            clearing,
+            bill,
+            delivered,
+            power,
+            self.order_slots,
+            self._publisher,
+            slot_s,
         )
         self._enter(self.t + 1)
         return Interval(
@@ -194,6 +233,7 @@ class Simulation:
             market_receipts=market_receipts,
             finality_s=finality_s,
             clearing=clearing,
+            traded=traded,
             published=published,
             delivered=delivered,
             load_kw=slot.load_kw,
@@ -204,7 +244,7 @@ class Simulation:
             bill=bill,
             reward=gain,
             locked_eur=self._last.locked,
-            tariff=slot.tariff,
+            tariff=tariff,
             observation=self.observe(),
             done=self.t == self.slots,
         )
@@ -225,15 +265,42 @@ class Simulation:
         if not hasattr(self, "_today"):
             raise ValueError("no day has begun: call reset() first")
 
-    def _plan(self, decision: Decision) -> tuple[Tensor, Tensor]:
-        """Return what the seats order, [B, N] kW, and what their devices are to do, [B, N, K]."""
-        slot = self._slot
-        wanted_kw = self.fleet.feasible(self.devices, decision.requested_kw)
-        planned_pv_kw, flexible_kw = self.delivery.plan(
-            slot.forecast_pv_kw, slot.forecast_load_kw, seat_power(wanted_kw)
+    @property
+    def meaning(self) -> ActionMeaning:
+        """Return what the ends of an action's range mean today."""
+        today, game, rules = self._today, self.game, self.rules
+        own = rules.dispatch == "own"
+        return ActionMeaning(today.low_price, today.high_price, game.largest_kw, rules.max_tip, own)
+
+    def _offer(self, decision: Decision) -> tuple[Tensor, Band, SupplyCurve]:
+        """Return the must-run net without devices [B, N] kW, their band, and the supply curves."""
+        slot, game = self._slot, self.game
+        if self.rules.quantity == "metered":
+            forecast_kw = slot.pv_kw - slot.load_kw
+        else:
+            forecast_kw = slot.forecast_pv_kw - slot.forecast_load_kw + decision.correction_kw
+        band = self.fleet.band(self.devices, forecast_kw)
+        forecast_kw, band = self.delivery.limited(forecast_kw, band)
+        share = decision.share
+        if self.rules.dispatch == "own":
+            runs_kw = band.give_kw * share.clamp(min=0) + band.take_kw * share.clamp(max=0)
+            nothing = torch.zeros_like(runs_kw)
+            band = Band(band.must_kw + runs_kw, nothing, nothing)
+        offer = Offer(
+            take_kw=band.take_kw * share,
+            give_kw=band.give_kw * share,
+            bid=decision.value * game.efficiency - decision.margin,
+            ask=decision.value / game.efficiency + game.wear_price + decision.margin,
         )
-        quantity_kw = planned_pv_kw - slot.forecast_load_kw + flexible_kw
-        return quantity_kw, share_cut(wanted_kw, flexible_kw)
+        must_run_kw = forecast_kw + seat_power(band.must_kw)
+        return forecast_kw, band, supply_curve(must_run_kw, decision.must_run_price, offer)
+
+    def _deviation_prices(self, reference_price: Tensor) -> PoolPrices:
+        """Return what deviations earn and cost, [B, 1] EUR/kWh."""
+        tariff = self._slot.tariff
+        if self.rules.imbalance == "pool":
+            return pool_prices(reference_price, tariff)
+        return PoolPrices(*imbalance_prices(tariff))
 
     def _deliver(self, devices_kw: Tensor) -> tuple[Delivered, Tensor]:
         """Let power flow; return what flowed, and the power of the devices [B, N, K] kW."""
@@ -254,15 +321,26 @@ class Simulation:
         self.devices, used = self.fleet.use(self.devices, devices_kw, self._today.end_prices, over)
         return used
 
-    def _submit(self, decision: Decision, quantity_kw: Tensor) -> tuple[Orders, Receipts]:
-        """Send the orders to the ledger; return the book of those that came in time."""
-        closure_s = self.rules.gate_closure_s
+    def _submit(self, decision: Decision, curve: SupplyCurve) -> tuple[Tensor, Orders, Receipts]:
+        """Send the orders to the ledger; return what was sent, and the book of what came in time.
+
+        What is sent is [B, M] kW.
+        """
+        slots = self.order_slots
+        quantity_kw, limit_price = slots.orders(curve, self._slot.tariff.local_charge)
+        quantity_kw = quantity_kw.where(quantity_kw.abs() > tolerance_kw(quantity_kw), 0.0)
         orders, receipts = send_orders(
-            self.ledger, decision, quantity_kw, self.submission_s, closure_s
+            self.ledger,
+            quantity_kw,
+            limit_price,
+            slots,
+            decision.tip,
+            self.submission_s,
+            self.rules.gate_closure_s,
         )
         if self.market.time_priority:
             orders = shuffled(orders, self._today.day_seed, self.t)
-        return orders, receipts
+        return quantity_kw, orders, receipts
 
     def _context(self) -> Context:
         """Say what the market may know; of the background, what was metered last."""

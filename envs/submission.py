@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gridbazaar.envs.action import Decision
 from gridbazaar.envs.markets import Orders
+from gridbazaar.envs.supply_curve import OrderSlots
 from gridbazaar.ledger_sim import Ledger, Receipts, Transactions
 from gridbazaar.randomness import uniform
 
@@ -15,8 +15,10 @@ _ORDER = 1000
 
 def send_orders(
     ledger: Ledger,
-    decision: Decision,
     quantity_kw: Tensor,
+    limit_price: Tensor,
+    slots: OrderSlots,
+    tip: Tensor,
     submission_s: float,
     gate_closure_s: float,
 ) -> tuple[Orders, Receipts]:
@@ -24,17 +26,19 @@ def send_orders(
 
     Args:
         ledger: carries them.
-        decision: limit prices and fees.
-        quantity_kw: [B, N], zero is no order.
+        quantity_kw: [B, M], zero is no order.
+        limit_price: [B, M] EUR/kWh.
+        slots: who sends which; a seat sends all its orders in one transaction.
+        tip: [B, N] EUR per transaction.
         submission_s: seconds from the book's opening until orders are sent.
         gate_closure_s: the same until the book closes.
     """
-    sent = quantity_kw != 0
-    transactions = Transactions(sent, torch.full_like(quantity_kw, submission_s), decision.tip)
+    sent = slots.seat_sums((quantity_kw != 0).to(quantity_kw)) > 0
+    transactions = Transactions(sent, torch.full_like(tip, submission_s), tip)
     receipts = ledger.step(transactions, gate_closure_s)
-    in_time_kw = quantity_kw * receipts.included
-    arrival_s = submission_s + receipts.latency_s
-    return Orders(in_time_kw, decision.limit_price, arrival_s), receipts
+    in_time_kw = quantity_kw * receipts.included[:, slots.seat]
+    arrival_s = (submission_s + receipts.latency_s)[:, slots.seat]
+    return Orders(in_time_kw, limit_price, arrival_s), receipts
 
 
 def shuffled(orders: Orders, day_seed: Tensor, t: int) -> Orders:

@@ -110,11 +110,13 @@ class OrderSlots:
         fleet: the devices.
 
     Attributes:
+        seats: N.
         seat: int64 [M] who sends the order in each place.
     """
 
     def __init__(self, fleet: Fleet):
         seats, self._devices = fleet.rated_kw.shape
+        self.seats = seats
         self._place = fleet.place
         owner = fleet.place // self._devices
         number = torch.arange(seats, device=owner.device)
@@ -143,6 +145,12 @@ class OrderSlots:
         rest, *devices = pieces
         rows = [each.flatten(1).index_select(1, self._place) for each in devices]
         return torch.cat([rest, *rows], 1)
+
+    def seat_sums(self, values: Tensor) -> Tensor:
+        """Return the sums [B, N] over each seat's places of [B, M]."""
+        seats = self._counts[0]
+        more = values[:, seats:]
+        return values[:, :seats].index_add(1, self.seat[seats:], more)
 
     def pieces(self, values: Tensor) -> Pieces:
         """Return what the places of the book [B, M] hold, by piece; zero where no device is."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gridbazaar.envs.devices.protocol import Device
+from gridbazaar.envs.devices.protocol import Band, Device
 from gridbazaar.envs.observation import Feature
 from gridbazaar.envs.prices import SlotPrices
 
@@ -175,11 +175,10 @@ class Fleet:
         """Return the states as slot `row` [B] begins."""
         return {kind: d.arrive(states[kind], row) for kind, d in self.kinds.items()}
 
-    def feasible(self, states: States, request_kw: Tensor) -> Tensor:
-        """Return the power nearest to a request that each unit can hold, [B, N, K]."""
-        units = self.units(request_kw)
-        power = {kind: d.feasible(states[kind], units[kind]) for kind, d in self.kinds.items()}
-        return self.slotted(power, request_kw.new_zeros(request_kw.shape[0], 1))
+    def band(self, states: States, like: Tensor) -> Band:
+        """Return what each unit must and may do, [B, N, K]; `like` is of B rows and their type."""
+        bands = {kind: torch.stack(d.band(states[kind])) for kind, d in self.kinds.items()}
+        return Band(*self.slotted(bands, like.new_zeros(3, len(like), 1)).unbind())
 
     def use(
         self, states: States, power_kw: Tensor, end: SlotPrices, over: bool

@@ -21,6 +21,28 @@ class DeviceConfig(Config):
     """Parameters of a kind; values live in YAML, configs/devices/<kind>.yaml or a task."""
 
 
+class Band(NamedTuple):
+    """Power that units can hold for a whole slot, [B, D] kW each.
+
+    Attributes:
+        must_kw: what a unit must take to keep its promise, 0 or less.
+        take_kw: what it may take beside that, 0 or more.
+        give_kw: what it may give and still keep its promise, 0 or more.
+    """
+
+    must_kw: Tensor
+    take_kw: Tensor
+    give_kw: Tensor
+
+    def nearest(self, request_kw: Tensor) -> Tensor:
+        """Return the power within the band that is nearest to a request."""
+        return torch.minimum(torch.maximum(request_kw, self.must_kw - self.take_kw), self._most_kw)
+
+    @property
+    def _most_kw(self) -> Tensor:
+        return self.must_kw + self.give_kw
+
+
 class Profile(NamedTuple):
     """A day of D units in T slots, as a linear programme sees it: tensors or arrays [B, D, T].
 
@@ -113,8 +135,8 @@ class Device(ABC):
         return state
 
     @abstractmethod
-    def feasible(self, state: Any, request_kw: Tensor) -> Tensor:
-        """Return the power nearest to a request [B, D] that a unit can hold for a whole slot."""
+    def band(self, state: Any) -> Band:
+        """Return what a unit must and may do for a whole slot."""
 
     @abstractmethod
     def advance(self, state: Any, power_kw: Tensor) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gridbazaar.envs.devices.protocol import Device, Profile
+from gridbazaar.envs.devices.protocol import Band, Device, Profile
 from gridbazaar.envs.observation import device_features
 
 _SMALL = 1e-6
@@ -55,12 +55,17 @@ class Store(Device):
         room: Tensor = self.ceiling * state.capacity_kwh - state.energy_kwh
         return room
 
-    def feasible(self, state: Any, request_kw: Tensor) -> Tensor:
-        """Clip a request to what rating and state of charge allow for a whole slot; see Device."""
-        above, room = self.above_floor(state).clamp(min=0), self.room(state).clamp(min=0)
-        discharge = torch.minimum(self.export_kw, above * self._per_kwh)
+    def above_promise(self, state: Any) -> Tensor:
+        """Return the energy beyond what must be there at the slot's end, [B, D] kWh."""
+        return self.above_floor(state)
+
+    def band(self, state: Any) -> Band:
+        """Return what rating and state of charge allow for a whole slot; see Device."""
+        above, room = self.above_promise(state), self.room(state).clamp(min=0)
         charge = torch.minimum(self.import_kw, room / self._per_kw)
-        return request_kw.clamp(-charge, discharge)
+        must = torch.minimum(charge, (-above).clamp(min=0) / self._per_kw)
+        give = torch.minimum(self.export_kw, above.clamp(min=0) * self._per_kwh)
+        return Band(-must, charge - must, give)
 
     def advance(self, state: Any, power_kw: Tensor) -> Any:
         """Return the state after a slot at a feasible power; see Device."""

@@ -130,6 +130,11 @@ class Vehicle(Store):
         """Return the energy of the cars, whose floor is zero; see Store."""
         return state.energy_kwh
 
+    def above_promise(self, state: Parked) -> Tensor:
+        """Return the energy beyond what, charged on from there, is full at departure; see Store."""
+        later = (state.slots_left - 1).clamp(min=0) * self._storable_kwh
+        return state.energy_kwh - (state.capacity_kwh - later).clamp(min=0)
+
     def room(self, state: Parked) -> Tensor:
         """Return what the cars still want; see Store."""
         return state.capacity_kwh - state.energy_kwh
