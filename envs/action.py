@@ -37,8 +37,13 @@ class Decision(NamedTuple):
 class ActionMeaning(NamedTuple):
     """What the ends of an action's range mean.
 
+    A device's content is worth between what makes it give at the day's lowest feed-in price and
+    what makes it take at its highest retail price, without a margin.
+
     Attributes:
         low, high: [B, 1] EUR/kWh, the day's lowest feed-in and highest retail price.
+        efficiency: [N, K] of the devices, one way.
+        wear_price: [N, K] EUR per kWh given.
         largest_kw: [N] of a seat's load or generation.
         max_tip: EUR.
         own_dispatch: whether seats dispatch their devices themselves.
@@ -46,6 +51,8 @@ class ActionMeaning(NamedTuple):
 
     low: Tensor
     high: Tensor
+    efficiency: Tensor
+    wear_price: Tensor
     largest_kw: Tensor
     max_tip: float
     own_dispatch: bool
@@ -55,13 +62,13 @@ class ActionMeaning(NamedTuple):
         action = action.clamp(-1, 1)
         seat, devices, tip = action[..., :2], action[..., 2:-1], action[..., -1]
         value, margin, share = devices.unflatten(-1, (-1, _DEVICE)).unbind(-1)
-        half = (self.high - self.low) / 2
-        middle, halves = (self.low + half).unsqueeze(-1), half.unsqueeze(-1)
+        price, half = self.low + (self.high - self.low) / 2, (self.high - self.low) / 2
+        middle, reach = self._values()
         return Decision(
-            must_run_price=middle[..., 0] + seat[..., 0] * half,
+            must_run_price=price + seat[..., 0] * half,
             correction_kw=seat[..., 1] * self.largest_kw,
-            value=middle + value * halves,
-            margin=(margin + 1) * halves,
+            value=middle + value * reach,
+            margin=(margin + 1) * half.unsqueeze(-1),
             share=share if self.own_dispatch else (share + 1) / 2,
             tip=(tip + 1) * (self.max_tip / 2),
         )
@@ -73,18 +80,23 @@ class ActionMeaning(NamedTuple):
         """
         tiny = torch.finfo(decision.value.dtype).tiny
         half = (self.high - self.low).clamp(min=tiny) / 2
-        middle, halves = (self.low + half).unsqueeze(-1), half.unsqueeze(-1)
+        middle, reach = self._values()
+        value = (decision.value - middle) / reach.clamp(min=tiny)
+        margin = decision.margin / half.unsqueeze(-1) - 1
         share = decision.share if self.own_dispatch else decision.share * 2 - 1
-        devices = torch.stack(
-            [(decision.value - middle) / halves, decision.margin / halves - 1, share], -1
-        )
         parts = [
-            ((decision.must_run_price - middle[..., 0]) / half).unsqueeze(-1),
+            ((decision.must_run_price - self.low) / half - 1).unsqueeze(-1),
             (decision.correction_kw / self.largest_kw.clamp(min=tiny)).unsqueeze(-1),
-            devices.flatten(-2),
+            torch.stack([value, margin, share], -1).flatten(-2),
             (2 * decision.tip / max(self.max_tip, tiny) - 1).unsqueeze(-1),
         ]
         return torch.cat(parts, -1).clamp(-1, 1)
+
+    def _values(self) -> tuple[Tensor, Tensor]:
+        """Return the middle of what contents may be worth, and how far it reaches to each side."""
+        low = (self.low.unsqueeze(-1) - self.wear_price) * self.efficiency
+        high = self.high.unsqueeze(-1) / self.efficiency
+        return (low + high) / 2, (high - low) / 2
 
 
 def check_action(action: Tensor, shape: tuple[int, ...], layout: Layout) -> None:

@@ -73,6 +73,8 @@ def public_features(
         "retail": retail,
         "feed_in": feed_in,
         "local_charge": local_charge,
+        "day_low": np.repeat(feed_in.reshape(-1, day).min(-1), day),
+        "day_high": np.repeat(retail.reshape(-1, day).max(-1), day),
         **{f"retail_in_{h}h": _ahead(retail, h * per_hour) for h in OUTLOOK_HOURS},
         "retail_low": _extreme_left_of_day(retail, day, np.minimum),
         "retail_high": _extreme_left_of_day(retail, day, np.maximum),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,8 +11,8 @@ from torch import Tensor
 from gridbazaar.envs.delivery import Delivered
 from gridbazaar.envs.escrow import Escrow
 from gridbazaar.envs.markets import Clearing, Orders
-from gridbazaar.envs.observation import PublicState
-from gridbazaar.envs.settlement import Bill
+from gridbazaar.envs.observation import OwnState, PublicState
+from gridbazaar.envs.settlement import Traded
 from gridbazaar.envs.supply_curve import OrderSlots
 from gridbazaar.ledger_sim import Receipts
 from gridbazaar.ledger_sim.record.privacy import Published, VolumePublisher
@@ -20,25 +21,30 @@ _SMALL = 1e-6
 _HISTORY = 8
 
 
+class DeviceTrades(NamedTuple):
+    """What devices did and traded, [B, N, K] each, as USE says."""
+
+    power: Tensor
+    take_filled: Tensor
+    give_filled: Tensor
+    price: Tensor
+
+
 @dataclass(frozen=True)
 class LastInterval:
     """What an interval of B markets with N seats leaves behind.
 
     Attributes:
-        included, delay, filled, voltage, locked: [B, N], as OWN_STATE says.
-        last_power: [B, N, K], as USE says.
-        public: [B] each, as PUBLIC_STATE says.
+        own: [B, N] each, as OWN_STATE says.
+        devices: [B, N, K] each.
+        public: [B] each, as PUBLIC_STATE says, but for what is seen of the devices now.
         history: [B, K] EUR/kWh, published prices, newest first, NaN before the first.
         voltages: complex [B, buses] p.u., where the next power flow starts; None at first.
         escrow: money that waits for finality.
     """
 
-    included: Tensor
-    delay: Tensor
-    filled: Tensor
-    last_power: Tensor
-    voltage: Tensor
-    locked: Tensor
+    own: OwnState
+    devices: DeviceTrades
     public: PublicState
     history: Tensor
     voltages: Tensor | None
@@ -53,18 +59,20 @@ class LastInterval:
             devices: K, of a seat.
         """
         zero = torch.zeros_like(like)
+        idle = zero.new_zeros(*zero.shape, devices)
         return cls(
-            included=torch.ones_like(zero),
-            delay=zero,
-            filled=zero,
-            last_power=zero.new_zeros(*zero.shape, devices),
-            voltage=zero,
-            locked=zero,
+            own=OwnState(*[zero] * len(OwnState._fields))._replace(included=torch.ones_like(zero)),
+            devices=DeviceTrades(*[idle] * len(DeviceTrades._fields)),
             public=PublicState(*[zero[:, 0]] * len(PublicState._fields)),
             history=zero.new_full((len(zero), _HISTORY), torch.nan),
             voltages=None,
             escrow=Escrow.empty(zero),
         )
+
+    @property
+    def locked(self) -> Tensor:
+        """Money that waits for finality, [B, N] EUR."""
+        return self.own.locked
 
     def after(
         self,
@@ -72,8 +80,9 @@ class LastInterval:
         receipts: Receipts,
         finality_s: Tensor,
         clearing: Clearing,
-        bill: Bill,
+        traded: Traded,
         delivered: Delivered,
+        must_run_kw: Tensor,
         power: Tensor,
         slots: OrderSlots,
         publisher: VolumePublisher | None,
@@ -86,32 +95,43 @@ class LastInterval:
             receipts: of the ledger.
             finality_s: [B] until the settlement is final.
             clearing: of the market.
-            bill: of the seats.
+            traded: what stands of it, and what meters showed.
             delivered: what flowed.
+            must_run_kw: [B, N] metered PV less load.
             power: [B, N, K] of the devices, shares of rated power.
             slots: whose orders they are.
             publisher: of the day's volumes; None where the book is open to all.
             slot_s: seconds of an interval.
         """
-        volumes, published = _known_volumes(publisher, orders, clearing, slots, self.public)
-        price, ordered_kw = clearing.reference_price, slots.seat_sums(orders.quantity_kw.abs())
-        traded_kw = slots.seat_sums(clearing.cleared_kw.abs())
-        locked, escrow = self.escrow.step(bill.trade.abs(), finality_s, slot_s)
+        cleared_kw = slots.seat_sums(clearing.cleared_kw.abs())
+        volumes, published = _known_volumes(
+            publisher, orders, clearing, slots, cleared_kw, self.public
+        )
+        locked, escrow = self.escrow.step(traded.payment_eur.abs(), finality_s, slot_s)
+        filled, filled_price, devices = _fills(orders, clearing, slots, power)
+        price = clearing.reference_price
         last = LastInterval(
-            included=receipts.included.to(ordered_kw),
-            delay=(receipts.latency_s / slot_s).clamp(max=1),
-            filled=traded_kw / ordered_kw.clamp(min=_SMALL),
-            last_power=power,
-            voltage=delivered.voltage_pu - 1,
-            locked=locked,
+            own=OwnState(
+                voltage=delivered.voltage_pu - 1,
+                included=receipts.included.to(cleared_kw),
+                delay=(receipts.latency_s / slot_s).clamp(max=1),
+                filled=filled,
+                filled_price=filled_price,
+                deviation=traded.deviation_kw,
+                firmed=traded.firmed_kw,
+                locked=locked,
+            ),
+            devices=devices,
             public=PublicState(
                 last_price=torch.where(price.isnan(), self.public.last_price, price),
                 last_volume=volumes.traded,
                 last_supply=volumes.supply,
                 last_demand=volumes.demand,
                 last_export=delivered.net_kw.mean(-1),
+                last_must_run=must_run_kw.mean(-1),
+                stored=torch.zeros_like(price),
                 base_fee=receipts.base_fee,
-                backlog=receipts.backlog.to(ordered_kw) / ordered_kw.shape[-1],
+                backlog=receipts.backlog.to(cleared_kw) / slots.seats,
                 finality=finality_s / slot_s,
             ),
             history=torch.cat([price.unsqueeze(-1), self.history[:, :-1]], -1),
@@ -119,6 +139,19 @@ class LastInterval:
             escrow=escrow,
         )
         return last, published
+
+
+def _fills(
+    orders: Orders, clearing: Clearing, slots: OrderSlots, power: Tensor
+) -> tuple[Tensor, Tensor, DeviceTrades]:
+    """Return the fill and the price of the seats' must-run, [B, N] each, and of their devices."""
+    filled = clearing.cleared_kw / orders.quantity_kw.where(orders.quantity_kw != 0, 1.0)
+    share, price = slots.pieces(filled), slots.pieces(clearing.price)
+    kw = slots.pieces(clearing.cleared_kw.abs())
+    value = kw.own * price.own + kw.take * price.take + kw.give * price.give
+    volume = kw.own + kw.take + kw.give
+    mean = value / volume.clamp(min=_SMALL)
+    return share.rest, price.rest, DeviceTrades(power, share.take, share.give, mean)
 
 
 @dataclass(frozen=True)
@@ -135,6 +168,7 @@ def _known_volumes(
     orders: Orders,
     clearing: Clearing,
     slots: OrderSlots,
+    cleared_kw: Tensor,
     before: PublicState,
 ) -> tuple[Volumes, Published | None]:
     """Return what all may know of an interval's volumes, and what was published in kW.
@@ -144,6 +178,7 @@ def _known_volumes(
         orders: the book at gate closure.
         clearing: what became of it.
         slots: whose orders they are.
+        cleared_kw: [B, N] that seats sold or bought.
         before: what was known before; where orders are hidden, offers and requests stay unknown,
             and the volume is the one that was published last.
     """
@@ -153,7 +188,7 @@ def _known_volumes(
         demand = supply - orders.quantity_kw.sum(-1) / seats
         return Volumes(clearing.volume_kw / seats, supply, demand), None
     # Half of it is each side's, so that the sum counts a trade once.
-    published = publisher.publish(slots.seat_sums(clearing.cleared_kw.abs()) / 2)
+    published = publisher.publish(cleared_kw / 2)
     traded = before.last_volume
     if published is not None:
         traded = (published.mean / seats).to(traded)

@@ -48,6 +48,8 @@ PUBLIC = (
     Feature("retail", "EUR/kWh", 3.0, "price of the grid now"),
     Feature("feed_in", "EUR/kWh", 3.0, "what the grid pays now"),
     Feature("local_charge", "EUR/kWh", 3.0, "network charge on a local kWh now"),
+    Feature("day_low", "EUR/kWh", 3.0, "lowest feed-in price of the day: an action's -1"),
+    Feature("day_high", "EUR/kWh", 3.0, "highest retail price of the day: an action's +1"),
     *(
         Feature(f"retail_in_{h}h", "EUR/kWh", 3.0, f"price of the grid in {h} h")
         for h in OUTLOOK_HOURS
@@ -77,20 +79,22 @@ DEVICE = (
     Feature("urgency", "1", 1.0, "room over what can be charged until departure, at most 2"),
 )
 USE = (
-    Feature("balance", "1", 1.0, "share of rated power that would balance the forecast, within 2"),
-    Feature(
-        "balancing",
-        "1",
-        1.0,
-        "share of rated power at which all batteries had balanced the last interval, within 2",
-    ),
+    Feature("must_take", "1", 1.0, "what the device must take now, share of rated power"),
+    Feature("can_take", "1", 1.0, "what it can take beside that, share of rated power"),
+    Feature("can_give", "1", 1.0, "what it can give, share of rated power"),
     Feature("last_power", "1", 1.0, "power of the device in the last interval, share of rated"),
+    Feature("take_filled", "1", 1.0, "share of what was bid for the device that cleared last"),
+    Feature("give_filled", "1", 1.0, "share of what it offered to give that cleared last"),
+    Feature("traded_price", "EUR/kWh", 3.0, "mean price of the device's last trades; 0 without"),
 )
 OWN_STATE = (
     Feature("voltage", "p.u.", 20.0, "own voltage in the last interval, from nominal"),
     Feature("included", "1", 1.0, "1 where the last order reached the ledger in time"),
     Feature("delay", "slots", 1.0, "wait of the last order for its block, at most 1"),
-    Feature("filled", "1", 1.0, "share of the last order that the market cleared"),
+    Feature("filled", "1", 1.0, "share of the last order for the must-run net that cleared"),
+    Feature("filled_price", "EUR/kWh", 3.0, "price of that trade; 0 without"),
+    Feature("deviation", "kW", 0.5, "meter less position in the last interval, firming left out"),
+    Feature("firmed", "kW", 0.5, "given for others' deviations in the last interval"),
     Feature("locked", "EUR", 1.0, "own money waiting for finality"),
 )
 PUBLIC_STATE = (
@@ -101,6 +105,8 @@ PUBLIC_STATE = (
         "last_demand", "kW/seat", 1.0, "asked for in the last interval, all seats; 0 if hidden"
     ),
     Feature("last_export", "kW/seat", 1.0, "net export of all seats metered in the last interval"),
+    Feature("last_must_run", "kW/seat", 1.0, "the same without devices"),
+    Feature("stored", "1", 1.0, "share of the capacity of all batteries that is filled"),
     Feature("base_fee", "EUR", 10.0, "fee of a transaction without priority"),
     Feature("backlog", "1/seat", 0.1, "transactions waiting for a block, per seat"),
     Feature("finality", "slots", 1.0, "from gate closure to finality in the last interval"),
@@ -132,11 +138,15 @@ def scales(part: tuple[Feature, ...], like: Tensor) -> Tensor:
 
 
 class UseState(NamedTuple):
-    """What relates each device to its seat and the community, [B, N, K] each, as USE says."""
+    """What each device can do and did, [B, N, K] each, as USE says."""
 
-    balance: Tensor
-    balancing: Tensor
+    must_take: Tensor
+    can_take: Tensor
+    can_give: Tensor
     last_power: Tensor
+    take_filled: Tensor
+    give_filled: Tensor
+    traded_price: Tensor
 
 
 class OwnState(NamedTuple):
@@ -146,17 +156,22 @@ class OwnState(NamedTuple):
     included: Tensor
     delay: Tensor
     filled: Tensor
+    filled_price: Tensor
+    deviation: Tensor
+    firmed: Tensor
     locked: Tensor
 
 
 class PublicState(NamedTuple):
-    """What the last interval left behind for all to see, [B] each, as PUBLIC_STATE says."""
+    """What is public of the last interval and of now, [B] each, as PUBLIC_STATE says."""
 
     last_price: Tensor
     last_volume: Tensor
     last_supply: Tensor
     last_demand: Tensor
     last_export: Tensor
+    last_must_run: Tensor
+    stored: Tensor
     base_fee: Tensor
     backlog: Tensor
     finality: Tensor

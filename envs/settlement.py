@@ -67,6 +67,11 @@ class Traded:
     firmed_kw: Tensor
     net_kw: Tensor
 
+    @property
+    def deviation_kw(self) -> Tensor:
+        """Meter less position, firming for others left out, [B, N]; positive is long."""
+        return self.net_kw - self.position_kw - self.firmed_kw
+
     def standing(self, reverted: Tensor) -> Traded:
         """Return it without what the ledger lost: there, nobody promised anything.
 
@@ -124,7 +129,7 @@ def settle(
         penalty_price: EUR per kWh promised and not delivered or not taken, without a pool.
         slot_h: hours.
     """
-    deviation_kw = traded.net_kw - traded.position_kw - traded.firmed_kw
+    deviation_kw = traded.deviation_kw
     planned_kw = traded.position_kw - traded.cleared_kw
     nothing = torch.zeros_like(deviation_kw)
     if prices is None:

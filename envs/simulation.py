@@ -159,6 +159,7 @@ class Simulation:
             self._publisher.state = state.published
         self.ledger.state = state.ledger
         self._observation = None
+        self._band = self.fleet.band(self.devices, self._slot.load_kw)
 
     def step(self, action: Tensor) -> Interval:
         """Play one interval.
@@ -217,8 +218,9 @@ class Simulation:
             receipts,
             finality_s,
             clearing,
-            bill,
+            traded,
             delivered,
+            slot.pv_kw - slot.load_kw,
             power,
             self.order_slots,
             self._publisher,
@@ -279,8 +281,7 @@ class Simulation:
             forecast_kw = slot.pv_kw - slot.load_kw
         else:
             forecast_kw = slot.forecast_pv_kw - slot.forecast_load_kw + decision.correction_kw
-        band = self.fleet.band(self.devices, forecast_kw)
-        forecast_kw, band = self.delivery.limited(forecast_kw, band)
+        forecast_kw, band = self.delivery.limited(forecast_kw, self._band)
         share = decision.share
         if self.rules.dispatch == "own":
             runs_kw = band.give_kw * share.clamp(min=0) + band.take_kw * share.clamp(max=0)
@@ -361,6 +362,7 @@ class Simulation:
             self._background = (self._slot.background_kw, self._slot.reactive_kvar)
             self.devices = self.fleet.arrive(self.devices, row)
         self.t, self._slot, self._observation = t, self._data.read(row, error), None
+        self._band = self.fleet.band(self.devices, self._slot.load_kw)
 
     def observe(self) -> Tensor:
         """Return what every seat may know before it bids for the slot, [B, N, layout.size].
@@ -369,5 +371,5 @@ class Simulation:
         """
         self._check_begun()
         if self._observation is None:
-            self._observation = self._observe(self._slot, self.devices, self._last)
+            self._observation = self._observe(self._slot, self.devices, self._band, self._last)
         return self._observation

@@ -166,6 +166,17 @@ class Fleet:
         }
         return self.slotted(each, self.rated_kw.new_zeros(1)).sum()
 
+    def stored_share(self, states: States, like: Tensor) -> Tensor:
+        """Return the share of the capacity of all batteries that is filled, [B]; 0 without any.
+
+        `like` is any tensor of B rows and their type.
+        """
+        none = like.new_zeros(len(like))
+        batteries = {kind: device for kind, device in self.kinds.items() if device.battery}
+        held = sum((d.content_kwh(states[k]).sum(-1) for k, d in batteries.items()), none)
+        capacity = self.rating("storage_kwh").sum().clamp(min=_SMALL)
+        return held / capacity
+
     def begin(self, row: Tensor, chance: Tensor) -> dict[str, Any]:
         """Return the states at a day's start; `chance` is [B, N, K], see Device."""
         units = self.units(chance)
