@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gridbazaar.envs.markets.book import rounding
 from gridbazaar.envs.supply_curve import Pieces, SupplyCurve
 
 
@@ -25,6 +26,6 @@ def dispatch(
     """
     retail, feed_in = retail.unsqueeze(-1), feed_in.unsqueeze(-1)
     own = cleared.own - curve.own_kw
-    taken = torch.where(curve.bid >= retail, -curve.take_kw, cleared.take)
-    given = torch.where(curve.ask <= feed_in, curve.give_kw, cleared.give)
+    taken = torch.where(curve.bid >= retail - rounding(retail), -curve.take_kw, cleared.take)
+    given = torch.where(curve.ask <= feed_in + rounding(feed_in), curve.give_kw, cleared.give)
     return must_kw + own + taken + given

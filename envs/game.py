@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gridbazaar.envs.action import ActionMeaning
 from gridbazaar.envs.community import Community
 from gridbazaar.envs.config import RulesConfig
 from gridbazaar.envs.layout import Layout
@@ -31,6 +32,23 @@ class Game:
     efficiency: Tensor
     wear_price: Tensor
     largest_kw: Tensor
+
+    def meaning(self, low: Tensor, high: Tensor) -> ActionMeaning:
+        """Return what the ends of an action's range mean.
+
+        Args:
+            low, high: [B, 1] EUR/kWh, the day's lowest feed-in and highest retail price, which
+                observations show as `day_low` and `day_high`.
+        """
+        return ActionMeaning(
+            low=low,
+            high=high,
+            efficiency=self.efficiency,
+            wear_price=self.wear_price,
+            largest_kw=self.largest_kw,
+            max_tip=self.rules.max_tip,
+            own_dispatch=self.rules.dispatch == "own",
+        )
 
     @classmethod
     def of(cls, community: Community, rules: RulesConfig) -> Game:

@@ -270,9 +270,7 @@ class Simulation:
     @property
     def meaning(self) -> ActionMeaning:
         """Return what the ends of an action's range mean today."""
-        today, game, rules = self._today, self.game, self.rules
-        own = rules.dispatch == "own"
-        return ActionMeaning(today.low_price, today.high_price, game.largest_kw, rules.max_tip, own)
+        return self.game.meaning(self._today.low_price, self._today.high_price)
 
     def _offer(self, decision: Decision) -> tuple[Tensor, Band, SupplyCurve]:
         """Return the must-run net without devices [B, N] kW, their band, and the supply curves."""
