@@ -28,7 +28,7 @@ every_world = pytest.mark.parametrize("name", WORLDS)
 
 def actions(seed, slots, batch, seats):
     generator = torch.Generator().manual_seed(seed)
-    draw = torch.rand(slots, batch, seats, 3, generator=generator, dtype=F64)
+    draw = torch.rand(slots, batch, seats, 6, generator=generator, dtype=F64)
     return draw * 2 - 1
 
 
