@@ -64,10 +64,12 @@ def test_a_car_that_offers_nothing_is_charged_when_its_deadline_binds(town, sett
     assert waited > 100
 
 
-def test_what_a_departing_car_misses_is_paid_for(town):
+def test_what_a_departing_car_misses_is_paid_for(town, monkeypatch):
     """A feeder that bears next to nothing cuts the charging."""
-    words = ("task.rules.limits.action=curtail", "task.feeder.voltage_band=[0.9999,1.0001]")
-    sim = town.simulation(*words, num_envs=6)
+    sim = town.simulation("task.rules.limits.action=curtail", num_envs=6)
+    limits = sim.delivery.limits
+    low = replace(limits, line_percent=torch.full_like(limits.line_percent, 0.1))
+    monkeypatch.setattr(sim.delivery, "limits", low)
     price, missed, cars = sim.rules.unserved_price, 0.0, sim.fleet.kinds["vehicle"]
     for interval in play(sim, cars_that()):
         leaving = torch.zeros_like(interval.unserved_kwh, dtype=torch.bool)
