@@ -100,10 +100,21 @@ class Owners:
         Returns:
             what is filled of each order, [B, M].
         """
-        rows, ranks = self.by_seat(kw), self.by_seat(rank)
+        before_kw, level_kw = self.line(kw, rank)
+        return kw * ((self.of_seat(total_kw) - before_kw) / level_kw).clamp(0, 1)
+
+    def line(self, kw: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what of a seat's power stands before an order, and what stands level with it.
+
+        Args:
+            kw: [B, M], not negative.
+            rank: [B, M], the least first.
+
+        Returns:
+            both [B, M]; the second, with the order's own, is above 0.
+        """
+        rows, ranks = self.by_seat(kw).unsqueeze(-2), self.by_seat(rank)
         of, own = ranks.unsqueeze(-2), ranks.unsqueeze(-1)
-        before_kw = ((of < own) * rows.unsqueeze(-2)).sum(-1)
-        level_kw = ((of == own) * rows.unsqueeze(-2)).sum(-1)
-        tiny = torch.finfo(kw.dtype).tiny
-        share = (total_kw.unsqueeze(-1) - before_kw) / level_kw.clamp(min=tiny)
-        return self.by_order(rows * share.clamp(0, 1))
+        before_kw, level_kw = ((first * rows).sum(-1) for first in (of < own, of == own))
+        level_kw = level_kw.clamp(min=torch.finfo(kw.dtype).tiny)
+        return self.by_order(before_kw), self.by_order(level_kw)
