@@ -120,7 +120,9 @@ def share_out(
     converged: Tensor,
     iterations: Tensor | None = None,
 ) -> Clearing:
-    """Pay every seat its limits for what it trades, and what it gains, alike for every kWh.
+    """Pay every seat its limits for what it trades, and what it gains.
+
+    Its orders have one price, as far as none of them goes beyond its limit.
 
     Args:
         orders, context: as given to the market.
@@ -130,10 +132,11 @@ def share_out(
         iterations: [B] as in Clearing; 1 where None.
     """
     stands = converged.unsqueeze(-1)
-    if orders.shared is not None:
-        gained = _by_order(gained, cleared_kw, orders.quantity_kw.double(), orders.shared)
-    cleared = cleared_kw * stands
-    money = cleared * orders.limit_price.double() + gained * stands
+    cleared, limit = cleared_kw * stands, orders.limit_price.double()
+    if orders.shared is None:
+        money = cleared * limit + gained * stands
+    else:
+        money = _by_order(cleared, limit, gained * stands, orders)
     volume = cleared.clamp(min=0).sum(-1)
     turnover = (money * (cleared > 0)).sum(-1)
     published = turnover / torch.where(volume > 0, volume, 1.0)
@@ -150,15 +153,30 @@ def share_out(
     )
 
 
-def _by_order(gained: Tensor, cleared_kw: Tensor, quantity_kw: Tensor, owners: Owners) -> Tensor:
-    """Return the part of a seat's gain that is of each order, [B, M], by its power that trades.
+def _by_order(cleared_kw: Tensor, limit: Tensor, gained: Tensor, orders: Orders) -> Tensor:
+    """Return what each order is paid so that its seat gains so much [B, N], [B, M] EUR per hour.
 
-    By what was ordered where nothing of a seat trades.
+    A seat that sells gets max(limit, p) for every order and one that buys pays min(limit, p), with
+    its own p. One that trades nothing is paid by what it ordered.
     """
-    trades = owners.of_seat(owners.total(cleared_kw.abs())) > 0
-    size = torch.where(trades, cleared_kw, quantity_kw).abs()
-    total = owners.total(size)
-    return size * owners.of_seat(gained / torch.where(total > 0, total, 1.0))
+    owners = orders.shared
+    assert owners is not None
+    size, side = cleared_kw.abs(), cleared_kw.sign()
+    # Of sellers the negatives, so that prices are min(limit, p) on either side.
+    cap = -side * limit
+    due = owners.total(size * cap) - gained
+    kw, caps = owners.by_seat(size).unsqueeze(-2), owners.by_seat(cap)
+    capped = caps.unsqueeze(-2) < caps.unsqueeze(-1)
+    free_kw = (kw * ~capped).sum(-1)
+    # What p would be with the orders capped that are below any one of them: the most is right.
+    left = due.unsqueeze(-1) - (kw * capped * caps.unsqueeze(-2)).sum(-1)
+    price = (left / free_kw.where(free_kw > 0, 1.0)).where(free_kw > 0, -torch.inf).amax(-1)
+    paid = -size * torch.minimum(cap, owners.of_seat(price).where(size > 0, 0.0))
+
+    ordered = orders.quantity_kw.abs().double()
+    total = owners.total(ordered)
+    alike = ordered * owners.of_seat(gained / torch.where(total > 0, total, 1.0))
+    return torch.where(owners.of_seat(owners.total(size)) > 0, paid, alike)
 
 
 def by_seat(game: Players, value: Tensor, seats: int) -> Tensor:
