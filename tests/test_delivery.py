@@ -98,7 +98,7 @@ def test_the_envelope_binds_orders_too(town):
     _, most = sim.delivery.envelope
     for interval in play(sim, random_policy(4, 0.5, 1.5), days=sunny_day(sim)):
         sells = interval.orders.quantity_kw.clamp(min=0)
-        assert (sim.order_slots.seat_sums(sells) <= most + 1e-9).all()
+        assert (sim.order_slots.owners.total(sells) <= most + 1e-9).all()
 
 
 def test_within_limits_all_three_are_the_same(town):

@@ -120,7 +120,9 @@ def test_an_arriving_car_brings_what_it_lends_and_leaves_with_what_it_got(town):
 def at_noon(town, kind, seed=0):
     """Return the units of a kind and a state of theirs that a random half day has led to."""
     sim = town.simulation(*ALL, num_envs=B)
-    for _ in play(sim, random_policy(seed, entries=len(sim.game.layout.actions)), seed=seed, slots=50):
+    for _ in play(
+        sim, random_policy(seed, entries=len(sim.game.layout.actions)), seed=seed, slots=50
+    ):
         pass
     return sim, sim.fleet.kinds[kind], sim.devices[kind]
 

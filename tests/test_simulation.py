@@ -92,7 +92,7 @@ def test_energy_money_and_limits_hold_all_day(town, market, ledger):
         assert (cleared * offered >= 0).all()
         gain = (interval.clearing.price - interval.orders.limit_price) * cleared
         assert gain.min() >= -1e-9 or "individually_rational" not in MARKETS[market].claims
-        assert (cleared[~receipts.included[:, sim.order_slots.seat]] == 0).all()
+        assert (cleared[~receipts.included[:, sim.order_slots.owners.seat]] == 0).all()
         assert bill.accounts["pool"].min() >= -1e-9
 
         battery = sim.fleet.kinds["storage"]
@@ -254,7 +254,7 @@ OPTIONS = {
 def test_positions_devices_and_meters_follow_from_orders_under_every_option(town, option):
     """The page on the interval, computed anew from its record with plain sums."""
     sim = town.simulation("task.rules.forecast_spread=0.3", *OPTIONS[option])
-    seat, firmed = sim.order_slots.seat, 0.0
+    seat, firmed = sim.order_slots.owners.seat, 0.0
     for interval in play(sim, seed=5):
         t, d, bill = interval.traded, interval.delivered, interval.bill
         book, cleared = interval.orders.quantity_kw, interval.clearing.cleared_kw
@@ -311,7 +311,7 @@ def test_orders_that_come_late_miss_the_auction_and_pay(town):
     late = 0
     for interval in play(sim):
         missed = ~interval.receipts.included
-        orders = missed[:, sim.order_slots.seat]
+        orders = missed[:, sim.order_slots.owners.seat]
         assert (interval.orders.quantity_kw[orders] == 0).all()
         assert (interval.clearing.cleared_kw[orders] == 0).all()
         assert (interval.bill.trade[missed] == 0).all()
