@@ -10,10 +10,13 @@ GridBazaarError
 ├── RunError             a run's folder that cannot be started in or continued
 │   └── CheckpointError  a checkpoint that is damaged or foreign
 ├── ResultsError         a results folder that must not be written
-└── OptimumError         no optimum was found
+└── WorldError           the input was right, the world failed: exit code 1 instead of 2
+    ├── OptimumError     no optimum was found
+    └── BusyError        another process writes the same folder
 
 A message says in one line what was given, what was expected and what to do; the commands print it
-in place of a traceback.
+in place of a traceback. An OSError, a full disk say, is the world's too. Anything else is a fault
+of this project, and the commands say where its traceback lies.
 """
 
 from __future__ import annotations
@@ -71,8 +74,16 @@ class ResultsError(GridBazaarError, ValueError):
     """A results folder that must not be written."""
 
 
-class OptimumError(GridBazaarError, RuntimeError):
+class WorldError(GridBazaarError, RuntimeError):
+    """The world failed, not the input: the same words may do at another time or place."""
+
+
+class OptimumError(WorldError):
     """The solver found no optimum; the message says for which day and why."""
+
+
+class BusyError(WorldError):
+    """Another process writes the same folder; the message names it."""
 
 
 def nearest(given: str, known: Iterable[str]) -> str:
