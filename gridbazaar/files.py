@@ -97,7 +97,7 @@ def aside(folder: Path) -> Path:
 
 def hidden(path: Path, kind: str) -> Path:
     """Return the hidden name beside a path for what is its `partial`, `old`, `lock`, ..."""
-    return path.with_name(f".{path.name}.{kind}")
+    return path.with_name(f".{path.name}.gridbazaar.{kind}")
 
 
 def real(path: Path) -> Path:

@@ -107,7 +107,7 @@ def _prune(folder: Path, progress: Progress, keep: int) -> None:
     for old in _whole(folder):
         if old not in kept:
             files.discard(old)
-    for left in (*folder.glob(f".{_PREFIX}*.partial"), *folder.glob(f".{_PREFIX}*.gone")):
+    for left in folder.glob(f".{_PREFIX}*.gridbazaar.*"):
         shutil.rmtree(left)
 
 
