@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from gridbazaar.config import Config, Count, Positive, RunName, Share, Whole
+from gridbazaar.config import Config, Count, Positive, RunName, Seed, Share, Whole
 from gridbazaar.envs.config import TaskConfig, WorldConfig
 
 
@@ -33,7 +33,7 @@ class TrainConfig(Config):
     name: RunName
     folder: str = Field(description="where runs are written")
     resume: bool
-    seed: Whole
+    seed: Seed
     device: Annotated[str, Field(pattern=r"^(cpu|cuda)$")]
     num_envs: Count = Field(description="parallel markets of one env runner")
     num_env_runners: Whole

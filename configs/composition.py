@@ -13,6 +13,7 @@ import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.version import VersionBase
 from omegaconf import OmegaConf
@@ -165,6 +166,9 @@ def _complete(word: str) -> str:
 
 
 def _explain(folder: Path, entry: str, overrides: Sequence[str], error: Exception) -> str:
+    for word in overrides:
+        if "=" in word and (wrong := _unquoted(word)) is not None:
+            return wrong
     known_groups = groups()
     chosen = [
         word
@@ -183,6 +187,23 @@ def _explain(folder: Path, entry: str, overrides: Sequence[str], error: Exceptio
             near = [name for name in known if name.startswith(f"{key.split('.')[0]}.")] or known
             return f"unknown key {key!r}: {nearest(key, near)}"
     return " ".join(str(error).split("\n", 1)[0].split())
+
+
+def _unquoted(word: str) -> str | None:
+    """Return what to say of an override that Hydra's grammar cannot read, else None."""
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        key, _, value = word.partition("=")
+        what = " ".join(str(error).split("\n", 1)[0].split())
+        if not value or value[0] in "'\"[{":
+            return f"{word!r} cannot be read: {what}"
+        inner = value.replace("'", "\\'")
+        return (
+            f"{word!r} cannot be read: {what}; put a value with spaces, brackets or other signs in "
+            f"quotes, as in \"{key}='{inner}'\""
+        )
+    return None
 
 
 def _known_keys(folder: Path, entry: str, chosen: Sequence[str]) -> list[str]:

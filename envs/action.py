@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gridbazaar.envs.config import RulesConfig
 from gridbazaar.envs.markets import Context
+from gridbazaar.errors import ArgumentError
 
 ACTIONS = 3  # where no seat owns more than one device
 
@@ -29,9 +30,14 @@ class Decision:
 
 
 def check_action(action: Tensor, shape: tuple[int, ...]) -> None:
-    """Raise ValueError, naming market, seat and entry, unless the action is finite numbers."""
+    """Raise ArgumentError, naming market, seat and entry, unless it is finite real numbers."""
+    if not isinstance(action, Tensor) or action.is_complex() or action.dtype == torch.bool:
+        raise ArgumentError(
+            f"action is {getattr(action, 'dtype', type(action).__name__)}, expected a tensor of "
+            f"real numbers {shape}"
+        )
     if tuple(action.shape) != shape:
-        raise ValueError(
+        raise ArgumentError(
             f"action has shape {tuple(action.shape)}, expected {shape}: "
             "[markets, seats, (limit price, power of each device, priority fee)]"
         )
@@ -40,7 +46,7 @@ def check_action(action: Tensor, shape: tuple[int, ...]) -> None:
         bad = (~torch.isfinite(action)).nonzero()
         if len(bad):
             market, seat, entry = bad[0].tolist()
-            raise ValueError(
+            raise ArgumentError(
                 f"action of seat {seat} in market {market} has "
                 f"{action[market, seat, entry].item()} as entry {entry}, expected a number in "
                 "[-1, 1]"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -20,6 +21,7 @@ from gridbazaar.envs.devices import DEVICES
 from gridbazaar.envs.devices.fleet import Fleet
 from gridbazaar.envs.devices.site import Site, per_slot
 from gridbazaar.envs.features import lowest_of_next_day, own_features, public_features
+from gridbazaar.envs.grid.busbar import busbar
 from gridbazaar.envs.grid.limits import Limits
 from gridbazaar.envs.grid.network import Network
 from gridbazaar.envs.grid.power_flow import PowerFlow
@@ -29,10 +31,12 @@ from gridbazaar.envs.placement import load_grid_and_series
 from gridbazaar.envs.prices import SlotPrices
 from gridbazaar.envs.seating import Seating
 from gridbazaar.envs.simulation import Simulation
-from gridbazaar.errors import ConfigError
+from gridbazaar.errors import ConfigError, DataError
 from gridbazaar.ledger_sim import make as make_ledger
 
 Array = NDArray[np.float32]
+# Of the ledgers in configs/.
+_DEFAULT_SLOT_S = 900
 
 
 def build(
@@ -50,10 +54,11 @@ def build(
     """
     task = world.task
     net, series = load_grid_and_series(task)
+    _check_split(split, series)
     community, delivery = place_community(task, net, series, device, dtype)
     market = market or make_market(world.market)
-    ledger = make_ledger(world.ledger)
     slot_s = series.slot_minutes * 60
+    ledger = make_ledger(_in_slots(world.ledger, slot_s))
     if ledger.slot_s != slot_s or task.rules.gate_closure_s > slot_s:
         raise ConfigError(
             f"the data's slots last {slot_s} s, but ledger.slot_s is {ledger.slot_s:g} and "
@@ -61,6 +66,31 @@ def build(
             "and the second lie within it"
         )
     return Simulation(community, delivery, market, ledger, task.rules, num_envs, split, seed)
+
+
+def _in_slots(ledger: Mapping[str, Any], slot_s: int) -> dict[str, Any]:
+    """Return a ledger, with those in its layers, in the data's slots where it keeps the default."""
+
+    def follow(key: str, value: Any) -> Any:
+        if key == "slot_s":
+            plain = value["value"] if isinstance(value, Mapping) else value
+            return slot_s if plain == _DEFAULT_SLOT_S else value
+        if key == "layers":
+            return [_in_slots(layer, slot_s) for layer in value or []]
+        return _in_slots(value, slot_s) if key.endswith("_ledger") else value
+
+    return {key: follow(key, value) for key, value in ledger.items()}
+
+
+def _check_split(split: str, series: Series) -> None:
+    """Raise DataError where the series hold no day of a known split."""
+    if not len(calendar.days(split, series.start, series.num_days)):
+        first = calendar.first_day(split, series.start)
+        raise DataError(
+            f"the data hold {series.num_days} days from {series.start.date()} and none of split "
+            f"{split!r}, whose first is {(series.start + pd.Timedelta(days=first)).date()}; give "
+            f"at least {first + 1} days, or another split"
+        )
 
 
 def make_market(values: Mapping[str, Any]) -> Market:
@@ -78,7 +108,7 @@ def place_community(
 ) -> tuple[Community, Delivery]:
     """Return the community that lives in a pandapower net, and the feeder that serves it."""
     prices = parse_tariff(task.tariff).prices(series.start, series.num_days, series.slot_minutes)
-    community, buses = build_community(task, series, prices, _busbar(net))
+    community, buses = build_community(task, series, prices, busbar(net, series.home_bus))
     community = community.to(device, dtype)
     network = Network.from_pandapower(net)
     feeder = PowerFlow(network, buses, device, dtype)
@@ -88,17 +118,12 @@ def place_community(
     return community, Delivery(community, feeder, buses, limits, task.rules.limits)
 
 
-def _busbar(net: Any) -> int:
-    """Return the bus of the community's batteries: where the transformer feeds the homes."""
-    return int(net.trafo.lv_bus.iloc[0] if len(net.trafo) else net.ext_grid.bus.iloc[0])
-
-
 def build_community(
-    task: TaskConfig, series: Series, prices: Prices, busbar: int
+    task: TaskConfig, series: Series, prices: Prices, community_bus: int
 ) -> tuple[Community, NDArray[np.int64]]:
     """Return the community, and the pandapower bus of each of its injections [M]."""
     owned = draw_ownership(task.ownership, series, task.seed)
-    site = Site(series, owned, busbar)
+    site = Site(series, owned, community_bus)
     installed = {kind: DEVICES[kind].install(c, site) for kind, c in task.devices.items()}
     seating = Seating(site, installed)
     devices = {kind: seating.seated(device) for kind, device in installed.items()}

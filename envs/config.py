@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, field_validator, model_validator
 
-from gridbazaar.config import Config, NonNegative, Positive, Share
+from gridbazaar.config import Config, NonNegative, Positive, Seed, Share
 from gridbazaar.envs.data.ownership import OwnershipConfig
 from gridbazaar.envs.data.user_series import UserData
 from gridbazaar.envs.devices import DEVICES, DeviceConfig
+from gridbazaar.envs.grid.rated import Generation
 
 
 class LimitsConfig(Config):
@@ -56,8 +57,13 @@ class RulesConfig(Config):
 class FeederConfig(Config):
     """Which network carries the energy."""
 
-    source: Literal["simbench", "pandapower"]
-    code: str = Field(description="SimBench code or name of a pandapower network")
+    source: Literal["simbench", "pandapower", "file"]
+    code: str = Field(description="SimBench code, name of a pandapower network, or path of a JSON")
+    generation: Generation = Field(
+        "by_type",
+        description="the course of the generators beside the seats of other data: those whose type "
+        "holds PV follow the sun and the rest is constant, all one or the other, or none counts",
+    )
     voltage_band: tuple[Positive, Positive] = Field(description="p.u., where the net gives none")
     loading_percent: Positive = Field(description="of the rating, where the net gives no limit")
 
@@ -87,7 +93,7 @@ class TaskConfig(Config):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]+-v\d+$")]
     description: str
-    seed: int = Field(description="draws who owns what and how long cars stay")
+    seed: Seed = Field(description="draws who owns what and how long cars stay")
     feeder: FeederConfig
     data: Annotated[SimbenchData | FilesData, Field(discriminator="source")]
     ownership: OwnershipConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from operator import index
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,8 +13,8 @@ from gridbazaar.envs.community import Community
 from gridbazaar.envs.config import RulesConfig
 from gridbazaar.envs.dataset import Dataset
 from gridbazaar.envs.prices import SlotPrices
-from gridbazaar.errors import UnknownNameError
-from gridbazaar.randomness import fold, normal, uniform
+from gridbazaar.errors import ArgumentError, UnknownNameError
+from gridbazaar.randomness import fold, normal, uniform, whole_seed
 
 _DAY, _ENERGY, _FORECAST = 101, 102, 103
 
@@ -74,12 +74,18 @@ def draw_today(
     )
 
 
-def seeds_of(seed: Tensor | int, markets: int) -> Tensor:
-    """Return a seed for each market, int64 [B]: those given, or counted on from the first's."""
+def seeds_of(seed: Any, markets: int) -> Tensor:
+    """Return a seed for each market, int64 [B]: those given, or counted on from the first's.
+
+    Raises ArgumentError for what is neither a whole number that B can be counted on from, as
+    `whole_seed` says, nor int64 [B].
+    """
     if not isinstance(seed, Tensor):
-        return torch.arange(markets) + index(seed)  # numpy's integers too
+        return torch.arange(markets) + whole_seed(seed, markets)  # NumPy's integers too
     if seed.shape != (markets,):
-        raise ValueError(f"seed has shape {tuple(seed.shape)}, expected ({markets},) or an int")
+        raise ArgumentError(f"seed has shape {tuple(seed.shape)}, expected ({markets},) or an int")
+    if seed.dtype != torch.int64:
+        raise ArgumentError(f"seed is {seed.dtype}, expected torch.int64 or an int")
     return seed
 
 
@@ -88,18 +94,21 @@ def check_split(split: str, days: Mapping[str, Tensor]) -> None:
     if split not in days:
         raise UnknownNameError("split", split, days)
     if len(days[split]) == 0:
-        raise ValueError(
+        raise ArgumentError(
             f"the data hold no day of split {split!r}; give longer series or another split"
         )
 
 
-def check_days(days: Tensor, markets: int, slots_per_day: int, end: int) -> None:
-    """Raise ValueError unless `days` holds, for each market, a day's first slot before `end`."""
+def check_days(days: Any, markets: int, slots_per_day: int, end: int) -> None:
+    """Raise ArgumentError unless `days` holds each market's day's first slot, before `end`."""
+    if not isinstance(days, Tensor) or days.dtype != torch.int64:
+        given = days.dtype if isinstance(days, Tensor) else repr(days)
+        raise ArgumentError(f"days is {given}, expected a tensor of torch.int64")
     if days.shape != (markets,):
-        raise ValueError(f"days has shape {tuple(days.shape)}, expected ({markets},)")
+        raise ArgumentError(f"days has shape {tuple(days.shape)}, expected ({markets},)")
     wrong = (days < 0) | (days >= end) | (days % slots_per_day != 0)
     if wrong.any():
-        raise ValueError(
+        raise ArgumentError(
             f"day {days[wrong][0].item()} is not the first slot of a day; expected a multiple "
             f"of {slots_per_day} from 0 to {end - slots_per_day}"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from numbers import Integral
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -13,8 +15,12 @@ from pettingzoo import ParallelEnv
 from gridbazaar.envs.build import build
 from gridbazaar.envs.config import WorldConfig
 from gridbazaar.envs.interval import Interval
+from gridbazaar.errors import ArgumentError, UnknownNameError
 
 Array = NDArray[np.float32]
+
+_OPTIONS = ("day",)  # of reset
+_TEST_OPTION = "options"  # PettingZoo's own API test gives it, and expects it to be ignored
 
 
 class MarketEnv(ParallelEnv[str, Array, Array]):
@@ -96,9 +102,14 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
         """Start a day; `options={"day": first_slot}` plays a chosen one.
 
         Without a seed, the next day follows from the last seed.
+
+        Raises:
+            UnknownNameError: for another option, with the nearest known one.
+            ArgumentError: the seed is not a whole number from 0 to 2**63 - 1, or the day not the
+                first slot of one in the data.
         """
-        day = (options or {}).get("day")
-        days = None if day is None else torch.tensor([day])
+        day = _options(options).get("day")
+        days = None if day is None else torch.tensor([_slot(day)])
         observation = self.simulation.reset(days, seed)
         self.agents = list(self.possible_agents)
         return self._per_agent(observation), {agent: {} for agent in self.agents}
@@ -114,7 +125,10 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
     ]:
         """Play one interval; each agent's info names its cleared power, price and bill.
 
-        Raises ValueError for a missing agent, a wrong shape, or an entry that is not a number.
+        Raises:
+            UnknownNameError: for an agent that is not in `agents`, with the nearest that is.
+            ArgumentError: an agent's action is missing, has a wrong shape, or holds what is no
+                finite real number; or the day is over. Nothing was played then.
         """
         interval = self.simulation.step(self._stacked(actions))
         names = self.agents
@@ -143,24 +157,25 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
     def _per_agent(self, observation: torch.Tensor) -> dict[str, Array]:
         return dict(zip(self.possible_agents, observation[0].numpy(), strict=True))
 
-    def _stacked(self, actions: dict[str, Array]) -> torch.Tensor:
+    def _stacked(self, actions: Any) -> torch.Tensor:
         if not self.agents:
-            raise ValueError("the day is over or has not begun: call reset() before step()")
+            raise ArgumentError("the day is over or has not begun: call reset() before step()")
+        if not isinstance(actions, Mapping):
+            raise ArgumentError(
+                f"actions is a {type(actions).__name__}, expected a dictionary with an action for "
+                "every agent"
+            )
+        for agent in actions:
+            if agent not in self.action_spaces:
+                raise UnknownNameError("agent", str(agent), self.agents)
         missing = [agent for agent in self.agents if agent not in actions]
         if missing:
-            raise ValueError(
+            raise ArgumentError(
                 f"no action for {len(missing)} of {len(self.agents)} agents, first {missing[0]!r}; "
                 "every agent acts in every interval"
             )
-        rows = np.empty((1, len(self.agents), self._entries), np.float32)
-        for i, agent in enumerate(self.agents):
-            if np.shape(actions[agent]) != (self._entries,):
-                raise ValueError(
-                    f"action of {agent!r} has shape {np.shape(actions[agent])}, "
-                    f"expected ({self._entries},)"
-                )
-            rows[0, i] = actions[agent]
-        return torch.from_numpy(rows)
+        rows = [_row(agent, actions[agent], self._entries) for agent in self.agents]
+        return torch.from_numpy(np.stack(rows)[None])
 
     def _infos(self, interval: Interval) -> dict[str, dict[str, Any]]:
         columns = (
@@ -174,3 +189,52 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
             agent: dict(zip(keys, row, strict=True))
             for agent, *row in zip(self.agents, *columns, strict=True)
         }
+
+
+def _options(given: Any) -> Mapping[str, Any]:
+    """Return a reset's options; raise unless they are known ones."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ArgumentError(f"options is {given!r}, expected a dictionary such as {{'day': 0}}")
+    for name in given:
+        if name not in (*_OPTIONS, _TEST_OPTION):
+            raise UnknownNameError("option of reset", str(name), _OPTIONS)
+    return given
+
+
+def _slot(day: Any) -> int:
+    """Return the first slot of a day as an integer; raise ArgumentError unless it is one."""
+    whole = isinstance(day, Integral) and not isinstance(day, bool)
+    if not whole or not 0 <= int(day) < 1 << 63:
+        raise ArgumentError(
+            f"option day is {day!r}, which is not the first slot of a day: expected a whole number"
+        )
+    return int(day)
+
+
+def _row(agent: str, given: Any, entries: int) -> Array:
+    """Return an agent's action [entries] in [-1, 1]; raise ArgumentError where it is none."""
+    try:
+        action = np.asarray(given)
+    except (
+        ValueError,
+        TypeError,
+        RuntimeError,
+    ) as error:
+        # Ragged lists, and tensors that need a gradient.
+        raise ArgumentError(f"action of {agent!r} is no array: {error}") from None
+    if action.dtype.kind not in "fiu":  # complex, bool, words and objects are
+        raise ArgumentError(
+            f"action of {agent!r} holds {action.dtype}, expected {entries} real numbers in [-1, 1]"
+        )
+    if action.shape != (entries,):
+        raise ArgumentError(f"action of {agent!r} has shape {action.shape}, expected ({entries},)")
+    bad = np.flatnonzero(~np.isfinite(action))
+    if len(bad):
+        raise ArgumentError(
+            f"action of {agent!r} has {action[bad[0]]} as entry {bad[0]}, expected a number in "
+            "[-1, 1]"
+        )
+    # Clipped first: a finite float64 may be infinite as float32.
+    return action.clip(-1, 1).astype(np.float32)

@@ -24,14 +24,13 @@ class Observer:
     def __init__(self, community: Community):
         self._fleet, self._layout = community.fleet, community.layout
         self._assemble = Assembler(community)
-        self._rated_kw = community.fleet.rated_kw.clamp(min=_SMALL)
         self._batteries_kw = community.fleet.batteries_kw().clamp(min=_SMALL)
 
     def __call__(self, slot: Slot, devices: States, last: LastInterval) -> Tensor:
         """Return the observation [B, N, layout.size] of those who bid for a slot."""
         shortage_kw = (slot.forecast_load_kw - slot.forecast_pv_kw).unsqueeze(-1)
         use = UseState(
-            balance=(shortage_kw / self._rated_kw).clamp(-2, 2),
+            balance=self._fleet.share_of_rated(shortage_kw).clamp(-2, 2),
             balancing=self._balancing(last),
             last_power=last.last_power,
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from operator import index
-
 import torch
 from torch import Tensor
 
@@ -28,8 +26,6 @@ from gridbazaar.envs.state import State
 from gridbazaar.envs.submission import send_orders, shuffled
 from gridbazaar.ledger_sim import Ledger, Receipts
 from gridbazaar.ledger_sim.record.privacy import VolumePublisher, disclosure_of
-
-_SMALL = 1e-6
 
 
 class Simulation:
@@ -80,12 +76,11 @@ class Simulation:
         self.fleet, self.game = c.fleet, Game.of(c, rules)
         self._observe = Observer(c)
         self._global_state = GlobalState(self.game.layout, c.seats)
-        self._rated_kw = c.fleet.rated_kw.clamp(min=_SMALL)
         latest_s = rules.gate_closure_s - ledger.lead_s(rules.gate_closure_s)
         self.submission_s = min(rules.submission_s, max(latest_s, 0.0))
         self.disclosure = disclosure_of(ledger)
         self._publisher: VolumePublisher | None = None
-        self._seed = torch.arange(num_envs, device=c.pv_kwp.device) + index(seed)
+        self._seed = seeds_of(seed, num_envs).to(c.pv_kwp.device)
         self._episode = torch.zeros_like(self._seed)
 
     def reset(self, days: Tensor | None = None, seed: Tensor | int | None = None) -> Tensor:
@@ -186,7 +181,7 @@ class Simulation:
             clearing, net_kw, fee_eur, slot.tariff, rules.penalty_price, receipts.reverted, h
         )
         gain = reward(bill, used, rules.unserved_price, delivered.violation_eur, net_kw)
-        power, slot_s = devices_kw / self._rated_kw, self.community.slot_s
+        power, slot_s = self.fleet.share_of_rated(devices_kw), self.community.slot_s
         self._last, published = self._last.after(
             orders, receipts, finality_s, clearing, bill, delivered, power, self._publisher, slot_s
         )

@@ -89,13 +89,22 @@ class Audit:
         self._seconds += time.perf_counter() - start
 
     def verify(self, share: float) -> AuditResult:
-        """Check every chain from its first block on, and that share of the signatures."""
-        chains = self.chains
+        """Check every chain from its first block on, and that share of the signatures.
+
+        Genesis and tip are held against those that were kept when the blocks were written.
+        """
+        chains, kept = self.chains, self._recorder
         start = time.perf_counter()
         faults = tuple(
             f"chain {number}, block {fault.block}, transaction {fault.transaction}: {fault.what}"
             for number, chain in enumerate(chains)
-            for fault in verify(chain, tip=chain.tip, share=share, seed=number)
+            for fault in verify(
+                chain,
+                genesis=kept.genesis[number],
+                tip=kept.tips[number],
+                share=share,
+                seed=number,
+            )
         )
         return AuditResult(
             days=len(chains),

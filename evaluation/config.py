@@ -10,7 +10,7 @@ from pydantic import Field
 
 from gridbazaar import ledger_sim
 from gridbazaar.agents.bidders import BIDDERS
-from gridbazaar.config import Config, Count, NonNegative, RunName, Share, Whole, validate
+from gridbazaar.config import Config, Count, NonNegative, RunName, Seed, Share, validate
 from gridbazaar.configs import compose, option, options
 from gridbazaar.envs.config import TaskConfig, WorldConfig
 from gridbazaar.errors import ConfigError, UnknownNameError
@@ -37,7 +37,7 @@ class EvaluationConfig(Config):
     split: Literal["train", "validation", "test"]
     days: Count | None
     repeats: Count
-    seed: Whole
+    seed: Seed
     device: Annotated[str, Field(pattern=r"^(cpu|cuda)(:\d+)?$")]
     precision: Literal["float32", "float64"]
     baseline: str

@@ -30,6 +30,27 @@ from gridbazaar.errors import OptimumError
 Array = NDArray[np.float64]
 
 
+def unknown(days: list[Day]) -> str:
+    """Return why the linear program is no bound of these days, empty where it is.
+
+    Where a price is negative, or retail below feed-in, it pays to draw and feed in, or charge and
+    discharge, at once; that takes a binary for each seat, unit and slot to forbid.
+    """
+    crossed = [
+        day
+        for day in days
+        if (day.prices.retail < day.prices.feed_in).any()
+        or (day.prices.feed_in < 0).any()
+        or (day.prices.retail < 0).any()
+    ]
+    if not crossed:
+        return ""
+    return (
+        f"the optimum is missing: {len(crossed)} of {len(days)} days have negative prices, or "
+        "retail below feed-in, which its linear program cannot hold; choose other days"
+    )
+
+
 @dataclass(frozen=True)
 class Day:
     """What is given for one day, float64.

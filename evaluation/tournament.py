@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,15 +14,18 @@ from torch import Tensor
 from gridbazaar.agents.bidders import Bidder
 from gridbazaar.envs import build, kpis
 from gridbazaar.envs.build import make_market
+from gridbazaar.envs.day import seeds_of
 from gridbazaar.envs.day_record import DayRecord, Facts
 from gridbazaar.envs.game import Game
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.evaluation.audit import Audit, AuditResult
 from gridbazaar.evaluation.comparison import Yardstick
 from gridbazaar.evaluation.config import IDEAL, EvaluationConfig, label
-from gridbazaar.evaluation.optimum import Optimum, days_of
+from gridbazaar.evaluation.optimum import Optimum, days_of, unknown
 from gridbazaar.evaluation.rollout import play
 from gridbazaar.evaluation.stopwatch import Stopwatch
+
+_log = logging.getLogger(__name__)
 
 GRID_ONLY, NONE = "grid_only", "-"
 OPTIMUM = "optimum"
@@ -168,7 +173,7 @@ def _bounds(
     alone, best = kept.get(GRID_ONLY, stage.facts), kept.get(OPTIMUM, stage.facts)
     if alone is None or best is None:
         played = stage.play(config.baseline, GRID_ONLY, IDEAL)
-        cost = [stage.optimum.solve(day) for day in progress(stage.days, "optimum")]
+        cost = stage.optimum_costs(progress)
         yardstick = Yardstick(played.record.seat_cost, torch.tensor(cost, dtype=torch.float64))
         alone = _judge(played, yardstick, yardstick.middling_day(len(stage.first_slot)))
         best = Outcome(Combination(OPTIMUM, NONE, NONE), yardstick.of_optimum())
@@ -220,7 +225,7 @@ class _Stage:
         }
         self.first_slot = choose_days(probe, config.split, config.days)
         self._days = self.first_slot.repeat(config.repeats)
-        self._seed = torch.arange(len(self._days)) + config.seed
+        self._seed = seeds_of(config.seed, len(self._days))
         self.facts = Facts.of(probe.community, config.carbon_kg_per_kwh)
         limits = probe.delivery.limits
         self.band = (float(limits.vm_min_pu.median()), float(limits.vm_max_pu.median()))
@@ -228,6 +233,13 @@ class _Stage:
         simulation, _ = self._world(GRID_ONLY, IDEAL)
         simulation.reset(days=self._days, seed=self._seed)
         self.days = days_of(simulation)
+
+    def optimum_costs(self, progress: Progress) -> list[float]:
+        """Return the optimum's cost of each day, NaN for all where one of them has none."""
+        if missing := unknown(self.days):
+            _log.warning("%s", missing)
+            return [math.nan] * len(self.days)
+        return [self.optimum.solve(day) for day in progress(self.days, "optimum")]
 
     def _build(self, market: str, ledger: str, num_envs: int) -> tuple[Simulation, Stopwatch]:
         c = self._config

@@ -24,6 +24,8 @@ PositiveShare = Annotated[float, Field(gt=0, le=1)]
 Tolerance = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
+# As `gridbazaar.randomness.whole_seed`: NumPy takes no negative seed, and 64 bits hold no larger.
+Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -3,6 +3,7 @@
 GridBazaarError
 ├── ConfigError          a configuration that cannot be used
 ├── UnknownNameError     a name that is not among the known ones
+├── ArgumentError        an action, day, seed or option that a world cannot take
 ├── PluginError          a plug-in that cannot be imported
 ├── DataError            input data that cannot be used
 ├── NetworkError         a grid that cannot be modelled
@@ -44,6 +45,10 @@ class UnknownNameError(GridBazaarError, KeyError):
 
     def __init__(self, kind: str, given: str, known: Iterable[str]):
         super().__init__(f"unknown {kind} {given!r}: {nearest(given, sorted(set(known)))}")
+
+
+class ArgumentError(GridBazaarError, ValueError):
+    """An action, day, seed or option that a world cannot take; the message names it."""
 
 
 class PluginError(GridBazaarError, ImportError):

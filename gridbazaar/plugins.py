@@ -25,6 +25,7 @@ from types import ModuleType
 from gridbazaar.errors import PluginError
 
 GROUP, VARIABLE = "gridbazaar.plugins", "GRIDBAZAAR_PLUGINS"
+_NAMED = f"named by {VARIABLE} or --import"
 
 _modules: dict[str, ModuleType] = {}
 _failed: dict[str, PluginError] = {}
@@ -48,7 +49,7 @@ def load() -> list[ModuleType]:
             _state["listed"] = True
         for name in os.environ.get(VARIABLE, "").split(","):
             if name.strip():
-                _import(name.strip(), f"named by {VARIABLE} or --import")
+                _import(name.strip(), _NAMED)
     finally:
         _state["loading"] = False
     return list(_modules.values())
@@ -57,7 +58,7 @@ def load() -> list[ModuleType]:
 def use(name: str) -> None:
     """Import a module as a plug-in, here and in this process's children; raises `PluginError`."""
     load()
-    _import(name, f"named by {VARIABLE} or --import")
+    _import(name, _NAMED)
     named = [one for one in os.environ.get(VARIABLE, "").split(",") if one]
     if name not in named:
         os.environ[VARIABLE] = ",".join([*named, name])

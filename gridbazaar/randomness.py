@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from gridbazaar.errors import ArgumentError
 
 
 def _signed(value: int) -> int:
@@ -19,6 +23,8 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
+# A seed is an int64, and what counts on from it must be one too.
+SEED_END = 1 << 63
 _GAMMA = 0x9E3779B97F4A7C15
 _STREAM_GAMMA = _signed(0xD1B54A32D192ED03)
 _MIX_1 = _signed(0xBF58476D1CE4E5B9)
@@ -36,6 +42,20 @@ def _mix(value: Tensor) -> Tensor:
     value.bitwise_xor_(_shift_right(value, 30)).mul_(_MIX_1)
     value.bitwise_xor_(_shift_right(value, 27)).mul_(_MIX_2)
     return value.bitwise_xor_(_shift_right(value, 31))
+
+
+def whole_seed(seed: Any, count: int = 1) -> int:
+    """Return a seed, from which `count` consecutive ones can be counted, as a plain integer.
+
+    Raises:
+        ArgumentError: it is no whole number, is below 0 (which NumPy takes for none), or too large
+            for `seed + count - 1` to be an int64: two numbers must never mean one seed.
+    """
+    whole = isinstance(seed, Integral) and not isinstance(seed, bool)
+    if not whole or not 0 <= int(seed) <= SEED_END - count:
+        last = f"2**63 - {count}" if count > 1 else "2**63 - 1"
+        raise ArgumentError(f"seed is {seed!r}, expected a whole number from 0 to {last}")
+    return int(seed)
 
 
 def fold(seed: Tensor, value: int | Tensor) -> Tensor:

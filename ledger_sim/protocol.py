@@ -186,10 +186,8 @@ class MarketTransactions:
     gas: Tensor | None = None
 
     def __post_init__(self) -> None:
-        given = {"rounds": self.rounds, "messages": self.messages, "orders": self.orders}
-        given["traders"] = self.traders
-        if self.gas is not None:
-            given["gas"] = self.gas
+        names = ("rounds", "messages", "orders", "traders", "gas")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         for name, value in given.items():
             if value.shape != self.rounds.shape:
                 raise LedgerError(

@@ -78,7 +78,7 @@ def test_days_of_a_clock_change_have_as_many_slots_as_others(tmp_path, summer):
     plain = write_load(path, start=summer, days=3)
     write_load(path, start=summer, days=3, edit=to_clock)
     series = read(config(path, time_zone="Europe/Berlin"))
-    assert series.start == pd.Timestamp(summer)
+    assert series.start == pd.Timestamp(summer, tz="Etc/GMT-1")
     np.testing.assert_allclose(series.load_kw[::2, 0], plain.a, rtol=1e-6)
 
 

@@ -91,6 +91,14 @@ def test_balances_from_the_chain_alone_are_the_bills(town, chosen):
     assert balance[-1] / 1e6 == pytest.approx(-float(fees), abs=1e-6 * n * SLOTS)
 
 
+def test_an_audit_finds_what_was_cut_off_after_it_was_written(town):
+    day = Day(town)
+    assert day.audit.verify(0.0).faults == ()
+    day.chain.blocks.pop()
+    (fault,) = day.audit.verify(0.0).faults
+    assert "blocks are missing, added or changed" in fault
+
+
 def test_late_orders_stand_in_the_chain_at_the_time_of_their_block(town, open_day):
     for day, late in ((open_day, False), (Day(town, **TIGHT), True)):
         wanted, missed = [], 0

@@ -9,7 +9,7 @@ from gridbazaar.agents.bidders import make
 from gridbazaar.envs.day_record import DayRecord, Facts
 from gridbazaar.envs.prices import SlotPrices
 from gridbazaar.errors import OptimumError
-from gridbazaar.evaluation.optimum import Optimum, days_of
+from gridbazaar.evaluation.optimum import Optimum, days_of, unknown
 
 B = 4
 _TASKS = {"plain": (), "v2g": ("task.devices.vehicle.v2g=true",)}
@@ -100,3 +100,16 @@ def test_an_impossible_day_is_named():
     broken = replace(days[0], prices=SlotPrices(*[np.full(sim.slots, -1.0)] * 5))
     with pytest.raises(OptimumError, match="HiGHS reports"):
         optimum.solve(broken)
+
+
+@pytest.mark.parametrize("change", [{"retail": 0.05}, {"feed_in": -0.01}, {"retail": -0.02}])
+def test_the_optimum_is_missing_by_name_where_prices_cross(town, change):
+    sim = town.simulation("task.rules.forecast=perfect")
+    sim.reset(seed=3)
+    days = days_of(sim)
+    assert unknown(days) == ""
+    name, value = next(iter(change.items()))
+    crossed = getattr(days[1].prices, name).copy()
+    crossed[40] = value
+    days[1] = replace(days[1], prices=days[1].prices._replace(**{name: crossed}))
+    assert "optimum is missing: 1 of 2 days" in unknown(days)

@@ -14,7 +14,7 @@ from gridbazaar.config import Config, Positive, Share, validate
 from gridbazaar.configs import search_path
 from gridbazaar.envs.kpis import KPIS
 from gridbazaar.envs.kpis.registry import kpi
-from gridbazaar.errors import ConfigError, UnknownNameError
+from gridbazaar.errors import ArgumentError, ConfigError, UnknownNameError
 from gridbazaar.registry import Registry
 
 
@@ -160,5 +160,5 @@ def test_a_seed_may_be_any_integer(town, kind):
     first = sim.reset()
     assert torch.equal(first, town.build(envs.world(), num_envs=2, seed=3).reset())
     assert torch.equal(sim.reset(seed=kind(3)), sim.reset(seed=3))
-    with pytest.raises(TypeError):
+    with pytest.raises(ArgumentError, match=r"seed is 1\.5"):
         sim.reset(seed=1.5)

@@ -1,7 +1,7 @@
 """Nothing in a chain can be changed, moved, repeated, forged or cut off unseen."""
 
 import random
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -248,6 +248,56 @@ def test_cut_off_blocks_are_found_by_the_kept_tip(chain):
         SignedChain.from_bytes(data[:60])
     with pytest.raises(LedgerError, match="no chain"):
         SignedChain.from_bytes(b"something else")
+
+
+def resealed(chain, seed, keep=lambda record: True, change=lambda records: records):
+    """Write the same history again, with keys of this seed; the one who does holds them all."""
+    copy = SignedChain.start(seed, len(chain.keys))
+    keys = [private_key(seed, account) for account in range(len(chain.keys))]
+    for block in chain.blocks:
+        records = np.frombuffer(block.records, RECORD).copy()
+        records = change(records[[keep(record) for record in records]])
+        signatures = [keys[r["sender"]].sign(copy.message(r.tobytes())) for r in records]
+        copy.append(records, signatures, block.header.timestamp_ms, keys[-1])
+    return copy
+
+
+def paid_more(records):
+    records["amount"][records["kind"] == PAYMENT] += 1_000_000
+    return records
+
+
+def test_a_history_written_anew_is_found_by_what_was_kept_alone(chain):
+    tip, genesis = chain.tip, chain.id
+    first = chain.records()[0].tobytes()
+    for forged in (
+        resealed(chain, chain.seed, keep=lambda record: record.tobytes() != first),
+        resealed(chain, chain.seed, change=paid_more),
+        resealed(chain, chain.seed + 1),
+    ):
+        assert where(forged) == set()
+        assert where(forged, tip=forged.tip) == set()  # its own tip says nothing
+        assert where(forged, tip=tip) == {(len(chain.blocks), None)}
+        foreign = forged.seed != chain.seed
+        assert where(forged, genesis=genesis) == ({(0, None)} if foreign else set())
+    assert where(resealed(chain, chain.seed), genesis=genesis, tip=tip) == set()
+
+
+def test_a_changed_seed_is_not_hidden_by_a_kept_id(chain):
+    genesis = chain.id
+    with pytest.raises(FrozenInstanceError):
+        chain.seed = 6
+    other = replace(chain, seed=6)
+    assert other.id != genesis
+    assert (0, None) in where(other, genesis=genesis)
+
+
+def test_the_recorder_keeps_genesis_and_tip_apart_from_the_chain():
+    recorder, *_ = recorded()
+    for chain, genesis, tip in zip(recorder.chains, recorder.genesis, recorder.tips, strict=True):
+        assert verify(chain, genesis=genesis, tip=tip) == []
+        chain.blocks.pop()
+        assert where(chain, genesis=genesis, tip=tip) == {(len(chain.blocks), None)}
 
 
 def test_a_chain_refuses_time_that_runs_backwards_and_missing_signatures(chain):

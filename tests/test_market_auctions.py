@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pymarket
@@ -280,6 +281,44 @@ def test_vcg_pays_each_seat_its_clarke_pivot(grid):
             others[i] = 0.0
             pivot = best - largest_welfare(others, price)
             assert gain[b, i].item() == pytest.approx(pivot, abs=1e-9)
+
+
+def _price_by_rule(quantity: Array, price: Array, cleared: Array, seat: int) -> Fraction:
+    """Return a seller's VCG price in exact numbers, by walking along what replaces it."""
+    left = used = Fraction(cleared[seat])
+    cost = Fraction(0)
+    for j in np.argsort(price, kind="stable"):
+        if j != seat:
+            unsold = max(Fraction(quantity[j]) - max(Fraction(cleared[j]), 0), 0)
+            spare = min(left, unsold if quantity[j] > 0 else -Fraction(cleared[j]))
+            cost, left = cost + spare * Fraction(price[j]), left - spare
+    assert left <= used * Fraction(1, 10**4)  # what is cleared may itself miss by a rounding
+    return cost / (used - left)
+
+
+@both_kinds_of_book
+def test_vcg_keeps_the_digits_of_a_small_order_beside_large_ones(grid):
+    orders = book(6, 60, 12, grid)
+    g = torch.Generator().manual_seed(9)
+    size = 10 ** (torch.rand(60, 12, generator=g, dtype=F64) * 11 - 6)
+    orders = Orders(orders.quantity_kw.sign() * size, orders.limit_price, orders.arrival_s)
+    out = clear("vcg", orders)
+    seen = 0
+    for b in range(60):
+        quantity, price, _ = row(orders, b)
+        cleared = out.cleared_kw[b].numpy()
+        for seat in np.flatnonzero(cleared > 0):
+            exact = _price_by_rule(quantity, price, cleared, seat)
+            assert out.price[b, seat].item() == pytest.approx(float(exact), rel=1e-9)
+            seen += cleared[seat] < 1e-3
+    assert seen > 20
+
+
+def test_vcg_pays_a_microwatt_beside_a_hundred_megawatts_its_price():
+    quantity = torch.tensor([[1e-6, 1e5, -0.9e5]], dtype=F64)
+    price = torch.tensor([[0.1, 0.2, 0.3]], dtype=F64)
+    out = clear("vcg", Orders(quantity, price, torch.zeros_like(price)))
+    assert out.price[0, 0].item() == pytest.approx(0.2, rel=1e-12)
 
 
 def test_vcg_runs_a_deficit_that_the_operator_pays():

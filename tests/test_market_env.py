@@ -9,6 +9,9 @@ from conftest import SLOTS
 from pettingzoo.test import parallel_api_test
 
 from gridbazaar import envs
+from gridbazaar.envs.day import seeds_of
+from gridbazaar.errors import ArgumentError, UnknownNameError
+from gridbazaar.randomness import whole_seed
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +103,84 @@ def test_bad_actions_are_refused_by_the_agents_name_or_seat(env):
     with pytest.raises(ValueError, match=rf"action of '{agent}' has shape \(2,\), expected \(3,\)"):
         env.step({**good, agent: np.zeros(2, np.float32)})
     for value in (np.nan, np.inf):
-        with pytest.raises(ValueError, match=r"seat 4 .* as entry 1, expected a number"):
+        with pytest.raises(ValueError, match=rf"'{agent}' has .* as entry 1, expected a number"):
             env.step({**good, agent: np.array([0, value, 0], np.float32)})
     assert env.simulation.t == 0
     env.step(good)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (np.zeros(3, np.complex64), "holds complex64, expected 3 real numbers"),
+        (np.zeros(3, bool), "holds bool, expected 3 real numbers"),
+        (np.array(["a", "b", "c"]), "holds <U1, expected 3 real numbers"),
+        (None, "holds object, expected 3 real numbers"),
+        ([1.0, [2.0], 3.0], "is no array"),
+        (torch.zeros(3, requires_grad=True), "is no array"),
+        (0.5, r"has shape \(\), expected \(3,\)"),
+    ],
+    ids=str,
+)
+def test_an_action_that_is_no_row_of_real_numbers_is_refused_by_name(env, given, says):
+    env.reset(seed=0)
+    good = random_actions(env, np.random.default_rng(0))
+    agent = env.agents[4]
+    with pytest.raises(ArgumentError, match=f"action of '{agent}' {says}"):
+        env.step({**good, agent: given})
+    assert env.simulation.t == 0
+
+
+def test_unknown_agents_and_options_are_refused_with_the_nearest_name(env):
+    env.reset(seed=0)
+    good = random_actions(env, np.random.default_rng(0))
+    with pytest.raises(UnknownNameError, match=r"unknown agent 'ev_99': did you mean 'ev_"):
+        env.step({**good, "ev_99": np.zeros(3)})
+    with pytest.raises(ArgumentError, match="actions is a list, expected a dictionary"):
+        env.step(list(good.values()))
+    with pytest.raises(UnknownNameError, match="option of reset 'days': did you mean 'day'"):
+        env.reset(options={"days": 0})
+    with pytest.raises(ArgumentError, match=r"options is \[0\], expected a dictionary"):
+        env.reset(options=[0])
+    for day in (1.5, 96.0, "0", True, 2**63, -1):
+        with pytest.raises(ArgumentError, match=r"day is .* not the first slot of a day"):
+            env.reset(options={"day": day})
+    assert env.simulation.t == 0
+
+
+def test_numbers_beyond_the_bounds_count_as_the_bound_however_large(env):
+    env.reset(seed=0)
+    huge = env.step({agent: np.array([1e300, -1e300, 7]) for agent in env.agents})
+    env.reset(seed=0)
+    assert_equal(huge, env.step({agent: [1, -1, 1] for agent in env.agents}))
+
+
+@pytest.mark.parametrize("seed", [1.5, 1.0, "1", True, -1, -(2**63), 2**63, 10**20, np.float32(3)])
+def test_a_seed_that_is_none_is_refused_wherever_it_is_given(env, seed):
+    with pytest.raises(ArgumentError, match="expected a whole number from 0 to"):
+        env.reset(seed=seed)
+    with pytest.raises(ArgumentError, match="expected a whole number from 0 to"):
+        envs.parallel_env(seed=seed)
+
+
+def test_the_largest_seed_is_none_that_wraps_to_another():
+    last = 2**63 - 1
+    assert whole_seed(last) == last
+    assert seeds_of(np.int64(last - 2), 3).tolist() == [last - 2, last - 1, last]
+    with pytest.raises(ArgumentError, match=r"from 0 to 2\*\*63 - 3"):
+        seeds_of(last - 1, 3)
+    for wrong in (torch.zeros(3), torch.zeros(2, dtype=torch.int64), torch.zeros(3).bool()):
+        with pytest.raises(ArgumentError, match=r"seed (has shape|is torch)"):
+            seeds_of(wrong, 3)
+
+
+@pytest.mark.parametrize(
+    "action", [np.zeros((1, 41, 3)), torch.zeros(1, 41, 3).cfloat(), torch.zeros(1, 41, 3).bool()]
+)
+def test_a_batch_takes_tensors_of_real_numbers_alone(env, action):
+    env.reset(seed=0)
+    with pytest.raises(ArgumentError, match=r"expected a tensor of real numbers \(1, 41, 3\)"):
+        env.simulation.step(action)
 
 
 def test_nobody_plays_before_the_day_or_after_it(env):

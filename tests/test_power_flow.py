@@ -243,7 +243,7 @@ def test_bad_input_is_refused():
     broken[0, 2] = torch.nan
     with pytest.raises(ValueError, match="column 2"):
         flow.solve(broken, q)
-    with pytest.raises(KeyError, match="99"):
+    with pytest.raises(NetworkError, match="99"):
         PowerFlow(network, [1, 99])
     with pytest.raises(ValueError, match="float16"):
         PowerFlow(network, buses, dtype=torch.float16)

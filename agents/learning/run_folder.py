@@ -84,7 +84,9 @@ def open_folder(config: TrainConfig) -> Path:
         )
     partial.mkdir(parents=True)
     try:
-        (partial / CONFIG).write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
+        (partial / CONFIG).write_text(
+            yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        )
         record = {**versions(), "seed": config.seed}
         (partial / VERSIONS).write_text(json.dumps(record, indent=1))
         files.settle(partial, folder)

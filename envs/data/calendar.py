@@ -20,6 +20,11 @@ def split_of_week(week: int) -> Split:
     return "validation" if week % 8 == 1 else "train"
 
 
+def first_day(split: str, start: pd.Timestamp) -> int:
+    """Return the first day that belongs to a split, counted from day 0 at `start`."""
+    return next(d for d in range(1, 9 * 7) if split_of_week((d + start.weekday()) // 7) == split)
+
+
 def days(split: str, start: pd.Timestamp, num_days: int) -> torch.Tensor:
     """Return the indices [n] (int64, ascending) of the days that belong to `split`.
 

@@ -23,9 +23,12 @@ Floats = NDArray[np.float32]
 
 
 class OwnershipConfig(Config):
-    """Penetration and sizing; c-rates in kW per usable kWh."""
+    """Penetration and sizing; c-rates in kW per usable kWh.
 
-    pv_share: Share
+    pv_share: of the homes; null leaves it at those that own PV by the data.
+    """
+
+    pv_share: Share | None
     battery_share: Share  # of the homes with PV
     pv_kwp_per_mwh: Positive
     pv_kwp_min: Positive
@@ -62,13 +65,16 @@ class Ownership:
 def draw_ownership(config: OwnershipConfig, series: Series, seed: int) -> Ownership:
     """Return who owns what; the same seed and homes give the same answer.
 
-    Homes that own a unit by the grid's data come first and keep its size; the rest are drawn.
+    Homes that own a unit by the data come first and keep its size; the rest are drawn, among homes
+    for which the data know the sun.
     """
     rng = np.random.default_rng(seed)
     H = len(series.home_names)
-    num_pv = round(config.pv_share * H)
-    with_pv = _first(rng.permutation(H), series.grid_pv_kwp > 0, num_pv)
-    num_battery = round(config.battery_share * num_pv)
+    known, owners = series.pv_per_kwp.max(axis=0) > 0, series.grid_pv_kwp > 0
+    num_pv = int(owners.sum()) if config.pv_share is None else round(config.pv_share * H)
+    order = rng.permutation(H)
+    with_pv = _first(order[known[order]], owners, num_pv)
+    num_battery = round(config.battery_share * len(with_pv))
     with_battery = _first(rng.permutation(with_pv), series.grid_battery_kwh > 0, num_battery)
 
     sized = config.pv_kwp_per_mwh * series.annual_kwh / 1000

@@ -20,8 +20,9 @@ class Series:
     """Time series of one community, float32, from midnight in whole days.
 
     start: first slot's beginning, standard time of the place (no summer time: each day has the same
-    number of slots). T slots, H homes, nb background buses. Buses are pandapower
-    indices; series of a user's files have places 0, 1, ... instead, to be seated on a grid.
+    number of slots), with its offset from UTC where the place's zone is known. T slots, H homes, nb
+    background buses. Buses are pandapower indices; series of a user's files have places 0, 1, ...
+    instead, to be seated on a grid.
 
     load_kw, load_kvar [T, H]: what a home draws, before PV, battery and car.
     pv_per_kwp [T, H]: kW from each kWp that stands on the home's roof, 0..1.

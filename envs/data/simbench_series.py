@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta, timezone
 
 import numpy as np
 import pandapower
@@ -15,6 +16,7 @@ from gridbazaar.envs.data.sessions import Sessions, no_sessions, sessions_from_p
 from gridbazaar.errors import DataError
 
 SLOT_MINUTES = 15
+_CENTRAL_EUROPE = timezone(timedelta(hours=1))
 # BDEW-style profile classes of SimBench: H0 households, L0..L2 farms (a home with its business).
 HOME_PREFIXES = ("H0-", "L0-", "L1-", "L2-")
 CHARGER_PLACES: dict[str, Place] = {"HLS_": "home", "APLS_": "work"}
@@ -36,7 +38,7 @@ def series_from_grid(net: pandapower.pandapowerNet, profiles: pd.DataFrame, seed
     owned = _owned_units(net, homes)
     background_bus, p_kw, q_kvar = _background(net, load[~is_home & ~is_charger], owned, profiles)
     return Series(
-        start=pd.Timestamp(profiles.index[0]),
+        start=pd.Timestamp(profiles.index[0]).tz_localize(_CENTRAL_EUROPE),
         slot_minutes=SLOT_MINUTES,
         home_names=tuple(homes.name),
         home_bus=homes.bus.to_numpy(np.int64),

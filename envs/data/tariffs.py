@@ -4,26 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gridbazaar.config import Config, NonNegative, Share, validate
 from gridbazaar.envs.data.user_files import PriceFile, read_prices
-from gridbazaar.errors import DataError
+from gridbazaar.errors import DataError, nearest
 
 DAY_MINUTES = 24 * 60
+# Prices that ship with the project; their sources stand in the NOTICE beside them.
+EXCHANGES = {
+    "german_2016": PriceFile(
+        path=Path(__file__).parent / "smard" / "day_ahead_2016.csv.gz",
+        time_column="hour_utc",
+        time_zone="Europe/Berlin",
+        column="eur_per_mwh",
+        unit="per_mwh",
+    )
+}
 
 
 @dataclass(frozen=True)
 class Prices:
     """Prices over slots, float32 [T], money of `currency` per kWh, gross.
 
-    retail: all-in price of energy from the grid. feed_in: what the grid pays. local_network: charge
-    on a kWh bought within the feeder instead of the retail price's full network charge.
+    retail: all-in price of energy from the grid. feed_in: what the grid pays. Either may be
+    negative, and retail below feed-in, in some slots. local_network: charge on a kWh bought within
+    the feeder instead of the retail price's full network charge.
     """
 
     currency: str
@@ -32,11 +44,17 @@ class Prices:
     local_network: NDArray[np.float32]
 
 
+class MarketFeedIn(Config):
+    """Feed-in at the exchange's price, less what the seller of the energy keeps per kWh."""
+
+    below_market: NonNegative
+
+
 class _Tariff(Config):
     name: str
     currency: str
     source: str
-    feed_in: NonNegative
+    feed_in: float | MarketFeedIn | PriceFile
     local_network_share: Share
 
 
@@ -83,57 +101,89 @@ class Season(Config):
         return charge
 
 
-class WindowTariff(_Tariff):
-    """Prices by time of day and month: retail = base + the window's network charge."""
+class _Seasons(Config):
+    """Network charges by month and time of day; the months hold each of 1..12 once."""
 
-    kind: Literal["windows"]
-    base: NonNegative
     seasons: tuple[Season, ...]
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _each_month(self) -> Self:
         months = sorted(month for season in self.seasons for month in season.months)
         if months != list(range(1, 13)):
             raise ValueError(f"seasons hold the months {months}; expected each of 1..12 once")
-        for season in self.seasons:
-            for window in season.windows:
-                retail = self.base + window.network
-                if self.feed_in > retail:
-                    raise ValueError(
-                        f"feed_in {self.feed_in} is above retail {retail:.4f} in the window "
-                        f"{window.start}-{window.end} of months {season.months}; it would pay to "
-                        "buy from the grid and sell back"
-                    )
         return self
 
-    def prices(self, start: pd.Timestamp, days: int, slot_minutes: int) -> Prices:
-        """Return prices of `days` days from `start`; raises DataError where windows cut slots."""
+    def charges(
+        self, start: pd.Timestamp, days: int, slot_minutes: int, name: str
+    ) -> NDArray[np.float64]:
+        """Return the network charge of each slot [T]; raises DataError where windows cut slots."""
         by_month = np.empty((13, DAY_MINUTES // slot_minutes))
         for season in self.seasons:
             minutes = season.network().reshape(-1, slot_minutes)
             if (minutes != minutes[:, :1]).any():
-                raise DataError(f"a window of tariff {self.name!r} begins within a slot")
+                raise DataError(f"a window of tariff {name!r} begins within a slot")
             by_month[list(season.months)] = minutes[:, 0]
         dates = pd.date_range(start.normalize(), periods=days, freq="D")
-        network = by_month[dates.month].ravel()
-        return _prices(self, self.base + network, network)
+        return np.asarray(by_month[dates.month].ravel())
+
+
+class WindowTariff(_Tariff, _Seasons):
+    """Prices by time of day and month: retail = base + the window's network charge."""
+
+    kind: Literal["windows"]
+    base: float
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for season in self.seasons:
+            highest = max(season.windows, key=lambda window: window.network)
+            retail = self.base + highest.network
+            if isinstance(self.feed_in, float) and self.feed_in > retail:
+                raise ValueError(
+                    f"feed_in {self.feed_in} is above retail {retail:.4f} in the window "
+                    f"{highest.start}-{highest.end} of months {season.months}, and so all day; it "
+                    "would always pay to buy from the grid and sell back"
+                )
+        return self
+
+    def prices(self, start: pd.Timestamp, days: int, slot_minutes: int) -> Prices:
+        """Return prices of `days` days from `start`; raises DataError where windows cut slots."""
+        network = self.charges(start, days, slot_minutes, self.name)
+        return _prices(self, self.base + network, network, start, days, slot_minutes, None)
 
 
 class DayAheadTariff(_Tariff):
-    """Prices of a user's market file: retail = (price + adders + network) times (1 + vat)."""
+    """Prices of an exchange: retail = (price + adders + network) times (1 + vat).
+
+    price: a file, or the name of prices that ship with the project, see EXCHANGES. network: one
+    charge, or seasons of windows as a windows tariff has them. Prices may be negative, and below
+    feed-in, where the exchange's are.
+    """
 
     kind: Literal["day_ahead"]
-    price: PriceFile
+    price: str | PriceFile
     adders: NonNegative
-    network: NonNegative
+    network: NonNegative | _Seasons
     vat: Share
+
+    @field_validator("price")
+    @classmethod
+    def _shipped(cls, given: str | PriceFile) -> str | PriceFile:
+        if isinstance(given, str) and given not in EXCHANGES:
+            raise ValueError(f"{nearest(given, EXCHANGES)}; or give path, column, unit, ...")
+        return given
 
     def prices(self, start: pd.Timestamp, days: int, slot_minutes: int) -> Prices:
         """Return prices of `days` days from `start`; raises DataError as the file's reader does."""
-        market = read_prices(self.price, slot_minutes, start, days)
+        file = EXCHANGES[self.price] if isinstance(self.price, str) else self.price
+        market = read_prices(file, slot_minutes, start, days)
         gross = 1 + self.vat
-        network = np.full(len(market), self.network * gross)
-        return _prices(self, (market + self.adders) * gross + network, network)
+        if isinstance(self.network, _Seasons):
+            network = self.network.charges(start, days, slot_minutes, self.name) * gross
+        else:
+            network = np.full(len(market), self.network * gross)
+        retail = (market + self.adders) * gross + network
+        return _prices(self, retail, network, start, days, slot_minutes, market)
 
 
 Tariff = WindowTariff | DayAheadTariff
@@ -152,17 +202,30 @@ def _clock(minute: int) -> str:
     return f"{minute // 60:02d}:{minute % 60:02d}"
 
 
-def _prices(tariff: _Tariff, retail: NDArray[np.float64], network: NDArray[np.float64]) -> Prices:
-    bad = np.flatnonzero(retail < tariff.feed_in)
-    if len(bad):
-        raise DataError(
-            f"tariff {tariff.name!r}: feed-in {tariff.feed_in} is above retail "
-            f"{retail[bad[0]]:.4f} in slot {bad[0]} ({len(bad)} slots); lower feed_in or raise the "
-            "fixed parts of the retail price"
-        )
+def _prices(
+    tariff: _Tariff,
+    retail: NDArray[np.float64],
+    network: NDArray[np.float64],
+    start: pd.Timestamp,
+    days: int,
+    slot_minutes: int,
+    market: NDArray[np.float64] | None,
+) -> Prices:
+    given = tariff.feed_in
+    if isinstance(given, MarketFeedIn):
+        if market is None:
+            raise DataError(
+                f"tariff {tariff.name!r} has no exchange price for feed_in to follow; give a "
+                "number or a file"
+            )
+        feed_in = market - given.below_market
+    elif isinstance(given, PriceFile):
+        feed_in = read_prices(given, slot_minutes, start, days)
+    else:
+        feed_in = np.full(len(retail), given)
     return Prices(
         tariff.currency,
         retail.astype(np.float32),
-        np.full(len(retail), tariff.feed_in, np.float32),
+        feed_in.astype(np.float32),
         (tariff.local_network_share * network).astype(np.float32),
     )

@@ -1,146 +1,155 @@
-"""Time stamps of a file to a regular axis of standard time, and values along it to slots."""
+"""One axis of standard time for all files of a place, and the clocks that lead to it."""
 
 from __future__ import annotations
 
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gridbazaar.envs.data.time_stamps import instants
 from gridbazaar.errors import DataError
 
+ClockChange = Literal["exact", "padded"]
 
-def standard_time(stamps: pd.Series, zone: str | None, where: str) -> pd.DatetimeIndex:
-    """Return naive standard time (no summer time) for the time stamps of a series, row by row.
 
-    Stamps with an offset are converted to `zone`; naive ones are the zone's clock time, or standard
-    time already where `zone` is None. Raises DataError for stamps that cannot be read or do not
-    exist in the zone, and for an unknown or missing zone.
+def standard_offset(zone: str, year: int, where: str = "") -> pd.Timedelta:
+    """Return what a zone's clock is ahead of UTC without summer time, the same for a whole axis.
+
+    It is the smaller of January's and July's, whichever of the two the zone's law calls standard
+    (Irish law: summer's). Raises DataError for an unknown zone.
     """
-    time = _parse(stamps, where)
-    if zone is not None and time.tz is None:
-        try:
-            time = time.tz_localize(_zone(zone, where), ambiguous="infer", nonexistent="raise")
-        except ValueError as error:
-            raise DataError(
-                f"{where}: time stamps are not clock time of {zone} ({error}); where the file "
-                "knows no summer time, set time_zone to null"
-            ) from None
-    return _without_offset(time, zone, where)
+    clock = zone_of(zone, where)
+    middles = (pd.Timestamp(year, month, 1, 12, tz=clock) for month in (1, 7))
+    return pd.Timedelta(min(middle.utcoffset() or pd.Timedelta(0) for middle in middles))
 
 
-def event_time(stamps: pd.Series, zone: str | None, where: str) -> pd.DatetimeIndex:
-    """Return naive standard time for single events, in any order.
-
-    As `standard_time`, but the hour that summer time's end repeats is read as standard time and the
-    one its start skips as the hour after. Raises DataError.
-    """
-    time = _parse(stamps, where)
-    if zone is not None and time.tz is None:
-        second = np.zeros(len(time), bool)
-        time = time.tz_localize(
-            _zone(zone, where), ambiguous=second, nonexistent=pd.Timedelta(hours=1)
-        )
-    return _without_offset(time, zone, where)
-
-
-def _zone(zone: str, where: str) -> ZoneInfo:
+def zone_of(zone: str, where: str) -> ZoneInfo:
+    """Return a time zone by its IANA name; raises DataError for an unknown one."""
     try:
         return ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise DataError(
             f"{where}: unknown time_zone {zone!r}; give an IANA name such as Europe/Berlin"
         ) from None
 
 
-def _without_offset(time: pd.DatetimeIndex, zone: str | None, where: str) -> pd.DatetimeIndex:
-    if zone is None:
-        if time.tz is not None:
-            raise DataError(f"{where} has time stamps with an offset ({time.tz}); set time_zone")
-        return time
-    first = time[0].tz_convert(_zone(zone, where))
-    offset = (first.utcoffset() or pd.Timedelta(0)) - (first.dst() or pd.Timedelta(0))
-    return time.tz_convert("UTC").tz_localize(None) + pd.Timedelta(offset)
+def clock_rows(
+    stamps: pd.Series,
+    zone: str | None,
+    where: str,
+    time_format: str | None = None,
+    change: ClockChange = "exact",
+) -> tuple[NDArray[np.int64], pd.DatetimeIndex]:
+    """Return rows of a file and their time: UTC, or naive where it has neither offset nor zone.
 
+    The rows are all of them in the file's order. Where `change` is padded, each day of the file has
+    24 hours: rows of the hour that spring skips are left out, and those of the hour that autumn
+    repeats stand twice if the file has them once.
 
-def _parse(stamps: pd.Series, where: str) -> pd.DatetimeIndex:
-    if pd.api.types.is_numeric_dtype(stamps):
-        raise DataError(f"{where}: time column {stamps.name!r} holds numbers, expected time stamps")
-    try:
-        time = pd.DatetimeIndex(pd.to_datetime(stamps))
-    except (ValueError, TypeError):
-        try:
-            time = pd.DatetimeIndex(pd.to_datetime(stamps, utc=True))
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{where}: time column {stamps.name!r}: {error}") from None
-    if time.hasnans:
-        rows = np.flatnonzero(time.isna())
-        raise DataError(f"{where}: {len(rows)} time stamps missing, first in row {rows[0]}")
-    if not len(time):
-        raise DataError(f"{where} has no rows")
-    return time
-
-
-def check_order(time: pd.DatetimeIndex, where: str) -> None:
-    """Raise DataError where time stamps repeat or go backwards, naming the first."""
-    if time.has_duplicates:
-        double = time[time.duplicated()]
-        raise DataError(
-            f"{where}: {len(double)} duplicate time stamps, first {double[0]}; keep one row for "
-            "each (clock time with summer time needs time_zone)"
-        )
-    if not time.is_monotonic_increasing:
-        row = int(np.flatnonzero(np.diff(time.to_numpy()) < np.timedelta64(0))[0]) + 1
-        raise DataError(f"{where}: time goes backwards at row {row} ({time[row]}); sort the file")
-
-
-def regular_step(time: pd.DatetimeIndex, where: str) -> pd.Timedelta:
-    """Return the step of a regular axis; raises DataError at the first gap."""
-    if len(time) < 2:
-        raise DataError(f"{where} has {len(time)} row in the chosen days, expected at least 2")
-    steps = np.diff(time.to_numpy())
-    step = np.median(steps)
-    wrong = np.flatnonzero(steps != step)
-    if len(wrong):
-        i = int(wrong[0])
-        raise DataError(
-            f"{where}: {len(wrong)} gaps, first after {time[i]} (next is {time[i + 1]}, expected a "
-            f"step of {pd.Timedelta(step)}); fill it or choose days without it"
-        )
-    return pd.Timedelta(step)
-
-
-def whole_days(
-    time: pd.DatetimeIndex, start: pd.Timestamp | None, days: int | None, where: str
-) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """Return begin and end of the chosen days, by default all whole days that the file covers."""
-    step = time[1] - time[0] if len(time) > 1 else pd.Timedelta(0)
-    begin = time[0].ceil("D") if start is None else start.normalize()
-    end = (time[-1] + step).floor("D") if days is None else begin + pd.Timedelta(days=days)
-    if begin < time[0] or end > time[-1] + step or end <= begin:
-        raise DataError(
-            f"{where} covers {time[0]} to {time[-1] + step}, not the whole days {begin} to {end}; "
-            "change start or days"
-        )
-    return begin, end
-
-
-def to_slots(
-    values: NDArray[np.float64], step: pd.Timedelta, slot_minutes: int, where: str
-) -> NDArray[np.float64]:
-    """Return `values` [N, C] at slots: the mean of finer steps, each value held over coarser ones.
-
-    Raises DataError where neither step is a multiple of the other.
+    Raises:
+        DataError: stamps as in `time_stamps.instants`; an hour that the zone's clocks skip, or one
+            they repeat that does not stand there twice.
     """
-    slot = pd.Timedelta(minutes=slot_minutes)
-    if slot % step == pd.Timedelta(0):
-        each = slot // step
-        if len(values) % each:
-            raise DataError(f"{where}: {len(values)} steps of {step} do not fill slots of {slot}")
-        return values.reshape(-1, each, values.shape[1]).mean(axis=1)
-    if step % slot == pd.Timedelta(0):
-        return values.repeat(step // slot, axis=0)
-    raise DataError(
-        f"{where}: steps of {step} do not fit slots of {slot}; one must be a multiple of the other"
-    )
+    time = instants(stamps, time_format, where)
+    rows = np.arange(len(time))
+    if zone is None or time.tz is not None:
+        return rows, time
+    clock = zone_of(zone, where)
+    first = np.ones(len(time), bool)
+    skipped = np.asarray(time.tz_localize(clock, ambiguous=first, nonexistent="NaT").isna())
+    if change == "padded":
+        rows, time, first = rows[~skipped], time[~skipped], first[~skipped]
+    elif skipped.any():
+        raise DataError(
+            f"{where}: {int(skipped.sum())} rows stand in an hour that the clocks of {zone} skip, "
+            f"first {time[skipped][0]} ({_rows_of_day(time, skipped)}); {_MEND}"
+        )
+    repeated = np.asarray(time.tz_localize(clock, ambiguous="NaT", nonexistent="NaT").isna())
+    stands = pd.Series(np.where(repeated, 1, 0)).groupby(time)
+    number, count = stands.cumcount().to_numpy(), stands.transform("size").to_numpy()
+    first[repeated & (number > 0)] = False
+    wrong = repeated & (count != 2)
+    if change == "padded":
+        again = np.flatnonzero(wrong & (count == 1))
+        rows, time = np.append(rows, rows[again]), pd.DatetimeIndex(time.append(time[again]))
+        first = np.append(first, np.zeros(len(again), bool))
+    elif wrong.any():
+        raise DataError(
+            f"{where}: {time[wrong][0]} stands there {count[wrong][0]} times, but the clocks of "
+            f"{zone} pass it twice ({_rows_of_day(time, wrong)}); {_MEND}"
+        )
+    instant = time.tz_localize(clock, ambiguous=first, nonexistent="raise").tz_convert("UTC")
+    if change == "padded":
+        order = instant.argsort(kind="stable")
+        rows, instant = rows[order], instant[order]
+    return rows, instant
+
+
+_MEND = (
+    "where the file knows no summer time, set time_zone to null; where each of its days has 24 "
+    "hours, set clock_change to padded"
+)
+
+
+def _rows_of_day(time: pd.DatetimeIndex, wrong: NDArray[np.bool_]) -> str:
+    day = time[wrong][0].normalize()
+    return f"{day.date()} has {int((time.normalize() == day).sum())} rows"
+
+
+def on_axis(
+    time: pd.DatetimeIndex, zone: str | None, offset: pd.Timedelta | None, where: str
+) -> pd.DatetimeIndex:
+    """Return naive standard time of the axis that is `offset` ahead of UTC.
+
+    Naive times are on it already. Without an offset it is the zone's. Raises DataError where there
+    is neither.
+    """
+    if time.tz is None:
+        return time
+    if offset is None:
+        if zone is None:
+            raise DataError(
+                f"{where} has time stamps with an offset from UTC; set time_zone to the zone of "
+                "the place"
+            )
+        offset = standard_offset(zone, time[0].year, where)
+    return time.tz_localize(None) + offset
+
+
+def standard_time(
+    stamps: pd.Series,
+    zone: str | None,
+    where: str,
+    offset: pd.Timedelta | None = None,
+    time_format: str | None = None,
+) -> pd.DatetimeIndex:
+    """Return naive standard time (no summer time) for the time stamps of a series, row by row.
+
+    Stamps with an offset are moved to the axis; naive ones are the zone's clock time, or standard
+    time already where `zone` is None. Raises DataError as `clock_rows` and `on_axis`.
+    """
+    return on_axis(clock_rows(stamps, zone, where, time_format)[1], zone, offset, where)
+
+
+def event_time(
+    stamps: pd.Series,
+    zone: str | None,
+    where: str,
+    offset: pd.Timedelta | None = None,
+    time_format: str | None = None,
+) -> pd.DatetimeIndex:
+    """Return naive standard time for single events, in any order.
+
+    As `standard_time`, but the hour that summer time's end repeats is read as standard time and the
+    one its start skips as the hour after. Raises DataError.
+    """
+    time = instants(stamps, time_format, where)
+    if zone is not None and time.tz is None:
+        second = np.zeros(len(time), bool)
+        time = time.tz_localize(
+            zone_of(zone, where), ambiguous=second, nonexistent=pd.Timedelta(hours=1)
+        ).tz_convert("UTC")
+    return on_axis(time, zone, offset, where)

@@ -1,102 +1,73 @@
-"""A user's CSV or Parquet files, read with every doubt turned into a clear error."""
+"""Time series of a user's file, at slots on the axis of the place."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal
+from datetime import timezone
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridbazaar.config import Config
-from gridbazaar.envs.data.time_axis import (
+from gridbazaar.config import Config, Positive
+from gridbazaar.envs.data.slots import (
+    Stamps,
     check_order,
-    regular_step,
-    standard_time,
+    intervals,
+    resolutions,
     to_slots,
     whole_days,
 )
-from gridbazaar.errors import DataError, nearest
+from gridbazaar.envs.data.tables import TableFile, numbers, pick, read_table
+from gridbazaar.envs.data.time_axis import ClockChange, clock_rows, on_axis, standard_offset
+from gridbazaar.errors import DataError
 
-PowerUnit = Literal["kW", "kWh"]
+PowerUnit = Literal["kW", "W", "MW", "kWh", "Wh", "MWh"]
 PriceUnit = Literal["per_kwh", "per_mwh", "cent_per_kwh"]
+POWER_FACTOR: dict[PowerUnit, float] = {
+    "kW": 1.0,
+    "W": 1e-3,
+    "MW": 1e3,
+    "kWh": 1.0,
+    "Wh": 1e-3,
+    "MWh": 1e3,
+}
 PRICE_FACTOR: dict[PriceUnit, float] = {"per_kwh": 1.0, "per_mwh": 1e-3, "cent_per_kwh": 1e-2}
+_SPIKE = 10.0
 
 
-class TimedFile(Config):
+class LongTable(Config):
+    """Columns of a table that has one row for each series and interval: whose it is, how much."""
+
+    series: str
+    amount: str
+
+
+class TimedFile(TableFile):
     """A file with a time column.
 
-    time_column: null where a Parquet file has its time stamps as index. time_zone: IANA zone of the
-    place; null where the stamps are standard time already. Relative paths start at the folder of
-    the call.
+    time_column: null where a Parquet file has its time stamps as index. stamps: whether they are
+    the start or the end of a row's interval. clock_change: padded where each day of the file has 24
+    hours of clock time, see `time_axis.clock_rows`. long: where all series stand in one column.
     """
 
-    path: Path
     time_column: str | None
-    time_zone: str | None
+    stamps: Stamps = "start"
+    clock_change: ClockChange = "exact"
+    long: LongTable | None = None
 
 
 class PriceFile(TimedFile):
-    """One column of prices; a price in money of the tariff's currency."""
+    """One column of prices, in money of the tariff's currency.
+
+    mean_between: what the mean of the absolute prices must lie between, per kWh; a factor of 100,
+    between cents and euros, leaves it.
+    """
 
     column: str
     unit: PriceUnit
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Return a CSV or Parquet file as it is; raises DataError for a missing or other file."""
-    if not path.is_file():
-        raise DataError(f"no file {path} (looked in {path.resolve().parent})")
-    if path.suffix == ".csv":
-        return pd.read_csv(path)
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path)
-    raise DataError(f"{path} ends in {path.suffix!r}; expected .csv or .parquet")
-
-
-def pick(table: pd.DataFrame, columns: Sequence[str], where: str) -> pd.DataFrame:
-    """Return the named columns; raises DataError that lists what is there and the nearest name."""
-    there = [str(c) for c in table.columns]
-    for name in columns:
-        if name not in there:
-            raise DataError(f"{where} has no column {name!r}: {nearest(name, there)}")
-    return table[list(columns)]
-
-
-def times(table: pd.DataFrame, file: TimedFile) -> pd.DatetimeIndex:
-    """Return the file's time stamps in standard time, row by row."""
-    where = str(file.path)
-    if file.time_column is None:
-        if not isinstance(table.index, pd.DatetimeIndex):
-            there = ", ".join(str(c) for c in table.reset_index().columns[:20])
-            raise DataError(
-                f"{where} has no index of time stamps; set time_column to one of {there}"
-            )
-        stamps = table.index.to_series()
-    else:
-        named = table if file.time_column in table.columns else table.reset_index()
-        stamps = pick(named, [file.time_column], where)[file.time_column]
-    return standard_time(stamps, file.time_zone, where)
-
-
-def numbers(table: pd.DataFrame, where: str) -> NDArray[np.float64]:
-    """Return the columns as float64; raises DataError for text, NaN or infinite cells."""
-    for name in table.columns:
-        column = table[name]
-        if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-            raise DataError(
-                f"{where}: column {name!r} is not numeric ({column.dtype}, first value "
-                f"{column.iloc[0]!r}); expected numbers with a decimal point"
-            )
-        bad = np.flatnonzero(~np.isfinite(column.to_numpy(np.float64)))
-        if len(bad):
-            raise DataError(
-                f"{where}: column {name!r} has {len(bad)} missing or infinite cells, first at "
-                f"{table.index[bad[0]]}; fill them or choose days without them"
-            )
-    return table.to_numpy(np.float64)
+    mean_between: tuple[Positive, Positive] = (0.01, 1.0)
 
 
 def read_slots(
@@ -105,26 +76,108 @@ def read_slots(
     slot_minutes: int,
     start: pd.Timestamp | None,
     days: int | None,
-) -> tuple[pd.Timestamp, pd.Timedelta, NDArray[np.float64]]:
-    """Return first day, the file's own step, and the columns [T, C] in slots of the chosen days.
+    energy: bool = False,
+    place: str | None = None,
+) -> tuple[pd.Timestamp, NDArray[np.float64]]:
+    """Return the first day and the columns [T, C] in slots of the chosen days.
 
-    Gaps and missing cells count only within the chosen days. Raises DataError.
+    Gaps and missing cells count only within the chosen days.
+
+    Args:
+        file: where.
+        columns: which; of a long table, names of series.
+        slot_minutes: length of a slot.
+        start: first day, on its own axis where it has an offset from UTC, else on the place's.
+        days: how many; None for all.
+        energy: whether values are what a row's interval holds; they are divided by its hours.
+        place: zone of the place; None for the file's own.
+
+    Returns:
+        The first day has the axis's offset from UTC, or none where no zone is known.
+
+    Raises:
+        DataError: whatever cannot be believed.
     """
     where = str(file.path)
-    table = read_table(file.path)
-    time = times(table, file)
-    check_order(time, where)
-    named = table if set(columns) <= set(table.columns) else table.reset_index()
-    picked = pick(named, columns, where).set_axis(time, axis=0)
-    begin, end = whole_days(time, start, days, where)
-    picked = picked[(time >= begin) & (time < end)]
-    inside = pd.DatetimeIndex(picked.index)
-    step = regular_step(inside, where)
-    if inside[0] != begin or inside[-1] + step != end:
+    text = () if file.long is None else (file.long.series,)
+    table = read_table(file, text)
+    if file.long is None:
+        return _chosen(table, file, columns, slot_minutes, start, days, energy, place)
+    names = pick(table, text, where).iloc[:, 0].astype(str)
+    found = []
+    for name in columns:
+        rows = table[(names == name).to_numpy()]
+        if rows.empty:
+            pick(pd.DataFrame(columns=sorted(set(names))), [name], where)
+        value = [file.long.amount]
+        start, values = _chosen(rows, file, value, slot_minutes, start, days, energy, place)
+        days = len(values) * slot_minutes // (24 * 60)
+        found.append(values)
+    assert start is not None
+    return start, np.concatenate(found, axis=1)
+
+
+def _chosen(
+    table: pd.DataFrame,
+    file: TimedFile,
+    columns: Sequence[str],
+    slot_minutes: int,
+    start: pd.Timestamp | None,
+    days: int | None,
+    energy: bool,
+    place: str | None,
+) -> tuple[pd.Timestamp, NDArray[np.float64]]:
+    where = str(file.path)
+    stamps = _stamps(table, file)
+    rows, instant = clock_rows(stamps, file.time_zone, where, file.time_format, file.clock_change)
+    offset = _offset(start, place or file.time_zone, instant[0].year, where)
+    stamped = on_axis(instant, place or file.time_zone, offset, where)
+    check_order(stamped, where)
+    time, steps = intervals(stamped, file.stamps, where)
+    naive = None if start is None else start.tz_localize(None)
+    begin, end = whole_days(time[0], time[-1] + pd.Timedelta(steps[-1]), naive, days, where)
+    inside = np.asarray((time >= begin) & (time < end))
+    time, steps = time[inside], steps[inside]
+    named = table if list(table.index.names) == [None] else table.reset_index()
+    picked = pick(named, columns, where).iloc[rows[inside]].set_axis(time, axis=0)
+    runs = resolutions(time, steps, where)
+    if time[0] != begin or time[-1] + pd.Timedelta(steps[-1]) != end:
         raise DataError(
-            f"{where}: gap at the edge of {begin} to {end}: rows run {inside[0]} to {inside[-1]}"
+            f"{where}: gap at the edge of {begin} to {end}: rows run {time[0]} to {time[-1]}"
         )
-    return begin, step, to_slots(numbers(picked, where), step, slot_minutes, where)
+    values = numbers(picked, file)
+    if energy:
+        values = values / (steps / np.timedelta64(1, "h"))[:, None]
+    parts = [
+        to_slots(values[run], pd.Timedelta(steps[run.start]), slot_minutes, where) for run in runs
+    ]
+    return _with_offset(begin, offset), np.concatenate(parts)
+
+
+def _stamps(table: pd.DataFrame, file: TimedFile) -> pd.Series:
+    where = str(file.path)
+    if file.time_column is None:
+        if not isinstance(table.index, pd.DatetimeIndex):
+            there = ", ".join(str(c) for c in table.reset_index().columns[:20])
+            raise DataError(
+                f"{where} has no index of time stamps; set time_column to one of {there}"
+            )
+        return table.index.to_series()
+    named = table if list(table.index.names) == [None] else table.reset_index()
+    return pick(named, [file.time_column], where).iloc[:, 0]
+
+
+def _offset(
+    start: pd.Timestamp | None, zone: str | None, year: int, where: str
+) -> pd.Timedelta | None:
+    """Return what the axis is ahead of UTC, None where nothing says it."""
+    if start is not None and start.tz is not None:
+        return pd.Timedelta(start.utcoffset() or pd.Timedelta(0))
+    return None if zone is None else standard_offset(zone, year, where)
+
+
+def _with_offset(begin: pd.Timestamp, offset: pd.Timedelta | None) -> pd.Timestamp:
+    return begin if offset is None else begin.tz_localize(timezone(offset.to_pytimedelta()))
 
 
 def read_power(
@@ -134,11 +187,15 @@ def read_power(
     slot_minutes: int,
     start: pd.Timestamp | None,
     days: int | None,
+    place: str | None = None,
 ) -> tuple[pd.Timestamp, NDArray[np.float64]]:
-    """Return first day and kW [T, C]; energy in a step (kWh) becomes its mean power."""
-    begin, step, values = read_slots(file, columns, slot_minutes, start, days)
-    if unit == "kWh":
-        values = values / (step / pd.Timedelta(hours=1))
+    """Return first day and kW [T, C]; energy in a step becomes its mean power.
+
+    Arguments and errors as for `read_slots`, and DataError for negative power.
+    """
+    energy = unit.endswith("Wh")
+    begin, values = read_slots(file, columns, slot_minutes, start, days, energy, place)
+    values = values * POWER_FACTOR[unit]
     negative = values.min(axis=0) < 0
     if negative.any():
         name = columns[int(np.argmax(negative))]
@@ -152,12 +209,15 @@ def read_power(
 def read_prices(
     file: PriceFile, slot_minutes: int, start: pd.Timestamp, days: int
 ) -> NDArray[np.float64]:
-    """Return prices [T] per kWh; raises DataError above 10 per kWh, which hints at the unit."""
-    _, _, values = read_slots(file, [file.column], slot_minutes, start, days)
+    """Return prices [T] per kWh; raises DataError where their size hints at another unit."""
+    _, values = read_slots(file, [file.column], slot_minutes, start, days)
     prices = values[:, 0] * PRICE_FACTOR[file.unit]
-    if np.abs(prices).max() > 10:
+    size, (low, high) = np.abs(prices), file.mean_between
+    if not low <= size.mean() < high or size.max() > _SPIKE * high:
         raise DataError(
-            f"{file.path}: column {file.column!r} reaches {np.abs(prices).max():.4g} per kWh read "
-            f"as {file.unit}; set unit to one of {', '.join(PRICE_FACTOR)}"
+            f"{file.path}: column {file.column!r} read as {file.unit} comes to {size.mean():.4g} "
+            f"per kWh on average and at most {size.max():.4g}; expected a mean of {low:g} to "
+            f"{high:g}; set unit to one of {', '.join(get_args(PriceUnit))}, or mean_between where "
+            "these prices are right"
         )
     return prices

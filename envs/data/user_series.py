@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -15,16 +15,19 @@ from gridbazaar.envs.data.user_files import PowerUnit, TimedFile, read_power
 from gridbazaar.envs.data.user_sessions import SessionFile, read_sessions
 from gridbazaar.errors import DataError
 
-LARGEST_HOME_KW = 100.0
-ANNUAL_KWH = (100.0, 100_000.0)
 LARGEST_KW_PER_KWP = 1.5
 
 
 class LoadFile(TimedFile):
-    """Consumption: `columns` maps each home's name to its column."""
+    """Consumption: `columns` maps each home's name to its column.
+
+    largest_kw, annual_kwh: what a home's peak and its use a year must keep to, against wrong units.
+    """
 
     unit: PowerUnit
     columns: dict[str, str]
+    largest_kw: Positive = 100.0
+    annual_kwh: tuple[Positive, Positive] = (100.0, 100_000.0)
 
 
 class PvFile(TimedFile):
@@ -41,9 +44,12 @@ class PvFile(TimedFile):
 class UserData(Config):
     """A user's files; `start` and `days` choose whole days, null takes all that the load covers.
 
-    Reactive power of the homes follows from `power_factor` (inductive).
+    All files come to one axis of standard time, that of `time_zone`; null takes the first zone that
+    a file names, load before PV and sessions. Reactive power of the homes follows from
+    `power_factor` (inductive).
     """
 
+    time_zone: str | None = None
     slot_minutes: Literal[5, 10, 15, 30, 60]
     start: str | None
     days: Count | None
@@ -52,12 +58,20 @@ class UserData(Config):
     pv: PvFile | None
     sessions: SessionFile | None
 
+    @property
+    def place(self) -> str | None:
+        """Zone of the place; None where nothing names one."""
+        files = (self.load, self.pv, self.sessions)
+        zones = (self.time_zone, *(file.time_zone for file in files if file is not None))
+        return next((zone for zone in zones if zone is not None), None)
+
 
 def user_series(data: UserData) -> Series:
     """Return the series of a user's files; homes and chargers have places 0, 1, ... for buses.
 
     Homes without PV in the files get the mean of those that have it, for PV that ownership may draw
-    for them. Raises DataError for what the files lack or get wrong.
+    for them; without any, there is no sun, and ownership draws nothing. Raises DataError for what
+    the files lack or get wrong.
     """
     homes = tuple(data.load.columns)
     H = len(homes)
@@ -68,8 +82,9 @@ def user_series(data: UserData) -> Series:
         list(data.load.columns.values()),
         data.load.unit,
         data.slot_minutes,
-        None if data.start is None else pd.Timestamp(data.start),
+        _first_day(data.start),
         data.days,
+        data.place,
     )
     _check_homes(data.load, load)
     num_days = len(load) * data.slot_minutes // (24 * 60)
@@ -99,17 +114,28 @@ def user_series(data: UserData) -> Series:
     )
 
 
+def _first_day(start: str | None) -> pd.Timestamp | None:
+    if start is None:
+        return None
+    try:
+        return pd.to_datetime(start, format="ISO8601").tz_localize(None)
+    except (ValueError, TypeError):
+        raise DataError(f"data.start is {start!r}; expected a day such as 2017-01-01") from None
+
+
 def _check_homes(file: LoadFile, load_kw: NDArray[np.float64]) -> None:
     """Raise DataError for a home that no home can be, which hints at a wrong unit."""
     annual = load_kw.mean(axis=0) * 8760
+    low, high = file.annual_kwh
     for column, peak, energy in zip(
         file.columns.values(), load_kw.max(axis=0), annual, strict=True
     ):
-        if peak > LARGEST_HOME_KW or not ANNUAL_KWH[0] <= energy <= ANNUAL_KWH[1]:
+        if peak > file.largest_kw or not low <= energy <= high:
             raise DataError(
                 f"{file.path}: column {column!r} read as {file.unit} peaks at {peak:.4g} kW and "
-                f"makes {energy:.4g} kWh a year; expected a home of at most {LARGEST_HOME_KW:g} kW "
-                f"and {ANNUAL_KWH[0]:g} to {ANNUAL_KWH[1]:g} kWh; set unit to kW or kWh"
+                f"makes {energy:.4g} kWh a year; expected a home of at most {file.largest_kw:g} kW "
+                f"and {low:g} to {high:g} kWh; set unit to one of "
+                f"{', '.join(get_args(PowerUnit))}, or largest_kw and annual_kwh where it is right"
             )
 
 

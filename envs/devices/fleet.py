@@ -18,6 +18,8 @@ from gridbazaar.envs.prices import SlotPrices
 States = Mapping[str, Any]
 ByKind = Mapping[str, Tensor]
 
+_SMALL = 1e-6
+
 
 class DeviceUse(NamedTuple):
     """What a slot came to for the devices.
@@ -97,6 +99,15 @@ class Fleet:
     def slots(self) -> int:
         """K."""
         return self.rated_kw.shape[1]
+
+    @cached_property
+    def _divisor_kw(self) -> Tensor:
+        """Return the rated power [N, K], next to nothing in empty slots."""
+        return self.rated_kw.clamp(min=_SMALL)
+
+    def share_of_rated(self, power_kw: Tensor) -> Tensor:
+        """Return power [..., N, K or 1] as shares of each slot's rated power, [..., N, K]."""
+        return power_kw / self._divisor_kw
 
     @cached_property
     def _place_of(self) -> dict[str, Tensor]:

@@ -1,13 +1,14 @@
-"""Feeders by name: pandapower's own networks and, with the package installed, SimBench's."""
+"""Feeders by name: pandapower's own networks, a user's JSON and, with the package, SimBench's."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from gridbazaar.errors import UnknownNameError
+from gridbazaar.errors import DataError, UnknownNameError
 from gridbazaar.registry import Registry
 
 # Friendly name -> function in pandapower.networks and its arguments.
@@ -44,7 +45,7 @@ for _name, _recipe in _PANDAPOWER.items():
 
 def sources() -> tuple[str, ...]:
     """Names that `load_net` accepts as its source."""
-    return ("pandapower", "simbench")
+    return ("pandapower", "simbench", "file")
 
 
 def names(source: str) -> tuple[str, ...]:
@@ -53,13 +54,26 @@ def names(source: str) -> tuple[str, ...]:
         return tuple(FEEDERS.names())
     if source == "simbench":
         return tuple(sorted(_simbench().collect_all_simbench_codes()))
+    if source == "file":
+        return ()
     raise UnknownNameError("feeder source", source, sources())
 
 
 def load_net(source: str, code: str) -> Any:
-    """A fresh pandapower net; `UnknownNameError` names the nearest known source or feeder."""
+    """Return a fresh pandapower net.
+
+    Args:
+        source: one of `sources`.
+        code: name of a feeder; of source "file" the path of a pandapower JSON file.
+
+    Raises:
+        UnknownNameError: with the nearest known source or feeder.
+        DataError: a file that is missing or holds no pandapower net.
+    """
     if source == "pandapower":
         build = FEEDERS[code]
+    elif source == "file":
+        build = partial(_from_file, Path(code))
     else:
         if code not in (known := names(source)):
             raise UnknownNameError("SimBench feeder", code, known)
@@ -68,6 +82,29 @@ def load_net(source: str, code: str) -> Any:
         # Files saved by older pandapower releases lack this column and do not need it.
         warnings.filterwarnings("ignore", "tap_dependency_table is missing", DeprecationWarning)
         return build()
+
+
+def _from_file(path: Path) -> Any:
+    if not path.is_file():
+        raise DataError(f"no file {path} (looked in {path.resolve().parent})")
+    import pandapower
+
+    with warnings.catch_warnings():
+        # pandapower's reader uses pandas calls that newer pandas versions warn about.
+        for kind in (FutureWarning, DeprecationWarning):
+            warnings.simplefilter("ignore", kind)
+        try:
+            net = pandapower.from_json_string(path.read_text(encoding="utf-8"))
+        except Exception as error:  # of whatever class what is written there raises
+            what = " ".join(str(error).split())[:150]
+            raise DataError(f"{path} holds no pandapower net: {what}; {_WRITE}") from None
+    if not isinstance(net, pandapower.pandapowerNet):
+        raise DataError(f"{path} holds a {type(net).__name__}, no pandapower net; {_WRITE}")
+    net.name = net.name or path.stem
+    return net
+
+
+_WRITE = "write it by pandapower.to_json(net, path)"
 
 
 def _simbench() -> Any:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import splu
@@ -43,6 +44,14 @@ _UNSUPPORTED = (
     "source_dc",
     "load_dc",
 )
+# Part of the admittances, with an own entry of service.
+_MODELLED = ("bus", "line", "trafo", "impedance", "shunt", "ext_grid")
+# What must not all be zero.
+_IMPEDANCES = {
+    "line": ["length_km"],
+    "trafo": ["vk_percent"],
+    "impedance": ["rft_pu", "xft_pu"],
+}
 _NO_LOAD_AGREEMENT_PU = 1e-8
 
 
@@ -111,12 +120,12 @@ class Network:
         return network
 
     def nodes_of(self, buses: Any) -> NDArray[np.int64]:
-        """Rows of `ybus` for pandapower buses [M]; `KeyError` names an unknown or dead bus."""
+        """Rows of `ybus` for pandapower buses [M]; `NetworkError` names an unknown or dead bus."""
         position = {int(bus): k for k, bus in enumerate(self.buses)}
         wanted = [int(bus) for bus in buses]
         missing = [bus for bus in wanted if bus not in position]
         if missing:
-            raise KeyError(
+            raise NetworkError(
                 f"Buses {missing} are not energised buses of '{self.name}'; "
                 f"known are {self.buses.min()} to {self.buses.max()} ({len(self.buses)} buses)"
             )
@@ -166,6 +175,7 @@ def _check_elements(net: Any) -> None:
                 f"Element '{kind}' {rows.index.tolist()} of '{net.name}' is not supported; "
                 "replace it by an external grid or by injections, or set it out of service"
             )
+    _check_further(net)
     if not net.ext_grid.in_service.any():
         raise NetworkError(f"'{net.name}' has no external grid in service; add an 'ext_grid'")
     for kind, column in (("line", "max_i_ka"), ("trafo", "sn_mva")):
@@ -174,6 +184,36 @@ def _check_elements(net: Any) -> None:
         bad = table.index[table.in_service & ~(rating > 0)].tolist()
         if bad:
             raise NetworkError(f"Element '{kind}' {bad}: '{column}', 'df', 'parallel' must be > 0")
+
+
+def _check_further(net: Any) -> None:
+    """Raise NetworkError for what pandapower knows and this model would pass over."""
+    known = {*_INJECTIONS, *_UNSUPPORTED, *_MODELLED}
+    for kind in sorted(net.keys()):
+        table = net[kind]
+        if kind.startswith(("_", "res_")) or not isinstance(table, pd.DataFrame):
+            continue
+        if kind not in known and "in_service" in table and table.in_service.any():
+            rows = table.index[table.in_service.astype(bool)].tolist()
+            mend = "take it out of service"
+            if kind == "controller":
+                mend += "; what it controls then stays as it is"
+            raise NetworkError(f"Element '{kind}' {rows} of '{net.name}' is not supported; {mend}")
+    shares = [column for column in net.load if column.startswith("const_")]
+    bad = net.load.index[net.load.in_service & (net.load[shares].fillna(0) != 0).any(axis=1)]
+    if len(bad):
+        raise NetworkError(
+            f"Element 'load' {bad.tolist()} of '{net.name}' depends on the voltage; set "
+            f"{', '.join(shares)} to 0"
+        )
+    for kind, columns in _IMPEDANCES.items():
+        table = net[kind]
+        bad = table.index[table.in_service & (table[columns] == 0).all(axis=1)]
+        if len(bad):
+            raise NetworkError(
+                f"Element '{kind}' {bad.tolist()} of '{net.name}' has no impedance "
+                f"({', '.join(columns)} 0); put a closed bus-bus switch in its place"
+            )
 
 
 def _without_injections(net: Any) -> Any:
@@ -194,6 +234,12 @@ def _run_power_flow(net: Any) -> None:
             pandapower.runpp(net, numba=False, calculate_voltage_angles=True, tolerance_mva=1e-10)
         except pandapower.LoadflowNotConverged as error:
             raise NetworkError(f"pandapower finds no no-load state of '{net.name}'") from error
+        except (ArithmeticError, ValueError, LookupError, UserWarning) as error:
+            what = " ".join(str(error).split())[:150]
+            raise NetworkError(
+                f"pandapower cannot solve '{net.name}' without loads ({what}); see "
+                "pandapower.diagnostic(net)"
+            ) from None
 
 
 def _energised_buses(

@@ -61,6 +61,9 @@ class Recorder:
 
     Attributes:
         chains: one `SignedChain` per environment.
+        genesis: 32 bytes of each, its `id` as the chain was started.
+        tips: 32 bytes of each, the hash of the last block as it was written. Like `genesis` kept
+            apart from the chains, so that `verify` can hold these against them.
     """
 
     def __init__(
@@ -73,6 +76,8 @@ class Recorder:
         self._market = seats * self._slots if disclosure.pseudonyms else seats
         accounts = self._market + 2
         self.chains = [SignedChain.start(number, accounts) for number in self._seeds]
+        self.genesis = [chain.id for chain in self.chains]
+        self.tips = list(self.genesis)
         self._keys = [[private_key(number, a) for a in range(accounts)] for number in self._seeds]
         self._owed = torch.zeros(len(seed), seats, dtype=torch.float64)
         self._charged = torch.zeros_like(self._owed)
@@ -290,4 +295,5 @@ class Recorder:
                 keys[sender].sign(chain.message(record.tobytes()))
                 for sender, record in zip(members["sender"].tolist(), members, strict=True)
             ]
-            chain.append(members, signatures, int(time_ms[first]), keys[-1])
+            block = chain.append(members, signatures, int(time_ms[first]), keys[-1])
+            self.tips[b] = block.hash

@@ -122,9 +122,11 @@ class Block:
         )
 
 
-@dataclass
+@dataclass(frozen=True)
 class SignedChain:
     """The blocks of one environment's ledger, and the accounts that may write to it.
+
+    Seed and keys, which the chain's `id` is the hash of, cannot be set anew; blocks are appended.
 
     Attributes:
         seed: the environment's seed.

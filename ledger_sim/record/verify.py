@@ -51,7 +51,12 @@ class _Past:
 
 
 def verify(
-    chain: SignedChain, *, tip: bytes | None = None, share: float = 1.0, seed: int = 0
+    chain: SignedChain,
+    *,
+    genesis: bytes | None = None,
+    tip: bytes | None = None,
+    share: float = 1.0,
+    seed: int = 0,
 ) -> list[Fault]:
     """Check a chain from its genesis on, with nothing but its blocks.
 
@@ -66,10 +71,18 @@ def verify(
     So are the signatures of all transactions in a block whose Merkle root is wrong, to tell which
     one was changed. What an amount should be, the market knows: its signature is not questioned.
 
+    A chain proves no more than that it agrees with itself. Only against a `genesis` and a `tip`
+    that were kept elsewhere does it show that it is the chain that was written. Without them these
+    go unseen: last blocks that were cut off, another genesis with keys of somebody else's, and
+    whatever the validator seals anew, such as a history without some of its orders or with other
+    payments by the market. With a tip alone, all of them are seen; `genesis` tells a foreign chain
+    from a changed one.
+
     Args:
         chain: what to check.
-        tip: hash of the last block, kept elsewhere. Without it, missing last blocks go unseen, for
-            a shorter chain is a chain too.
+        genesis: `SignedChain.id` as it was at the chain's start, kept elsewhere; None: unchecked.
+        tip: hash of the last block (`SignedChain.tip`), kept elsewhere; None: unchecked. The
+            chain's own `tip`, asked of what is to be checked, checks nothing.
         share: probability that a transaction's signature is checked, 0 to 1; each takes about
             110 µs, everything else about 8 µs per transaction.
         seed: fixes which signatures are checked.
@@ -85,6 +98,14 @@ def verify(
     chosen, past = random.Random(seed), _Past()
     previous, earliest_ms = chain.id, 0
     faults: list[Fault] = []
+    if genesis is not None and chain.id != genesis:
+        faults.append(
+            Fault(
+                0, None,
+                f"genesis is {chain.id.hex()[:16]}, not the expected {genesis.hex()[:16]}: another "
+                "chain, or its seed or keys were changed",
+            )
+        )  # fmt: skip
     for height, block in enumerate(chain.blocks):
         faults += _block_faults(chain, height, block, previous, earliest_ms)
         changed = block.merkle_root() != block.header.merkle_root

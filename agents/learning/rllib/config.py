@@ -12,6 +12,9 @@ from gridbazaar.agents.config import TrainConfig
 from gridbazaar.agents.learning.algorithm import Algorithm, Spaces, Workload
 from gridbazaar.agents.learning.rllib.env_runner import DayRunner
 
+# Ray seeds NumPy's old generator, which takes 32 bits.
+_NUMPY_SEEDS = 1 << 32
+
 
 def workload(config: TrainConfig, num_seats: int, slots: int) -> Workload:
     """Return how much a run samples.
@@ -71,7 +74,7 @@ def rllib_config(
         )
         .rl_module(rl_module_spec=algorithm.modules(roles, spaces))
         .training(train_batch_size_per_learner=work.agent_steps // work.learners)
-        .debugging(seed=config.seed, log_level="ERROR")
+        .debugging(seed=config.seed % _NUMPY_SEEDS, log_level="ERROR")
     )
 
 

@@ -55,14 +55,28 @@ def replacement_cost(used: Tensor, unused: Tensor, other_used: Tensor, price: Te
         other_used: [B, N] kW cleared on the other side, which may go without at its price.
         price: [B, N] EUR/kWh that a kW from this seat costs the others, lowest first.
     """
+    # Only orders at the marginal price are cleared in part. What stands there comes first in the
+    # curve, and is counted without the seat's own, by addition alone: nothing large is taken off
+    # again, so that a small order keeps its digits beside a large one.
+    spare = unused + other_used
+    partial = (used > 0) & (unused > 0)
+    marginal = price.where(partial, -torch.inf).amax(-1, keepdim=True)
+    at_margin = price <= marginal
+    first = torch.minimum(used, _of_others(spare * at_margin))
     sorted_price, order = price.sort(-1)
-    spare = (unused + other_used).gather(-1, order)
-    end_kw = spare.cumsum(-1)
-    end_cost = (spare * sorted_price).cumsum(-1)
-    # A seat's own unused power is no replacement. It comes first in the curve, because an order
-    # that is cleared in part is marginal; so it is counted and taken off.
-    reach = used + unused
-    at = torch.searchsorted(end_kw, reach).clamp(max=price.shape[-1] - 1)
-    beyond = (end_kw.gather(-1, at) - reach) * sorted_price.gather(-1, at)
-    cost = end_cost.gather(-1, at) - beyond - unused * price
+    beyond = (spare * ~at_margin).gather(-1, order)
+    end_kw, end_cost = beyond.cumsum(-1), (beyond * sorted_price).cumsum(-1)
+    rest = used - first
+    at = torch.searchsorted(end_kw, rest).clamp(max=price.shape[-1] - 1)
+    before = torch.nn.functional.pad(end_kw, (1, 0)).gather(-1, at)
+    cost = torch.nn.functional.pad(end_cost, (1, 0)).gather(-1, at)
+    cost = cost + (rest - before) * sorted_price.gather(-1, at)
+    cost = cost + first * marginal.where(marginal.isfinite(), 0.0)
     return torch.where(used > 0, cost, 0.0)
+
+
+def _of_others(kw: Tensor) -> Tensor:
+    """Return what all seats but each one have together, [B, N]."""
+    before = torch.nn.functional.pad(kw, (1, -1)).cumsum(-1)
+    after = torch.nn.functional.pad(kw, (-1, 1)).flip(-1).cumsum(-1).flip(-1)
+    return before + after

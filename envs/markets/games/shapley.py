@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gridbazaar.config import Whole
+from gridbazaar.config import Seed
 from gridbazaar.envs.markets.chunks import at_once
 from gridbazaar.envs.markets.games.coalitions import (
     Players,
@@ -38,7 +38,7 @@ class ShapleyConfig(MarketConfig):
     counted_orders: Literal["traded", "all"]
     exact_players: Annotated[int, Field(ge=1, le=16)]
     samples: Annotated[int, Field(ge=4, multiple_of=2)]
-    seed: Whole
+    seed: Seed
 
 
 @MARKETS.register("shapley")
