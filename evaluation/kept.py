@@ -55,12 +55,6 @@ class KeptOutcomes:
         """Outcomes that are kept."""
         return len(list(self._folder.glob("*.pt")))
 
-    def note(self) -> str:
-        """Return what to say where the evaluation ends early."""
-        if not self.count:
-            return "interrupted; nothing was written"
-        return f"interrupted; {self.count} outcomes are kept: add resume=true to go on with them"
-
     def get(self, name: str, facts: Facts) -> Outcome | None:
         """Return an outcome, None where it was not played yet.
 

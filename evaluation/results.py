@@ -53,17 +53,19 @@ def evaluate(config: EvaluationConfig, make: Maker = load, quiet: bool = False) 
         raise ConfigError("device=cuda, but PyTorch sees no GPU here; choose device=cpu")
     folder = files.real(Path(config.folder) / config.name)
     with files.claim(folder):
-        results_folder.prepare(folder, config.overwrite)
+        files.recover(folder)
+        results_folder.check(folder, config.overwrite)
         workshop = results_folder.workshop(folder)
         kept = KeptOutcomes(workshop, config)
         try:
             _play(config, make, quiet, kept, workshop / "results")
-            results_folder.move_into_place(workshop / "results", folder)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(kept.note()) from None
-        finally:
-            if not kept.count:
+            results_folder.move_into_place(workshop / "results", folder, config.overwrite)
+        except BaseException as error:
+            if kept.count:
+                error.add_note(f"{kept.count} outcomes are kept: resume=true goes on with them")
+            else:
                 shutil.rmtree(workshop, ignore_errors=True)
+            raise
         shutil.rmtree(workshop, ignore_errors=True)
     return folder
 
@@ -82,7 +84,6 @@ def _play(
     shutil.rmtree(target, ignore_errors=True)
     (target / "plots").mkdir(parents=True)
     write(target, config, tournament, curves)
-    results_folder.mark(target)
 
 
 def write(
@@ -110,12 +111,11 @@ def write(
     summary, times = strict(summary), strict(timing(tournament))
     for name, content in (("summary", summary), ("timing", times)):
         text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+        files.write(folder / f"{name}.json", text)
     episodes(tournament, config.seed).to_parquet(folder / "episodes.parquet", index=False)
     shown = timed(summary, times)
-    page = render(shown, pictures, _days(config, tournament))
-    (folder / "report.html").write_text(page, encoding="utf-8")
-    (folder / "table.md").write_text(markdown(shown), encoding="utf-8")
+    files.write(folder / "report.html", render(shown, pictures, _days(config, tournament)))
+    files.write(folder / "table.md", markdown(shown))
 
 
 def table(folder: Path) -> str:

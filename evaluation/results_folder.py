@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from gridbazaar import files
@@ -12,14 +11,12 @@ from gridbazaar.errors import ResultsError
 MARKER = ".gridbazaar-results"
 
 
-def prepare(folder: Path, overwrite: bool) -> None:
-    """Mend what a killed process left, and see that results may be written in this place.
+def check(folder: Path, overwrite: bool) -> None:
+    """See that results may be written in this place.
 
     Raises:
         ResultsError: there is something that must not be replaced.
     """
-    if (files.aside(folder) / MARKER).is_file():
-        files.recover(folder)
     if not folder.exists():
         return
     if not overwrite:
@@ -40,21 +37,20 @@ def prepare(folder: Path, overwrite: bool) -> None:
         )
 
 
-def mark(folder: Path) -> None:
-    """Write the marker of finished results."""
-    names = "\n".join(_files(folder))
-    (folder / MARKER).write_text(names + "\n", encoding="utf-8")
-
-
 def workshop(folder: Path) -> Path:
     """Return where results are made before they come into place."""
     return files.hidden(folder, "partial")
 
 
-def move_into_place(new: Path, folder: Path) -> None:
-    """Put new results in the place of old ones, which go last."""
+def move_into_place(new: Path, folder: Path, overwrite: bool) -> None:
+    """Mark new results as finished and put them in the place of the old ones.
+
+    Raises:
+        ResultsError: in the meantime something came that must not be replaced.
+    """
+    files.write(new / MARKER, "".join(f"{name}\n" for name in _files(new) if name != MARKER))
+    check(folder, overwrite)
     files.settle(new, folder)
-    shutil.rmtree(files.aside(folder), ignore_errors=True)
 
 
 def _files(folder: Path) -> list[str]:

@@ -23,6 +23,7 @@ of this project, and the commands say where its traceback lies.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 _SHOWN = 25
@@ -89,6 +90,34 @@ class OptimumError(WorldError):
 
 class BusyError(WorldError):
     """Another process writes the same folder; the message names it."""
+
+
+# What to do where the system refuses, by its error numbers.
+_MENDS = {
+    errno.ENOSPC: "free some space there, or choose another folder=",
+    errno.EDQUOT: "free some space there, or choose another folder=",
+    errno.EFBIG: "raise the limit of a file's size, or choose another folder=",
+    errno.EROFS: "make the place writable, or choose another folder=",
+    errno.EACCES: "make the place accessible to you, or choose another folder=",
+    errno.EPERM: "make the place accessible to you, or choose another folder=",
+    errno.ENOTDIR: "a file stands where a folder must be; move it, or choose another folder=",
+    errno.EEXIST: "a file stands where a folder must be; move it, or choose another folder=",
+    errno.EMFILE: "raise the number of open files, as by `ulimit -n 4096`",
+    errno.EIO: "the device failed; look after it, or choose another folder=",
+}
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return an error's message with its mend and its notes, in one line."""
+    parts = [str(error)]
+    if isinstance(error, OSError) and error.errno in _MENDS:
+        parts.append(_MENDS[error.errno])
+    elif isinstance(error, MemoryError):
+        parts = ["out of memory", "take fewer markets or days at a time, or a smaller task"]
+    elif not isinstance(error, GridBazaarError):
+        parts = [f"{type(error).__name__}: {error}".removesuffix(": ")]
+    parts.extend(getattr(error, "__notes__", []))
+    return "; ".join(" ".join(part.split()) for part in parts)
 
 
 def nearest(given: str, known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def write(path: Path, content: str | bytes) -> None:
         content: text is written as UTF-8.
 
     Raises:
-        OSError: it cannot be written; the old content stands.
+        OSError: it cannot be written, and names the file; the old content stands.
     """
     path = real(path)
     partial = hidden(path, "partial")
@@ -37,10 +37,13 @@ def write(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
+        _sync(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk names none
         raise
-    _sync(path.parent)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def point(link: Path, name: str) -> None:
@@ -52,31 +55,31 @@ def point(link: Path, name: str) -> None:
 
 
 def settle(new: Path, folder: Path) -> None:
-    """Move a finished folder into the place of another, or into an empty one.
-
-    What was there before lies at `aside(folder)` afterwards, and is the caller's to remove.
+    """Move a finished folder into the place of another, which is removed, or into an empty one.
 
     Args:
         new: the finished folder, on the same file system.
-        folder: where it shall be; a kill leaves the old there or the new, whole.
+        folder: where it shall be; a kill leaves the old there or the new, whole, or else, where
+            the system cannot exchange two folders, what `recover` makes whole.
     """
     _sync_tree(new)
-    if folder.exists():
-        old = aside(folder)
+    if not folder.exists():
+        os.replace(new, folder)
+        _sync(folder.parent)
+        return
+    old = new
+    if not _exchange(new, folder):
+        old = hidden(folder, "old")
         shutil.rmtree(old, ignore_errors=True)
-        if _exchange(new, folder):
-            os.replace(new, old)
-        else:  # two steps; `recover` mends a kill between them
-            os.replace(folder, old)
-            os.replace(new, folder)
-    else:
+        os.replace(folder, old)
         os.replace(new, folder)
     _sync(folder.parent)
+    shutil.rmtree(old)
 
 
 def recover(folder: Path) -> None:
     """Put back what a killed process had moved aside, or remove it where the new is in place."""
-    old = aside(folder)
+    old = hidden(folder, "old")
     if old.exists() and not folder.exists():
         os.replace(old, folder)
     shutil.rmtree(old, ignore_errors=True)
@@ -88,11 +91,6 @@ def discard(folder: Path) -> None:
     shutil.rmtree(gone, ignore_errors=True)
     os.replace(folder, gone)
     shutil.rmtree(gone)
-
-
-def aside(folder: Path) -> Path:
-    """Return where `settle` leaves what a folder held before."""
-    return hidden(folder, "old")
 
 
 def hidden(path: Path, kind: str) -> Path:
@@ -121,19 +119,26 @@ def claim(folder: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        holder = path.read_text(encoding="utf-8").strip() or "another process"
         raise BusyError(
-            f"{folder} is being written by {holder}; wait for its end, stop it, or choose another "
-            "name"
+            f"{folder} is being written by {_holder(path)}; wait for its end, stop it, or choose "
+            "another name"
         ) from None
     try:
         since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        holder = f"process {os.getpid()} on {platform.node()} since {since}"
-        path.write_text(holder, encoding="utf-8")
+        path.write_text(f"process {os.getpid()} on {platform.node()} since {since}", "utf-8")
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held: who waits for it finds it unlinked
-        lock.release()
+        try:
+            path.unlink(missing_ok=True)  # while it is held: who waits for it finds it unlinked
+        finally:
+            lock.release()
+
+
+def _holder(lock: Path) -> str:
+    with suppress(OSError):
+        if text := lock.read_text(encoding="utf-8", errors="replace").strip():
+            return text
+    return "another process"
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -86,11 +86,11 @@ def _write(algorithm: Any, folder: Path, progress: Progress) -> None:
     weights = state[COMPONENT_LEARNER_GROUP][COMPONENT_LEARNER].pop(COMPONENT_RL_MODULE)
     try:
         for name, data in ((WEIGHTS, weights), (STATE, state)):
-            (folder / name).write_bytes(plain_data.dump(data))
+            files.write(folder / name, plain_data.dump(data))
     except TypeError as error:
         raise CheckpointError(f"{folder / name} cannot be written: {error}") from None
     record = {"format": _FORMAT, **asdict(progress)}
-    (folder / PROGRESS).write_text(json.dumps(record, indent=1))
+    files.write(folder / PROGRESS, json.dumps(record, indent=1))
     digests.write(folder)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class Curves:
     def __init__(self, run: Path, progress: Progress):
         self._table = run / TABLE
         self._rows = self._read(progress.iteration)
+        self._hook, threading.excepthook = threading.excepthook, _print_all_but_disks
         self._events = SummaryWriter(str(run / EVENTS), purge_step=progress.agent_steps + 1)
 
     def _read(self, iteration: int) -> list[dict[str, Any]]:
@@ -81,5 +83,14 @@ class Curves:
 
     def close(self) -> None:
         """Flush and close the files."""
-        self.flush()
-        self._events.close()
+        try:
+            self.flush()
+            self._events.close()
+        finally:
+            threading.excepthook = self._hook
+
+
+def _print_all_but_disks(fault: threading.ExceptHookArgs) -> None:
+    # TensorBoard's thread dies of a full disk, and its next call raises the same error.
+    if not isinstance(fault.exc_value, OSError):
+        threading.__excepthook__(fault)

@@ -6,6 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
+from gridbazaar import files
 from gridbazaar.errors import CheckpointError
 
 LIST = "SHA256SUMS"
@@ -14,8 +15,8 @@ _LINE = re.compile(r"([0-9a-f]{64})  ([^/\n]+)")
 
 def write(folder: Path) -> None:
     """List the digests of all files that lie in a folder."""
-    files = sorted(path for path in folder.iterdir() if path.name != LIST)
-    (folder / LIST).write_text("".join(f"{_digest(path)}  {path.name}\n" for path in files))
+    listed = sorted(path for path in folder.iterdir() if path.name != LIST)
+    files.write(folder / LIST, "".join(f"{_digest(path)}  {path.name}\n" for path in listed))
 
 
 def check(folder: Path, *names: str) -> None:

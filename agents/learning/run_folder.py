@@ -84,11 +84,9 @@ def open_folder(config: TrainConfig) -> Path:
         )
     partial.mkdir(parents=True)
     try:
-        (partial / CONFIG).write_text(
-            yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-        )
-        record = {**versions(), "seed": config.seed}
-        (partial / VERSIONS).write_text(json.dumps(record, indent=1))
+        words = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        files.write(partial / CONFIG, words)
+        files.write(partial / VERSIONS, json.dumps({**versions(), "seed": config.seed}, indent=1))
         files.settle(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -71,11 +72,14 @@ def train(config: TrainConfig) -> Outcome:
         Interrupt() as interrupt,
     ):
         folder = open_folder(config)
-        training = Training(config, algorithm, folder, validation)
         try:
-            return training.run(interrupt)
-        finally:
-            training.close()
+            with closing(Training(config, algorithm, folder, validation)) as training:
+                return training.run(interrupt)
+        except BaseException as error:
+            begun = checkpoints.newest(folder) is not None
+            kept = "the last whole checkpoint is kept" if begun else "no checkpoint is written yet"
+            error.add_note(f"{kept}: resume=true goes on from there")
+            raise
 
 
 class Training:
@@ -139,8 +143,10 @@ class Training:
 
     def close(self) -> None:
         """Stop RLlib's actors and close the curves."""
-        self._curves.close()
-        self._rllib.stop()
+        try:
+            self._curves.close()
+        finally:
+            self._rllib.stop()
 
     def _best(self) -> float:
         return math.nan if self.progress.best_cost is None else self.progress.best_cost
