@@ -1,4 +1,4 @@
-"""Faults of a disk on demand: a process that dies, or a disk that refuses, at its n-th operation."""
+"""Faults of a disk on demand: a process that dies, or a disk that refuses, at one operation."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 _CREATE = ("open", "os.mkdir", "os.symlink", "fsync")
@@ -29,13 +30,14 @@ class Disk:
     Args:
         root: the folder.
         last: operations that succeed.
-        fault: None: the process is killed, and what was written but not synced is torn: half of
-            it is there. Else the error number of a disk that is full or read-only.
+        fault: None: the process (here: this thread) is killed, and what was written but not synced
+            is torn: half of it is there. Else the error number of a disk that is full or read-only.
     """
 
     def __init__(self, root: Path, last: int, fault: int | None = None):
         self.root, self.last, self.fault, self.done = os.path.realpath(root), last, fault, 0
         self._unsynced: set[str] = set()
+        self._thread = get_ident()
 
     @property
     def failed(self) -> bool:
@@ -50,7 +52,7 @@ class Disk:
             if self.failed:
                 raise Killed if self.fault is None else OSError(self.fault, os.strerror(self.fault))
         if event == "open":
-            self._unsynced.add(os.path.realpath(args[0]))
+            self._unsynced.add(os.path.realpath(os.fsdecode(args[0])))
         elif event == "fsync":
             self._unsynced.discard(args[0])
         elif event == "os.rename":
@@ -61,7 +63,7 @@ class Disk:
             }
 
     def _concerned(self, event: str, args: tuple[Any, ...]) -> bool:
-        if event not in _CHANGE:
+        if event not in _CHANGE or (self.fault is None and get_ident() != self._thread):
             return False
         if event == "ctypes.dlsym":
             return "renameat2" in args
@@ -70,7 +72,9 @@ class Disk:
         if event in ("os.remove", "os.rmdir", "os.mkdir") and args[-1] not in (-1, None):
             return True  # relative to an open folder, as `shutil.rmtree` does it
         place = args[1] if event == "os.symlink" else args[0]
-        return not isinstance(place, int) and os.path.abspath(place).startswith(self.root)
+        return not isinstance(place, int) and os.path.abspath(os.fsdecode(place)).startswith(
+            self.root
+        )
 
     def tear(self) -> None:
         """Leave half of what was not synced."""
@@ -139,7 +143,8 @@ def at_every_operation(
                 work(root)
                 done = True
             except OSError as error:
-                assert error.errno == fault, error
+                if error.errno != fault:
+                    raise
         check(root, done)
         if not disk.failed:
             assert done

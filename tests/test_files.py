@@ -33,7 +33,7 @@ def fill(folder, texts):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_file_holds_the_old_content_or_the_new_after_every_fault(fault, tmp_path):
     def check(root, done):
-        assert (root / "f").read_text() == "new" or not done and (root / "f").read_text() == "old"
+        assert (root / "f").read_text() == "new" or (not done and (root / "f").read_text() == "old")
         files.write(root / "f", "newer")
         assert [path.name for path in root.iterdir()] == ["f"]
 
