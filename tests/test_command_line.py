@@ -124,18 +124,20 @@ def test_a_failed_world_is_1_and_an_interrupt_130(raised, code, line, capsys, mo
     assert err.count("\n") == 1
 
 
-def test_notes_of_what_is_kept_stand_in_the_same_line(capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(KeyboardInterrupt(), 130), (OSError(), 1), (RunError(), 2), (KeyError(), 1)],
+)
+def test_notes_of_what_is_kept_stand_in_the_same_line(error, code, capsys, monkeypatch):
     def fail(*_, **__):
-        error = raised()
         error.add_note("3 outcomes are kept: resume=true goes on with them")
         raise error
 
     monkeypatch.setattr(results, "evaluate", fail)
-    for raised, code in ((KeyboardInterrupt, 130), (OSError, 1), (RunError, 2), (KeyError, 1)):
-        assert command_line.main(["evaluate", "name=x"]) == code
-        err = capsys.readouterr().err
-        assert "; 3 outcomes are kept: resume=true goes on with them" in err
-        assert err.count("\n") == 1
+    assert command_line.main(["evaluate", "name=x"]) == code
+    err = capsys.readouterr().err
+    assert "; 3 outcomes are kept: resume=true goes on with them" in err
+    assert err.count("\n") == 1
 
 
 def test_what_is_no_error_of_ours_says_where_to_report_it(tmp_path, capsys, monkeypatch):
