@@ -23,7 +23,7 @@ from gridbazaar.envs.observer import Observer
 from gridbazaar.envs.reward import reward
 from gridbazaar.envs.settlement import settle
 from gridbazaar.envs.state import State
-from gridbazaar.envs.submission import send_orders, shuffled
+from gridbazaar.envs.submission import least_order_kw, orders_of, send_orders, shuffled
 from gridbazaar.ledger_sim import Ledger, Receipts
 from gridbazaar.ledger_sim.record.privacy import VolumePublisher, disclosure_of
 
@@ -74,6 +74,7 @@ class Simulation:
         check_split(split, c.days)
         self._data = Dataset(c)
         self.fleet, self.game = c.fleet, Game.of(c, rules)
+        self._least_kw = least_order_kw(c)
         self._observe = Observer(c)
         self._global_state = GlobalState(self.game.layout, c.seats)
         latest_s = rules.gate_closure_s - ledger.lead_s(rules.gate_closure_s)
@@ -233,7 +234,7 @@ class Simulation:
             slot.forecast_pv_kw, slot.forecast_load_kw, seat_power(wanted_kw)
         )
         quantity_kw = planned_pv_kw - slot.forecast_load_kw + flexible_kw
-        return quantity_kw, share_cut(wanted_kw, flexible_kw)
+        return orders_of(quantity_kw, self._least_kw), share_cut(wanted_kw, flexible_kw)
 
     def _deliver(self, devices_kw: Tensor) -> tuple[Delivered, Tensor]:
         """Let power flow; return what flowed, and the power of the devices [B, N, K] kW."""
