@@ -27,6 +27,7 @@ from torch import Tensor
 
 from gridbazaar.envs.markets import MARKETS, Orders, Owners, clear_checked, uncrossed
 from gridbazaar.envs.markets.games.price_game import equilibrium_of_seats
+from gridbazaar.envs.markets.network.trade_limits import broken_by
 
 Array = NDArray[np.float64]
 close = partial(torch.testing.assert_close, rtol=1e-9, atol=1e-9)
@@ -225,6 +226,16 @@ def test_an_order_is_where_its_seat_is(name):
         torch.testing.assert_close(getattr(one, field), getattr(two, field), equal_nan=True)
 
 
+@pytest.mark.parametrize("name", ["locational_price", "operating_envelope", "curtailed_auction"])
+def test_trades_of_several_orders_break_no_limit(name):
+    orders, at = placed_book(18, most=3)
+    free, grid = clear("uniform_auction", orders).cleared_kw, at.grid.by_order(orders.owners)
+    assert len(broken_by(grid, free)[0])
+    out = market(name).clear(orders, at)
+    assert not len(broken_by(grid, out.cleared_kw)[0])
+    assert (out.volume_kw > 0).any()
+
+
 def test_an_order_may_be_grey_whose_seat_has_sun():
     """A battery's give is not sun: buyers like it less than the same seat's surplus."""
     _, at = placed_book(12, B=1, N=3)
@@ -345,7 +356,7 @@ def test_an_envelope_bounds_seats_and_not_orders():
     orders, at = placed_book(13, B=16, N=9, most=3)
     wide = replace(orders, quantity_kw=orders.quantity_kw * 3)
     kind = market("operating_envelope", allocation="equal")
-    inside = kind.bounded(wide, replace(at.grid.by_order(wide.owners)))
+    inside = kind.bounded(wide, at.grid.by_order(wide.owners))
     for side in (1, -1):
         asked, given = (wide.by_seat((x * side).clamp(min=0)) for x in (wide.quantity_kw, inside))
         cut = given < asked - 1e-9
