@@ -26,8 +26,8 @@ def submit(
         and something of earlier intervals is due.
     """
     quantity_kw = orders.quantity_kw
-    ordered = (quantity_kw != 0).to(quantity_kw)
-    count = ordered.sum(-1)
+    ordered = (orders.by_seat(quantity_kw.abs()) != 0).to(quantity_kw)
+    count = (quantity_kw != 0).sum(-1, dtype=quantity_kw.dtype)
     if market.messages_on_ledger:
         messages = clearing.messages.to(quantity_kw) * (count > 0)
     else:
@@ -37,7 +37,9 @@ def submit(
             rounds=clearing.iterations * (messages > 0),
             messages=messages,
             orders=count,
-            traders=(clearing.cleared_kw != 0).sum(-1, dtype=quantity_kw.dtype),
+            traders=(orders.by_seat(clearing.cleared_kw.abs()) != 0).sum(
+                -1, dtype=quantity_kw.dtype
+            ),
         )
     )
     payers = ordered.masked_fill((count == 0).unsqueeze(-1), 1.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -59,10 +61,12 @@ def send_orders(
 
 
 def shuffled(orders: Orders, day_seed: Tensor, t: int) -> Orders:
-    """Return the book with orders of the same half second in a drawn sequence.
+    """Return the book with seats of the same half second in a drawn sequence.
 
-    Nobody comes first by its number.
+    Nobody comes first by its number; all orders of a seat come at once.
     """
     arrival_s = orders.arrival_s
-    order = uniform(day_seed, _ORDER + t, arrival_s.shape[1:], arrival_s.dtype)
-    return Orders(orders.quantity_kw, orders.limit_price, arrival_s + order / 2)
+    order = uniform(day_seed, _ORDER + t, (orders.seats,), arrival_s.dtype)
+    if orders.shared is not None:
+        order = orders.shared.of_seat(order)
+    return replace(orders, arrival_s=arrival_s + order / 2)
