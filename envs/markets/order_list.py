@@ -63,8 +63,8 @@ def book_of(markets: Sequence[Sequence[Order]], seats: int, context: Context) ->
                 arrival[m, place] = order.arrival_s
     owners = None
     if sum(most) > seats:
-        seat = torch.arange(seats).repeat_interleave(torch.tensor(most))
-        owners = Owners.of(seat.to(like.device), seats)
+        owner = torch.arange(seats).repeat_interleave(torch.tensor(most))
+        owners = Owners.of(owner.to(like.device), seats)
     book = Orders(quantity, price, arrival, owners)
     book.check(context)
     return book
