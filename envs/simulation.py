@@ -21,14 +21,13 @@ from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.last_interval import LastInterval
 from gridbazaar.envs.market_transactions import submit
 from gridbazaar.envs.markets import Context, Market, Orders
-from gridbazaar.envs.markets.book import tolerance_kw
 from gridbazaar.envs.observation import Feature
 from gridbazaar.envs.observer import Observer
 from gridbazaar.envs.pool import PoolPrices, pool_prices
 from gridbazaar.envs.reward import reward
 from gridbazaar.envs.settlement import Traded, imbalance_prices, settle
 from gridbazaar.envs.state import State
-from gridbazaar.envs.submission import send_orders, shuffled
+from gridbazaar.envs.submission import least_order_kw, orders_of, send_orders, shuffled
 from gridbazaar.envs.supply_curve import Offer, OrderSlots, SupplyCurve, supply_curve
 from gridbazaar.ledger_sim import Ledger, Receipts
 from gridbazaar.ledger_sim.record.privacy import VolumePublisher, disclosure_of
@@ -81,6 +80,7 @@ class Simulation:
         self._data = Dataset(c)
         self.fleet, self.game = c.fleet, Game.of(c, rules)
         self.order_slots = OrderSlots(c.fleet, c.pv_kwp > 0)
+        self._least_kw = self.order_slots.owners.of_seat(least_order_kw(c))
         self._firming = Firming(rules.firming, c)
         self._observe = Observer(c)
         self._global_state = GlobalState(self.game.layout, c.seats)
@@ -325,7 +325,7 @@ class Simulation:
         """
         slots = self.order_slots
         quantity_kw, limit_price = slots.orders(curve, self._slot.tariff.local_charge)
-        quantity_kw = quantity_kw.where(quantity_kw.abs() > tolerance_kw(quantity_kw), 0.0)
+        quantity_kw = orders_of(quantity_kw, self._least_kw)
         orders, receipts = send_orders(
             self.ledger,
             quantity_kw,

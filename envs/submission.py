@@ -7,11 +7,32 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from gridbazaar.envs.community import Community
 from gridbazaar.envs.markets import Orders, Owners, uncrossed
 from gridbazaar.ledger_sim import Ledger, Receipts, Transactions
 from gridbazaar.randomness import uniform
 
 _ORDER = 1000
+# Below a tenth of a watt, or what float32 loses of a large seat's power, rounding decides an order.
+_LEAST_KW = 1e-4
+_LEAST_SHARE = 1e-5
+
+
+def least_order_kw(community: Community) -> Tensor:
+    """Return the power below which a seat sends no order, [N] kW.
+
+    It is 0.1 W, or 1e-5 of the most that load, PV and devices of a larger seat move together, so
+    that float32 and float64 send the same orders.
+    """
+    fleet = community.fleet
+    imports_kw = community.load_kw.amax(0) + fleet.import_kw
+    exports_kw = community.pv_kw.amax(0) + fleet.export_kw
+    return (torch.maximum(imports_kw, exports_kw) * _LEAST_SHARE).clamp(min=_LEAST_KW)
+
+
+def orders_of(quantity_kw: Tensor, least_kw: Tensor) -> Tensor:
+    """Return the powers [B, N] kW that seats order: leftovers of rounding are no orders."""
+    return quantity_kw.where(quantity_kw.abs() >= least_kw, 0.0)
 
 
 def send_orders(

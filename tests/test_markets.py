@@ -596,6 +596,17 @@ def test_a_list_of_orders_becomes_a_book():
     assert out.volume_kw.tolist() == [1.5, 0.0]
 
 
+def test_a_seat_may_have_several_orders_in_a_list():
+    lists = [
+        [Order(1, "ask", 2.0, 0.2), Order(1, "bid", 1.0, 0.1), Order(2, "bid", 3.0, 0.3)],
+        [Order(1, "ask", 1.0, 0.3)],
+    ]
+    book = book_of(lists, 3, context(2))
+    assert book.owners.seat.tolist() == [0, 1, 1, 2]
+    assert book.quantity_kw.tolist() == [[0.0, 2.0, -1.0, -3.0], [0.0, 1.0, 0.0, 0.0]]
+    assert market("uniform_auction").clear(book, context(2)).volume_kw.tolist() == [2.0, 0.0]
+
+
 @pytest.mark.parametrize(
     ("orders", "message"),
     [
@@ -608,7 +619,10 @@ def test_a_list_of_orders_becomes_a_book():
         ([Order(1, "bid", 1.0, 0.07)], "limit_price of seat 1 in market 0 is 0.07"),
         ([Order(3, "bid", 1.0, 0.2)], "seat 3 in market 0 is unknown, expected .* 0 to 2"),
         ([Order(-1, "bid", 1.0, 0.2)], "seat -1 in market 0 is unknown"),
-        ([Order(1, "ask", 1.0, 0.2), Order(1, "bid", 1.0, 0.3)], r"seat 1 .* two orders \(ask and"),
+        (
+            [Order(1, "ask", 1.0, 0.2), Order(1, "bid", 1.0, 0.3)],
+            r"seat 1 in market 0 bids 0\.3 and asks 0\.2, expected bids below",
+        ),
         ([Order(1, "aks", 1.0, 0.2)], "did you mean 'ask'"),
         ([Order(1.5, "bid", 1.0, 0.2)], "seat 1.5 in market 0 is unknown, expected a whole"),
         ([Order(True, "bid", 1.0, 0.2)], "seat True in market 0 is unknown"),

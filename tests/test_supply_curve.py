@@ -1,4 +1,4 @@
-"""Net supply curves, dispatch and firming under random offers: nothing lost, nothing beyond them."""
+"""Net supply curves, dispatch and firming of random offers: nothing lost, nothing beyond them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_every_kw_is_in_one_piece_and_no_seat_beats_itself(units):
     assert (curve.rest_kw * curve.must_run_kw >= 0).all()
     assert (curve.own_kw * curve.must_run_kw.unsqueeze(-1) >= 0).all()
     assert min(curve.take_kw.min(), curve.give_kw.min()) >= 0
-    quantity_kw, price = slots.orders(curve, torch.full((B, 1), CHARGE, dtype=F64))
+    quantity_kw, _ = slots.orders(curve, torch.full((B, 1), CHARGE, dtype=F64))
     gives = curve.give_kw.sum(-1) - curve.take_kw.sum(-1)
     torch.testing.assert_close(slots.owners.total(quantity_kw), curve.must_run_kw + gives)
     torch.testing.assert_close(slots.laid(slots.pieces(quantity_kw)), quantity_kw)

@@ -13,7 +13,7 @@ from gridbazaar.agents.bidders.seat import (
     own_use_power,
     within_reach,
 )
-from gridbazaar.config import NonNegative, PositiveShare
+from gridbazaar.config import EnergyPrice, PositiveShare
 from gridbazaar.envs.game import Game
 from gridbazaar.envs.observation import OUTLOOK_HOURS
 
@@ -21,7 +21,7 @@ from gridbazaar.envs.observation import OUTLOOK_HOURS
 class TariffRuleConfig(BidderConfig):
     """Parameters of the rule."""
 
-    least_gain: NonNegative = Field(
+    least_gain: EnergyPrice = Field(
         description="EUR/kWh that a battery must gain over a round trip, wear and losses included"
     )
     latest_urgency: PositiveShare = Field(

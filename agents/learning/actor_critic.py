@@ -15,12 +15,12 @@ from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from torch import Tensor
 
-from gridbazaar.agents.config import Count
 from gridbazaar.agents.learning.algorithm import AlgorithmSettings, Spaces
 from gridbazaar.agents.learning.prior import PRIORS, relevant
 from gridbazaar.errors import ConfigError
 
 LogStd = Annotated[float, Field(ge=-5, le=1)]
+Width = Annotated[int, Field(ge=1, le=16_384)]  # neurons of a hidden layer
 # First actions near the middle of their range for every observation (Andrychowicz et al.,
 # arXiv:2006.05990, advise a last policy layer 100 times smaller).
 _LAST_LAYER_SCALE = 0.01
@@ -29,7 +29,7 @@ _LAST_LAYER_SCALE = 0.01
 class NetworkSettings(AlgorithmSettings):
     """What the networks are, for any algorithm that uses them."""
 
-    fcnet_hiddens: Annotated[list[Count], Field(min_length=1)]
+    fcnet_hiddens: Annotated[list[Width], Field(min_length=1)]
     fcnet_activation: Literal["tanh", "relu", "silu"]
     initial_log_std: list[LogStd] = Field(
         description="of each entry of an action: limit price, flexible power, priority fee"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, where
 
-from gridbazaar.config import NonNegative, PositiveShare
+from gridbazaar.config import EnergyPrice, NonNegative, PositiveShare
 from gridbazaar.envs.data.sessions import SessionSlots
 from gridbazaar.envs.devices.protocol import DEVICES, DeviceConfig, Profile
 from gridbazaar.envs.devices.site import Site, per_slot, per_unit
@@ -33,7 +33,7 @@ class VehicleConfig(DeviceConfig):
     round_trip_efficiency: PositiveShare
     v2g: bool = Field(description="whether cars may feed back")
     lent_kwh: NonNegative = Field(description="kWh a driver lends for feeding back, with v2g")
-    wear_price: NonNegative = Field(description="EUR per kWh fed back")
+    wear_price: EnergyPrice = Field(description="EUR per kWh fed back")
 
 
 class Parked(NamedTuple):

@@ -18,7 +18,7 @@ class Owners:
 
     Attributes:
         seat: int64 [M].
-        slots: int64 [N, L] the orders of each seat; M where it has fewer than L.
+        slots: int64 [L, N] the orders of each seat; M where it has fewer than L.
         place: int64 [M] where in the flattened `slots` an order stands.
         green: [M] bool, whether an order's energy is from the seat's own sun; None where that is as
             the seat's place has it.
@@ -56,15 +56,15 @@ class Owners:
         owner, count = seat[by_seat], torch.bincount(seat, minlength=seats)
         rank = torch.arange(M, device=seat.device) - (count.cumsum(0) - count)[owner]
         L = max(int(count.max()) if seats else 0, 1)
-        slots = torch.full((seats, L), M, device=seat.device)
-        slots[owner, rank] = by_seat
-        place = torch.empty_like(seat).scatter(0, by_seat, owner * L + rank)
+        slots = torch.full((L, seats), M, device=seat.device)
+        slots[rank, owner] = by_seat
+        place = torch.empty_like(seat).scatter(0, by_seat, rank * seats + owner)
         return cls(seat, slots, place, green)
 
     @property
     def seats(self) -> int:
         """Number of seats, N."""
-        return len(self.slots)
+        return self.slots.shape[1]
 
     @cached_property
     def one_each(self) -> bool:
@@ -73,17 +73,17 @@ class Owners:
         return torch.equal(self.seat, number)
 
     def by_seat(self, values: Tensor, padding: float = 0.0) -> Tensor:
-        """Return what the orders [..., M] of each seat have, [..., N, L]."""
+        """Return what the orders [..., M] of each seat have, [..., L, N]."""
         rows = pad(values, (0, 1), value=padding).index_select(-1, self.slots.flatten())
         return rows.unflatten(-1, self.slots.shape)
 
     def by_order(self, values: Tensor) -> Tensor:
-        """Return what every order has of [..., N, L]: the reverse of `by_seat`."""
+        """Return what every order has of [..., L, N]: the reverse of `by_seat`."""
         return values.flatten(-2).index_select(-1, self.place)
 
     def total(self, values: Tensor) -> Tensor:
         """Return the sums by seat [..., N] of what orders have, [..., M]."""
-        return self.by_seat(values).sum(-1)
+        return self.by_seat(values).sum(-2)
 
     def of_seat(self, values: Tensor) -> Tensor:
         """Return to every order what its seat has, [..., M] of [..., N]."""
@@ -113,8 +113,10 @@ class Owners:
         Returns:
             both [B, M]; the second, with the order's own, is above 0.
         """
-        rows, ranks = self.by_seat(kw).unsqueeze(-2), self.by_seat(rank)
-        of, own = ranks.unsqueeze(-2), ranks.unsqueeze(-1)
-        before_kw, level_kw = ((first * rows).sum(-1) for first in (of < own, of == own))
+        rows, ranks = self.by_seat(kw), self.by_seat(rank)
+        before_kw, level_kw = torch.zeros_like(rows), torch.zeros_like(rows)
+        for one, of in zip(rows.split(1, -2), ranks.split(1, -2), strict=True):
+            before_kw = before_kw + one * (of < ranks)
+            level_kw = level_kw + one * (of == ranks)
         level_kw = level_kw.clamp(min=torch.finfo(kw.dtype).tiny)
         return self.by_order(before_kw), self.by_order(level_kw)

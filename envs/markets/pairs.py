@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gridbazaar.config import NonNegative
+from gridbazaar.config import EnergyPrice
 from gridbazaar.envs.markets.book import gaining, tolerance_kw
 from gridbazaar.envs.markets.protocol import Clearing, Context, MarketConfig, Orders
 
@@ -20,8 +20,8 @@ class PreferenceConfig(MarketConfig):
         grey_price: EUR/kWh for energy that does not come from the partner's own sun.
     """
 
-    distance_price: NonNegative
-    grey_price: NonNegative
+    distance_price: EnergyPrice
+    grey_price: EnergyPrice
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,7 @@ def uncrossed(orders: Orders) -> Orders:
     largest = limit.abs().amax(-1, keepdim=True)
     step = 2 * rounding(largest.where(largest > 0, 1.0)).detach()
     asks = owners.by_seat(limit.where(quantity > 0, torch.inf), torch.inf)
-    cheapest = owners.of_seat(asks.amin(-1))
+    cheapest = owners.of_seat(asks.amin(-2))
     below = torch.minimum(limit, cheapest - step)
     return replace(orders, limit_price=torch.where(quantity < 0, below, limit))
 

@@ -71,7 +71,7 @@ def _arrived_first(orders: Orders, share: float) -> Tensor:
     live = orders.quantity_kw != 0
     arrival = torch.where(live, orders.arrival_s, torch.inf)
     if orders.shared is not None:
-        first = orders.shared.by_seat(arrival, torch.inf).amin(-1)
+        first = orders.shared.by_seat(arrival, torch.inf).amin(-2)
         last = _last_of_share(first, first.isfinite(), share)
         return live & orders.shared.of_seat(first <= last)
     return live & (arrival <= _last_of_share(arrival, live, share))

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from gridbazaar.envs.markets.book import cross, fill
-from gridbazaar.envs.markets.chunks import at_once
 from gridbazaar.envs.markets.owners import Owners
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 from gridbazaar.envs.markets.trade_price import at_mean_prices
+
+_CELLS = 2**17  # of seats by orders that are walked along at once; more leave the cache
 
 
 @MARKETS.register("vcg")
@@ -64,11 +65,11 @@ def pivots(used: Tensor, spare: Tensor, price: Tensor, owners: Owners) -> Tensor
     """
     total = owners.total(used)
     sorted_price, order = price.sort(-1)
-    seat, spare = owners.seat[order].unsqueeze(-2), spare.gather(-1, order).unsqueeze(-2)
-    number = torch.arange(owners.seats, device=seat.device).unsqueeze(-1)
-    step = at_once(owners.seats * len(owners.seat))
+    seat, spare = owners.seat.to(torch.int32)[order].unsqueeze(-2), spare.gather(-1, order)
+    number = torch.arange(owners.seats, dtype=torch.int32, device=seat.device).unsqueeze(-1)
+    step = max(1, _CELLS // (owners.seats * len(owners.seat)))
+    parts = (x.split(step) for x in (seat, spare.unsqueeze(-2), sorted_price, total))
     costs = []
-    parts = (x.split(step) for x in (seat, spare, sorted_price, total))
     for who, kw, at, most in zip(*parts, strict=True):
         others = kw * (who != number)
         before = others.cumsum(-1) - others

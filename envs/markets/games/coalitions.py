@@ -165,7 +165,7 @@ def _by_order(cleared_kw: Tensor, limit: Tensor, gained: Tensor, orders: Orders)
     # Of sellers the negatives, so that prices are min(limit, p) on either side.
     cap = -side * limit
     due = owners.total(size * cap) - gained
-    kw, caps = owners.by_seat(size).unsqueeze(-2), owners.by_seat(cap)
+    kw, caps = owners.by_seat(size).mT.unsqueeze(-2), owners.by_seat(cap).mT
     capped = caps.unsqueeze(-2) < caps.unsqueeze(-1)
     free_kw = (kw * ~capped).sum(-1)
     # What p would be with the orders capped that are below any one of them: the most is right.

@@ -141,7 +141,7 @@ def equilibrium_of_seats(quantity: Tensor, limit: Tensor, owners: Owners) -> Equ
     price = torch.maximum(best.where(gains, -torch.inf).amax(-1, keepdim=True), competitive)
 
     cheap = supply * (limit < price)
-    dearest = owners.by_seat(limit.where(cheap > 0, -torch.inf), -torch.inf).amax(-1)
+    dearest = owners.by_seat(limit.where(cheap > 0, -torch.inf), -torch.inf).amax(-2)
     setter = gains & (best == price)
     setter &= dearest == dearest.where(setter, -torch.inf).amax(-1, keepdim=True)
     short = cheap.sum(-1, keepdim=True) - (demand * (limit >= price)).sum(-1, keepdim=True)

@@ -39,7 +39,7 @@ def steps_of(book: PairBook) -> Steps:
 
 def seat_steps(book: PairBook, owners: Owners) -> Steps:
     """Return the steps of all N seats, those without an order among them."""
-    kw, limit = (owners.by_seat(values) for values in _asks(book, owners))
+    kw, limit = (owners.by_seat(values).mT for values in _asks(book, owners))
     limit, order = limit.where(kw > 0, torch.inf).sort(-1)
     return Steps(kw.gather(-1, order), limit)
 

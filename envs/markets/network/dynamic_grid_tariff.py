@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gridbazaar.config import NonNegative, Share
+from gridbazaar.config import EnergyPrice, Share
 from gridbazaar.envs.markets.bilateral.stable_matching import split, trade
 from gridbazaar.envs.markets.network.trade_limits import FeederMarketConfig, flow, grid_of
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, GridContext, Market, Orders
@@ -29,7 +29,7 @@ class DynamicGridTariffConfig(FeederMarketConfig):
         k: 0 trades at what the seller asks, 1 at what the buyer gives less the charge.
     """
 
-    usage_price: NonNegative
+    usage_price: EnergyPrice
     measure: Literal["distance", "section"]
     section: Share
     dynamic: Share
