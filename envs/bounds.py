@@ -168,8 +168,9 @@ def _widest(each: Iterable[Mapping[str, Range]]) -> dict[str, Range]:
 
 def _range(values: Tensor, *also: float) -> Range:
     """Return the least and the greatest of the values and of others."""
-    numbers = [*also, *values.aminmax()] if values.numel() else list(also)
-    return float(min(numbers)), float(max(numbers))
+    ends = values.aminmax() if values.numel() else ()
+    numbers = [*also, *map(float, ends)]
+    return min(numbers), max(numbers)
 
 
 def _numbers(values: Tensor) -> NDArray[Any]:

@@ -5,16 +5,32 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gridbazaar.envs.observation import SIZE
+from gridbazaar.envs.layout import Layout
+from gridbazaar.envs.seat_groups import SeatGroup
 from gridbazaar.errors import CheckpointError
 
 FOLDER, BEST, PROGRESS = "checkpoints", "best", "progress.json"
-_FORMAT = "gridbazaar-checkpoint-2"
+_FORMAT = "gridbazaar-checkpoint-3"
 _PARTIAL = ".partial"
+
+# Group of seats -> names of the entries that its policy sees (observation) and gives (action).
+Policies = Mapping[str, Mapping[str, list[str]]]
+
+
+def policies_of(layout: Layout, groups: Iterable[SeatGroup]) -> Policies:
+    """Return what the policies of a community's groups see and give."""
+    return {
+        group.name: {
+            "observation": [layout.features[i].name for i in group.observed.tolist()],
+            "action": [layout.actions[i] for i in group.acted.tolist()],
+        }
+        for group in groups
+    }
 
 
 @dataclass(frozen=True)
@@ -26,16 +42,14 @@ class Progress:
         agent_steps: agent steps sampled so far.
         seconds: time spent training.
         best_cost: lowest validated community cost so far, EUR/day; None before the first.
-        roles: names of the modules.
-        observation_size: entries of the observation vector.
+        policies: what each module sees and gives.
     """
 
     iteration: int
     agent_steps: int
     seconds: float
     best_cost: float | None
-    roles: tuple[str, ...]
-    observation_size: int = SIZE
+    policies: Policies
 
 
 def save(algorithm: Any, run: Path, progress: Progress, best: bool, keep: int) -> Path:
@@ -106,21 +120,22 @@ def find(folder: Path) -> Path:
     )
 
 
-def read_progress(checkpoint: Path, size: int = SIZE) -> Progress:
+def read_progress(checkpoint: Path, wanted: Policies | None = None) -> Progress:
     """Return how far a checkpoint is.
 
     Args:
         checkpoint: its folder.
-        size: entries that an observation must have.
+        wanted: policies that it must hold; others it may hold beside them.
 
     Raises:
-        CheckpointError: it is damaged, foreign, of another version, or for other observations.
+        CheckpointError: it is damaged, foreign, of another version, or for other seats.
     """
     path = checkpoint / PROGRESS
     try:
         record = json.loads(path.read_text())
         found = record.pop("format")
-        progress = Progress(**{**record, "roles": tuple(record["roles"])})
+        progress = Progress(**record) if found == _FORMAT else None
+        have = {} if progress is None else {k: dict(v) for k, v in progress.policies.items()}
     except FileNotFoundError:
         raise CheckpointError(
             f"{checkpoint} has no {PROGRESS}: it is no checkpoint of GridBazaar, or a damaged one; "
@@ -131,18 +146,37 @@ def read_progress(checkpoint: Path, size: int = SIZE) -> Progress:
             f"{path} cannot be read ({error}): the checkpoint is damaged or foreign; remove "
             f"{checkpoint} to continue from the one before"
         ) from None
-    if found != _FORMAT or progress.observation_size != size:
+    if progress is None:
         raise CheckpointError(
-            f"{checkpoint} has format {found!r} and observations of {progress.observation_size} "
-            f"entries, expected {_FORMAT!r} and {size}: it was written by another version, or "
-            "for other devices; use that version and those, or train again"
+            f"{checkpoint} has format {found!r}, expected {_FORMAT!r}: it was written by another "
+            "version; use that version, or train again"
         )
+    _check_policies(checkpoint, have, wanted or {})
     return progress
 
 
-def restore(algorithm: Any, checkpoint: Path, size: int = SIZE) -> Progress:
+def _check_policies(checkpoint: Path, have: Policies, wanted: Policies) -> None:
+    """Raise CheckpointError unless a checkpoint has what seats need."""
+    for name, entries in wanted.items():
+        if name not in have:
+            raise CheckpointError(
+                f"{checkpoint} has no policy for seats {name}, only for {', '.join(have)}: train "
+                "on a task that has such seats"
+            )
+        for what, names in entries.items():
+            found = have[name].get(what, [])
+            if found != names:
+                other = sorted({*names} ^ {*found})
+                raise CheckpointError(
+                    f"{checkpoint} has a policy for seats {name} with another {what} (differing in "
+                    f"{', '.join(other) or 'the order'}): it was trained by another version or for "
+                    "other devices; use those, or train again"
+                )
+
+
+def restore(algorithm: Any, checkpoint: Path, wanted: Policies) -> Progress:
     """Put an RLlib algorithm where a checkpoint left it; arguments and errors as for the above."""
-    progress = read_progress(checkpoint, size)
+    progress = read_progress(checkpoint, wanted)
     try:
         algorithm.restore_from_path(checkpoint.resolve())
     except Exception as error:  # a damaged pickle can raise anything
