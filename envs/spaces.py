@@ -25,6 +25,7 @@ class Spaces(NamedTuple):
         observation, action, state: boxes with finite bounds.
         layout: of the community, whose entries the group's are among.
         group: its seats, and which entries they have.
+        own_dispatch: whether seats dispatch their devices themselves, by their shares.
     """
 
     observation: gym.spaces.Box
@@ -32,6 +33,7 @@ class Spaces(NamedTuple):
     state: gym.spaces.Box
     layout: Layout
     group: SeatGroup
+    own_dispatch: bool
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -66,6 +68,7 @@ def spaces_of(simulation: Simulation, padded: bool = False) -> dict[str, Spaces]
             state=state,
             layout=layout,
             group=group,
+            own_dispatch=simulation.rules.dispatch == "own",
         )
     return found
 

@@ -71,6 +71,7 @@ class ActorCritic(DefaultPPOTorchRLModule):
             self.pi.log_std.copy_(torch.tensor(self.model_config["initial_log_std"]))
         spaces = self.model_config["spaces"]
         self._prior, self._layout = PRIORS[self.model_config["prior"]], spaces.layout
+        self._own_dispatch = spaces.own_dispatch
         for name in ("observed", "acted"):
             entries = getattr(spaces.group, name).cpu()
             self.register_buffer(f"_{name}", entries, persistent=False)
@@ -89,7 +90,8 @@ class ActorCritic(DefaultPPOTorchRLModule):
         blank = obs.new_zeros(*obs.shape[:-1], self._layout.size)
         seen = blank.index_copy(-1, self._observed, obs)
         matters, prior = (
-            of(seen, self._layout).index_select(-1, self._acted) for of in (relevant, self._prior)
+            of(seen, self._layout, self._own_dispatch).index_select(-1, self._acted)
+            for of in (relevant, self._prior)
         )
         mean = torch.where(matters, mean + prior, prior)
         idle = torch.tensor(self.model_config["initial_log_std"], device=mean.device)

@@ -11,53 +11,56 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gridbazaar.envs.layout import DEVICE_ACTIONS, Layout
+from gridbazaar.agents.bidders.own_use import grid_priced, own_use_action, own_use_power
+from gridbazaar.agents.bidders.seat import Seat
+from gridbazaar.envs.layout import Layout
 from gridbazaar.registry import Registry
 
-Prior = Callable[[Tensor, Layout], Tensor]
+# Observation [rows, size], layout, whether seats dispatch their devices themselves -> action.
+Prior = Callable[[Tensor, Layout, bool], Tensor]
 
 PRIORS: Registry[Prior] = Registry("prior")
 
 
-def relevant(observation: Tensor, layout: Layout) -> Tensor:
+def relevant(observation: Tensor, layout: Layout, own_dispatch: bool) -> Tensor:
     """Return which entries of an action [..., 3 + 3 K] can change anything, from [..., size].
 
     Where there is neither load nor PV nor anything that a device must take, there is no must-run
-    net to price or to correct; a device that can neither take nor give offers nothing; and who
-    sends no order pays no fee. What a policy tries there is noise, and learning from it is too.
+    net to price or to correct; a device that can neither take nor give offers nothing, and has no
+    price where seats dispatch their devices themselves; who sends no order pays no fee. What a
+    policy tries there is noise, and learning from it is too.
     """
     home = layout.read(observation, "is_prosumer") + layout.read(observation, "is_consumer") > 0
-    must_run = home | (layout.read_each(observation, "must_take") > 0).any(-1)
-    can = layout.read_each(observation, "can_take") + layout.read_each(observation, "can_give")
-    offers = (can > 0).repeat_interleave(len(DEVICE_ACTIONS), -1)
-    bids = must_run | offers.any(-1)
-    ends = (each.unsqueeze(-1) for each in (must_run, home, bids))
-    price, correction, fee = ends
+    must_take = layout.read_each(observation, "must_take") > 0
+    can = layout.read_each(observation, "can_take") + layout.read_each(observation, "can_give") > 0
+    priced = home | (must_take | can if own_dispatch else must_take).any(-1)
+    offers = torch.stack([can & (not own_dispatch)] * 2 + [can], -1).flatten(-2)
+    price, correction, fee = (e.unsqueeze(-1) for e in (priced, home, priced | can.any(-1)))
     return torch.cat([price, correction, offers, fee], -1)
 
 
 @PRIORS.register("none")
-def nothing(observation: Tensor, layout: Layout) -> Tensor:
+def nothing(observation: Tensor, layout: Layout, own_dispatch: bool) -> Tensor:
     """The middle of every range: the network learns all by itself."""
     return observation.new_zeros(*observation.shape[:-1], len(layout.actions))
 
 
 @PRIORS.register("own_use")
-def own_use(observation: Tensor, layout: Layout) -> Tensor:
-    """Own use first: the must-run net at the grid's price, devices at the middle of their range.
+def own_use(observation: Tensor, layout: Layout, own_dispatch: bool) -> Tensor:
+    """Own use first, as the bidder of this name; one that sees its own seat alone."""
+    if not own_dispatch:
+        return own_use_action(observation, layout)
+    seat = Seat(observation, layout)
+    power_kw = own_use_power(seat)
+    return grid_priced(seat, power_kw, torch.zeros_like(power_kw), seat.shares(power_kw))
 
-    What is forecast to be left over is offered at what the grid pays, what is lacking bid at what
-    it charges; a device's content is worth the middle of what it can be, without a margin, and all
-    of its power is offered. No tip, and the forecast as it is.
+
+@PRIORS.register("middle")
+def middle(observation: Tensor, layout: Layout, own_dispatch: bool) -> Tensor:
+    """The must-run net at the grid's price, and all devices offered at the middle of their worth.
+
+    Where seats dispatch their devices themselves, these rest.
     """
-
-    def of(name: str) -> Tensor:
-        return layout.read(observation, name)
-
-    low, high = of("day_low"), of("day_high")
-    price = torch.where(of("forecast_pv") > of("forecast_load"), of("feed_in"), of("retail"))
-    tiny = torch.finfo(price.dtype).tiny
-    action = nothing(observation, layout)
-    action[..., 0] = (2 * (price - low) / (high - low).clamp(min=tiny) - 1).clamp(-1, 1)
-    action[..., 3:-1:3], action[..., 4:-1:3], action[..., -1] = -1.0, 1.0, -1.0
-    return action
+    seat = Seat(observation, layout)
+    rest = torch.zeros_like(seat.take_kw)
+    return grid_priced(seat, rest, rest, rest if own_dispatch else rest + 1)
