@@ -72,11 +72,16 @@ def resumed(runs, whole):
     return runs / "killed"
 
 
-def weights(run_folder):
-    bidder = LearnedBidder.load(checkpoints.newest(run_folder))
+@pytest.fixture(scope="module")
+def game():
+    return batched(num_envs=1).game
+
+
+def weights(run_folder, game):
+    bidder = LearnedBidder.load(checkpoints.newest(run_folder), game)
     return {
-        f"{role}.{name}": tensor
-        for role, module in bidder._modules.items()
+        f"{group}.{name}": tensor
+        for group, module in bidder._modules.items()
         for name, tensor in module.state_dict().items()
     }
 
@@ -96,8 +101,8 @@ def test_a_run_leaves_config_versions_curves_and_checkpoints(whole):
     assert not list(whole.rglob("*.partial"))
 
 
-def test_a_killed_run_continues_the_curve_of_the_uninterrupted_one(whole, resumed):
-    expected, found = weights(whole), weights(resumed)
+def test_a_killed_run_continues_the_curve_of_the_uninterrupted_one(whole, resumed, game):
+    expected, found = weights(whole, game), weights(resumed, game)
     assert expected.keys() == found.keys()
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, atol=1e-6, rtol=0)
@@ -131,11 +136,11 @@ def test_one_interrupt_finishes_the_iteration_and_leaves_a_whole_checkpoint(runs
 def test_a_learned_bidder_acts_alike_however_it_is_loaded_and_whatever_the_batch(whole):
     sim = batched(num_envs=3, split="validation")
     observation = sim.reset(seed=5)
-    best = LearnedBidder.load(whole)
+    best = LearnedBidder.load(whole, sim.game)
     action, state = best.act(observation, None)
-    assert action.shape == (3, sim.num_seats, 3)
+    assert action.shape == (3, sim.num_seats, len(sim.game.layout.actions))
     assert action.abs().max() <= 1
-    again, _ = LearnedBidder.load(whole / "checkpoints" / "best").act(observation, state)
+    again, _ = LearnedBidder.load(whole / "checkpoints" / "best", sim.game).act(observation, state)
     torch.testing.assert_close(again, action)
     single, _ = best.act(observation[1:2], None)
     torch.testing.assert_close(single, action[1:2], atol=1e-6, rtol=0)
@@ -168,17 +173,27 @@ def test_wrong_words_are_one_clear_line(capsys):
         configure(["name=../x"])
 
 
-def test_damaged_and_foreign_checkpoints_are_named(whole, tmp_path):
+def test_damaged_and_foreign_checkpoints_are_named(whole, tmp_path, game):
     with pytest.raises(CheckpointError, match="no checkpoint of GridBazaar"):
-        LearnedBidder.load(tmp_path)
+        LearnedBidder.load(tmp_path, game)
     (tmp_path / "progress.json").write_text("{")
     with pytest.raises(CheckpointError, match="damaged or foreign"):
-        LearnedBidder.load(tmp_path)
+        LearnedBidder.load(tmp_path, game)
     record = json.loads((whole / "checkpoints" / "best" / "progress.json").read_text())
     (tmp_path / "progress.json").write_text(json.dumps(record))
     with pytest.raises(CheckpointError, match="cannot read the networks"):
-        LearnedBidder.load(tmp_path)
-    (tmp_path / "progress.json").write_text(json.dumps({**record, "observation_size": 3}))
+        LearnedBidder.load(tmp_path, game)
+    policies = record["policies"]
+    others = {name: entries for name, entries in policies.items() if name != "ev"}
+    (tmp_path / "progress.json").write_text(json.dumps({**record, "policies": others}))
+    with pytest.raises(CheckpointError, match="no policy for seats ev, only for prosumer_pv"):
+        LearnedBidder.load(tmp_path, game)
+    shorter = {**policies["ev"], "action": policies["ev"]["action"][:-1]}
+    changed = {**record, "policies": {**policies, "ev": shorter}}
+    (tmp_path / "progress.json").write_text(json.dumps(changed))
+    with pytest.raises(CheckpointError, match=r"another action \(differing in priority_fee\)"):
+        LearnedBidder.load(tmp_path, game)
+    (tmp_path / "progress.json").write_text(json.dumps({**record, "format": "of old"}))
     with pytest.raises(CheckpointError, match="another version"):
         checkpoints.read_progress(tmp_path)
 
@@ -198,11 +213,11 @@ def test_a_truncated_checkpoint_is_refused_with_the_mend(whole, tmp_path):
     with pytest.raises(
         CheckpointError, match="remove it to continue from the one before"
     ) as caught:
-        checkpoints.restore(Unpickling(), copy)
+        checkpoints.restore(Unpickling(), copy, {})
     assert str(copy) in str(caught.value)
 
 
-def test_minibatches_keep_the_roles_proportions_and_show_every_row_once_an_epoch():
+def test_minibatches_keep_the_proportions_and_show_every_row_once_an_epoch():
     sizes = {"few": 100, "many": 1000}
     rows = {r: SampleBatch({"x": torch.arange(n)}) for r, n in sizes.items()}
     parts = ProportionalMinibatches(MultiAgentBatch(rows, 1000), 2, 220, seed=3)
