@@ -57,7 +57,8 @@ def _month(series: Series) -> Series:
 
 def game_of(rules: RulesConfig, slot_h: float = 0.25) -> Game:
     """Return a game with one device a seat, the default task's battery."""
-    return Game(rules, slot_h, STANDARD, torch.tensor([[0.95]]), torch.tensor([[0.05]]))
+    efficiency, wear_price, largest_kw = torch.tensor([[0.95]]), torch.tensor([[0.05]]), 5.0
+    return Game(rules, slot_h, STANDARD, efficiency, wear_price, torch.tensor([largest_kw]))
 
 
 class Town:
@@ -114,7 +115,7 @@ def town() -> Town:
     return Town()
 
 
-def random_policy(seed: int, low: float = -1.2, high: float = 1.2, entries: int = 3) -> Policy:
+def random_policy(seed: int, low: float = -1.2, high: float = 1.2, entries: int = 6) -> Policy:
     """Uniform actions, some beyond the bounds, the same for a seed."""
     generator = torch.Generator().manual_seed(seed)
 

@@ -77,15 +77,17 @@ class Fleet:
         unit[place] = np.arange(len(owner))
         at = torch.as_tensor(owner)
 
+        none = next((d.import_kw[:0] for d in kinds.values()), torch.zeros(0))
+
         def per_unit(values: Sequence[Tensor]) -> Tensor:
-            return torch.cat([torch.zeros(0), *values])
+            return torch.cat([none, *values])
 
         import_kw = per_unit([d.import_kw for d in kinds.values()])
         export_kw = per_unit([d.export_kw for d in kinds.values()])
-        rated = torch.zeros(seats * K).index_copy(
+        rated = none.new_zeros(seats * K).index_copy(
             0, torch.as_tensor(place), torch.maximum(import_kw, export_kw)
         )
-        nothing = torch.zeros(seats)
+        nothing = none.new_zeros(seats)
         return cls(
             kinds=kinds,
             place=torch.as_tensor(place),
