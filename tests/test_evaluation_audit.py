@@ -108,22 +108,16 @@ def test_late_orders_stand_in_the_chain_at_the_time_of_their_block(town, open_da
             receipts = interval.receipts
             block_s = (day.simulation.submission_s + receipts.latency_s)[MARKET]
             sent = (interval.sent_kw != 0)[MARKET]
-            counts.append(
-                torch.zeros(day.simulation.num_seats).long().index_add(0, seat, sent.long())
-            )
+            counts.append(seat[sent].bincount(minlength=day.simulation.num_seats))
             wanted += (slot * 900 + block_s[seat][sent & block_s.isfinite()[seat]]).tolist()
             missed += int((counts[-1] > 0).sum() - receipts.included[MARKET].sum())
             if receipts.earlier is not None:
                 here = receipts.earlier.environment == MARKET
-                times = zip(
-                    *(
-                        getattr(receipts.earlier, n)[here].tolist()
-                        for n in ("slot", "seat", "block_s")
-                    )
+                then, who, block_s = (
+                    getattr(receipts.earlier, name)[here] for name in ("slot", "seat", "block_s")
                 )
-                wanted += [
-                    slot * 900 + s for then, who, s in times for _ in range(counts[then][who])
-                ]
+                orders = torch.stack(counts)[then, who]
+                wanted += (slot * 900 + block_s).repeat_interleave(orders).tolist()
         times = [
             b.header.timestamp_ms / 1e3
             for b in day.chain.blocks

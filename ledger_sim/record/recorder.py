@@ -69,8 +69,9 @@ class Recorder:
     """Keeps the chains of B environments with N seats: orders as they are included, settlements.
 
     All orders of a seat in a slot are one transaction of the ledger: they stand in one block, and
-    the first of them bears tip and fee. Their `balances` are all payments and fees so far. The last account but one is the market, which
-    signs settlements; the last is the validators'. A block without transactions is left out.
+    the first of them bears tip and fee. Their `balances` are all payments and fees so far. The last
+    account but one is the market, which signs settlements; the last is the validators'. A block
+    without transactions is left out.
 
     An order or payment costs about 40 µs in all (one core), most of it the signature: 1.6 ms per
     environment and slot of 41 orders, a hundred times a whole step of a batched environment, so

@@ -170,7 +170,7 @@ class SignedChain:
         return b"transaction" + self.id + record
 
     def commitment(self, record: np.void, salt: bytes) -> bytes:
-        """Return the hash of 32 bytes that binds an order's sender, slot, place, price and quantity."""
+        """Return the 32-byte hash that binds an order's sender, slot, place, price, quantity."""
         fields = b"".join(record[name].tobytes() for name in _COMMITTED)
         return sha256(b"commitment" + self.id + fields + salt).digest()
 
