@@ -68,6 +68,21 @@ class Day:
     units: Profile
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a day's linear program came to.
+
+    Attributes:
+        cost_eur: of the community.
+        power_kw: [T, N, K] of the devices, positive where they give.
+        worth: [N, K] EUR per kWh that more content at the first slot's beginning would save.
+    """
+
+    cost_eur: float
+    power_kw: Array
+    worth: Array
+
+
 def days_of(simulation: Simulation) -> list[Day]:
     """Return the day of every market, as a simulation that was just reset has drawn it.
 
@@ -123,12 +138,15 @@ class Optimum:
     Args:
         community: seats and devices.
         unserved_price: EUR per kWh that a departing car misses.
+        slots: T, of the day, or what is left of it.
     """
 
-    def __init__(self, community: Community, unserved_price: float):
+    def __init__(self, community: Community, unserved_price: float, slots: int | None = None):
         c = community.to("cpu", torch.float64)
-        self._T, self._h, self._unserved_price = c.slots_per_day, c.slot_h, unserved_price
+        self._T = c.slots_per_day if slots is None else slots
+        self._h, self._unserved_price = c.slot_h, unserved_price
         kinds, order = c.fleet.kinds.values(), _by_seat(c)
+        self._place, self._shape = c.fleet.place[order].numpy(), tuple(c.fleet.rated_kw.shape)
 
         def of_units(name: str) -> Array:
             return torch.cat([getattr(d, name) for d in kinds])[order].numpy()
@@ -139,8 +157,8 @@ class Optimum:
         self._efficiency, self._wear = of_units("efficiency"), of_units("wear_price")
         self._matrix, self._link = self._structure()
 
-    def solve(self, day: Day) -> float:
-        """Return the least cost of the day in EUR; raises OptimumError where none is found."""
+    def solve(self, day: Day) -> Plan:
+        """Return how the day costs least; raises OptimumError where nothing is found."""
         cost, constant = self.costs(day)
         low, high = self.bounds(day)
         matrix, least, most = self.balance(day)
@@ -163,7 +181,22 @@ class Optimum:
                 f"no optimum: HiGHS reports {solver.modelStatusToString(status)!r}; the day's data "
                 "break a device's limits (look at energy, capacity and need of the cars)"
             )
-        return float(solver.getInfo().objective_function_value) + constant
+        solution, units = solver.getSolution(), day.units.floor_kwh.shape
+        value = np.array(solution.col_value[: 2 * len(self._owner) * self._T])
+        charge, discharge = value.reshape(2, *units)
+        # A stored kWh more at the beginning stands on the right-hand side of the first slot's row.
+        saved = -np.array(solution.row_dual[: len(self._owner) * self._T]).reshape(units)[:, 0]
+        return Plan(
+            cost_eur=float(solver.getInfo().objective_function_value) + constant,
+            power_kw=self._by_slot((discharge - charge).T),
+            worth=self._by_slot(saved),
+        )
+
+    def _by_slot(self, values: Array) -> Array:
+        """Lay values of units, by seat, [..., U] out as [..., N, K]; zero where no device is."""
+        laid = np.zeros((*values.shape[:-1], self._shape[0] * self._shape[1]))
+        laid[..., self._place] = values
+        return laid.reshape(*values.shape[:-1], *self._shape)
 
     def costs(self, day: Day) -> tuple[Array, float]:
         """Return the price of each variable, and what the day costs besides."""

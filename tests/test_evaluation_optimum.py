@@ -56,7 +56,7 @@ def _classic(name):
 def test_no_bidder_costs_less_than_the_optimum(task, policy):
     sim, days, _, record = _play("uniform_auction", _TASKS[task], policy)
     optimum = Optimum(sim.community, sim.rules.unserved_price)
-    best = torch.tensor([optimum.solve(day) for day in days], dtype=torch.float64)
+    best = torch.tensor([optimum.solve(day).cost_eur for day in days], dtype=torch.float64)
     cost = record.seat_cost.sum(-1)
     assert (cost >= best - 1e-6).all()
     assert (cost > best).any()
