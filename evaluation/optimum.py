@@ -22,6 +22,7 @@ from torch import Tensor
 
 from gridbazaar.envs.community import Community
 from gridbazaar.envs.devices import Profile
+from gridbazaar.envs.devices.fleet import States
 from gridbazaar.envs.prices import SlotPrices
 from gridbazaar.envs.settlement import imbalance_prices
 from gridbazaar.envs.simulation import Simulation
@@ -89,29 +90,40 @@ def days_of(simulation: Simulation) -> list[Day]:
     Raises:
         OptimumError: a kind of devices gives no profile.
     """
-    community, T = simulation.community, simulation.slots
-    c = community.to("cpu", torch.float64)
-    row = simulation.first_slot.cpu().unsqueeze(-1) + torch.arange(T)
-    profiles = _profiles(simulation, c, row)
-    base_kw = (c.pv_kw - c.load_kw)[row]
+    c = simulation.community.to("cpu", torch.float64)
+    row = simulation.first_slot.cpu().unsqueeze(-1) + torch.arange(simulation.slots)
+    return given(c, simulation.devices, row, (c.pv_kw - c.load_kw)[row])
+
+
+def given(c: Community, states: States, row: Tensor, base_kw: Tensor) -> list[Day]:
+    """Return what is given for some slots of every market.
+
+    Args:
+        c: seats and devices, on the CPU in float64.
+        states: of the devices as the first slot begins.
+        row: [B, T] numbers of the slots in the data; the last of each is its day's last.
+        base_kw: [B, T, N] PV less load.
+
+    Raises:
+        OptimumError: a kind of devices gives no profile.
+    """
+    profiles = _profiles(c, states, row)
     return [
         Day(
             base_kw=base_kw[b].numpy(),
             prices=SlotPrices(*(price[row[b]].numpy() for price in c.prices)),
             units=Profile(*(part[b].numpy() for part in profiles)),
         )
-        for b in range(simulation.num_envs)
+        for b in range(len(row))
     ]
 
 
-def _profiles(simulation: Simulation, c: Community, row: Tensor) -> Profile:
+def _profiles(c: Community, states: States, row: Tensor) -> Profile:
     """Return the profiles of all kinds in the order of their seats, [B, U, T] or [B, U] each."""
     end = SlotPrices(*(price[row[:, -1:]] for price in c.prices))
     found = []
     for kind, device in c.fleet.kinds.items():
-        state = type(simulation.devices[kind])(
-            *(part.to("cpu", torch.float64) for part in simulation.devices[kind])
-        )
+        state = type(states[kind])(*(part.to("cpu", torch.float64) for part in states[kind]))
         profile = device.profile(state, row, end)
         if profile is None:
             raise OptimumError(

@@ -6,7 +6,7 @@ feed back (V2G). What is missing to the full capacity at departure has not been 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, Self
 
@@ -148,6 +148,10 @@ class Vehicle(Store):
         seen = super().observe(state)
         reachable = (state.slots_left * self._storable_kwh).clamp(min=_SMALL)
         return seen | {"urgency": (seen["room_kwh"] / reachable).clamp(max=2)}
+
+    def foreseen(self) -> Self:
+        """Return the charging points with no other cars than those that are there; see Device."""
+        return replace(self, need_kwh=torch.zeros_like(self.need_kwh))
 
     def profile(self, state: Parked, row: Tensor, end: SlotPrices) -> Profile:
         """Return the day's linear programme; see Device."""
