@@ -76,12 +76,14 @@ class Plan:
     Attributes:
         cost_eur: of the community.
         power_kw: [T, N, K] of the devices, positive where they give.
-        worth: [N, K] EUR per kWh that more content at the first slot's beginning would save.
+        worth: [T, N, K] EUR per kWh that more content in a slot would save.
+        basis: from which a program that differs little is solved sooner.
     """
 
     cost_eur: float
     power_kw: Array
     worth: Array
+    basis: highspy.HighsBasis
 
 
 def days_of(simulation: Simulation) -> list[Day]:
@@ -150,13 +152,11 @@ class Optimum:
     Args:
         community: seats and devices.
         unserved_price: EUR per kWh that a departing car misses.
-        slots: T, of the day, or what is left of it.
     """
 
-    def __init__(self, community: Community, unserved_price: float, slots: int | None = None):
+    def __init__(self, community: Community, unserved_price: float):
         c = community.to("cpu", torch.float64)
-        self._T = c.slots_per_day if slots is None else slots
-        self._h, self._unserved_price = c.slot_h, unserved_price
+        self._T, self._h, self._unserved_price = c.slots_per_day, c.slot_h, unserved_price
         kinds, order = c.fleet.kinds.values(), _by_seat(c)
         self._place, self._shape = c.fleet.place[order].numpy(), tuple(c.fleet.rated_kw.shape)
 
@@ -169,8 +169,11 @@ class Optimum:
         self._efficiency, self._wear = of_units("efficiency"), of_units("wear_price")
         self._matrix, self._link = self._structure()
 
-    def solve(self, day: Day) -> Plan:
-        """Return how the day costs least; raises OptimumError where nothing is found."""
+    def solve(self, day: Day, basis: highspy.HighsBasis | None = None) -> Plan:
+        """Return how the day costs least; raises OptimumError where nothing is found.
+
+        `basis` is a similar day's, see Plan.
+        """
         cost, constant = self.costs(day)
         low, high = self.bounds(day)
         matrix, least, most = self.balance(day)
@@ -186,6 +189,8 @@ class Optimum:
         solver.setOptionValue("output_flag", False)
         solver.setOptionValue("threads", 1)
         solver.passModel(model)
+        if basis is not None:
+            solver.setBasis(basis)
         solver.run()
         status = solver.getModelStatus()
         if status != highspy.HighsModelStatus.kOptimal:
@@ -196,12 +201,13 @@ class Optimum:
         solution, units = solver.getSolution(), day.units.floor_kwh.shape
         value = np.array(solution.col_value[: 2 * len(self._owner) * self._T])
         charge, discharge = value.reshape(2, *units)
-        # A stored kWh more at the beginning stands on the right-hand side of the first slot's row.
-        saved = -np.array(solution.row_dual[: len(self._owner) * self._T]).reshape(units)[:, 0]
+        # A stored kWh more stands on the right-hand side of the slot's row.
+        saved = -np.array(solution.row_dual[: len(self._owner) * self._T]).reshape(units)
         return Plan(
             cost_eur=float(solver.getInfo().objective_function_value) + constant,
             power_kw=self._by_slot((discharge - charge).T),
-            worth=self._by_slot(saved),
+            worth=self._by_slot(saved.T),
+            basis=solver.getBasis(),
         )
 
     def _by_slot(self, values: Array) -> Array:

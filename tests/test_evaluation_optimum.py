@@ -138,7 +138,7 @@ def test_worth_is_what_more_content_saves(town):
         seat = int(owner[unit])
         # Between the slopes to either side, where the plan changes.
         low, high = sorted([(plan.cost_eur - costs[1]) / dt, (costs[0] - plan.cost_eur) / dt])
-        assert low - 1e-6 <= plan.worth[seat, 0] <= high + 1e-6
+        assert low - 1e-6 <= plan.worth[0, seat, 0] <= high + 1e-6
 
 
 def _point(optimum, record, b):
