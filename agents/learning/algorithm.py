@@ -36,7 +36,11 @@ class Spaces(NamedTuple):
     @classmethod
     def of(cls, simulation: Simulation) -> Spaces:
         """Return the spaces of a simulation's community, the same for every role."""
-        layout, state = simulation.game.layout, len(simulation.state_features)
+        return cls.of_sizes(simulation.game.layout, len(simulation.state_features))
+
+    @classmethod
+    def of_sizes(cls, layout: Layout, state: int) -> Spaces:
+        """Return the spaces of a layout, with so many entries in the global state."""
         return cls(
             observation=gym.spaces.Box(-np.inf, np.inf, (layout.size,), np.float32),
             action=gym.spaces.Box(-1.0, 1.0, (len(layout.actions),), np.float32),
@@ -73,7 +77,8 @@ class Algorithm(Protocol):
     nothing that changes. Seats of a role share a policy, an RLModule. How that acts when it does
     not explore is RLlib's convention, see `gridbazaar.agents.learning.bidder.act`: what its
     `forward_inference` gives as Columns.ACTIONS, or else the mode of the distribution that
-    Columns.ACTION_DIST_INPUTS stand for. Checkpoints can therefore be played without the algorithm.
+    Columns.ACTION_DIST_INPUTS stand for. A checkpoint is
+    therefore played by its networks alone.
 
     Subclass this, and register the subclass with `@ALGORITHMS.register(name)`.
 
@@ -145,3 +150,9 @@ def make(values: Mapping[str, Any]) -> Algorithm:
     """
     settings = ALGORITHMS.configure(values, "algorithm")
     return ALGORITHMS[settings.name](settings)
+
+
+def networks(algorithm: Algorithm, roles: Sequence[str], spaces: Spaces) -> dict[str, Any]:
+    """Return fresh networks, one per role, without any RLlib around them."""
+    specs = algorithm.modules(roles, spaces).rl_module_specs
+    return {role: specs[role].build() for role in roles}

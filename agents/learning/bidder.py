@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_LEARNER_GROUP, COMPONENT_RL_MODULE
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.distribution.torch.torch_distribution import TorchSquashedGaussian
-from ray.rllib.core.rl_module.rl_module import RLModule
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from gridbazaar.agents.learning import checkpoints
+from gridbazaar.agents.learning.algorithm import Spaces, make, networks
 from gridbazaar.envs.layout import STANDARD, Layout
-from gridbazaar.errors import CheckpointError
+from gridbazaar.errors import CheckpointError, UnknownNameError
 
 
 class _State(NamedTuple):
@@ -27,7 +26,7 @@ class _State(NamedTuple):
 
 
 class LearnedBidder:
-    """Acts without exploration; needs no running Ray, nor the algorithm that trained it.
+    """Acts without exploration; needs no running Ray.
 
     Args:
         modules: one network per role, on the device of the observations to come.
@@ -46,19 +45,30 @@ class LearnedBidder:
     ) -> LearnedBidder:
         """Load a run's best checkpoint, or one checkpoint by its own folder.
 
+        The algorithm's settings say which networks to build; weights alone are read into them.
+
         Raises:
             CheckpointError: nothing there can be loaded.
         """
         checkpoint = checkpoints.find(Path(folder))
         progress = checkpoints.read_progress(checkpoint, layout.size)
-        parts = (COMPONENT_LEARNER_GROUP, COMPONENT_LEARNER, COMPONENT_RL_MODULE)
-        weights = checkpoint.joinpath(*parts).resolve()
+        weights = checkpoints.weights(checkpoint)
         try:
-            modules = {role: RLModule.from_checkpoint(weights / role) for role in progress.roles}
-        except Exception as error:  # a damaged pickle can raise anything
+            algorithm = make(progress.algorithm)
+            spaces = Spaces.of_sizes(layout, progress.state_size)
+            modules = networks(algorithm, progress.roles, spaces)
+            for role, module in modules.items():
+                _fill(module, weights[role])
+        except UnknownNameError as error:
             raise CheckpointError(
-                f"cannot read the networks in {weights} ({type(error).__name__}: {error}); "
-                "choose another checkpoint of the run, or train it again"
+                f"{checkpoint} cannot be played: {error}; name the module of yours that brings it "
+                "by --import"
+            ) from None
+        except Exception as error:  # networks of other sizes than the weights', say
+            raise CheckpointError(
+                f"{checkpoint} cannot be played ({type(error).__name__}: "
+                f"{' '.join(str(error).split())[:300]}); its networks are not those that its "
+                "algorithm builds now: use the version that trained it, or train again"
             ) from error
         return cls({role: module.to(device).eval() for role, module in modules.items()}, layout)
 
@@ -97,6 +107,13 @@ class LearnedBidder:
                 f"{', '.join(self._modules)}: train on a task that has these roles"
             )
         return seats
+
+
+def _fill(module: Any, weights: Mapping[str, Tensor]) -> None:
+    """Set a network's weights; raises ValueError unless they are those that it has."""
+    if strange := sorted(module.get_state().keys() ^ weights.keys()):
+        raise ValueError(f"{strange[0]!r} is in the file or in the network alone")
+    module.set_state(weights)
 
 
 def act(module: Any, observation: Tensor, memory: Any = None) -> tuple[Tensor, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gridbazaar.agents.config import TrainConfig
-from gridbazaar.agents.learning.algorithm import Algorithm, Spaces
+from gridbazaar.agents.learning.algorithm import Algorithm, Spaces, networks
 from gridbazaar.agents.learning.bidder import LearnedBidder
 from gridbazaar.envs.build import build
 
@@ -40,8 +40,8 @@ class Validation:
         self._seats = {role: mine for role, mine in seats.items() if len(mine)}
         self.roles = tuple(self._seats)
         self.spaces = Spaces.of(sim)
-        specs = algorithm.modules(self.roles, self.spaces).rl_module_specs
-        self._modules = {r: specs[r].build().to(config.device).eval() for r in self.roles}
+        built = networks(algorithm, self.roles, self.spaces)
+        self._modules = {role: net.to(config.device).eval() for role, net in built.items()}
         self._bidder = LearnedBidder(self._modules, sim.game.layout)
 
     @torch.no_grad()

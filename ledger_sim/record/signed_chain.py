@@ -6,7 +6,6 @@ libraries; the keys are derived from a seed and protect nothing but a simulation
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from gridbazaar import files
 from gridbazaar.errors import LedgerError
 from gridbazaar.ledger_sim.record import merkle
 
@@ -276,9 +276,7 @@ class SignedChain:
 
     def save(self, path: Path) -> None:
         """Write the chain to a file, whole or not at all."""
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_bytes(self.to_bytes())
-        os.replace(temporary, path)
+        files.write(path, self.to_bytes())
 
 
 def signed_by(key: bytes, signature: bytes, message: bytes) -> bool:
