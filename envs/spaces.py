@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from gridbazaar.envs.bounds import observation_bounds
+from gridbazaar.envs.game import Game
 from gridbazaar.envs.layout import ActionEntry, Layout
 from gridbazaar.envs.observation import Feature
 from gridbazaar.envs.seat_groups import SeatGroup
@@ -71,6 +72,30 @@ def spaces_of(simulation: Simulation, padded: bool = False) -> dict[str, Spaces]
             own_dispatch=simulation.rules.dispatch == "own",
         )
     return found
+
+
+def unbounded_spaces(game: Game, state: int) -> dict[str, Spaces]:
+    """Return the spaces of a game's groups by name, where there are no data to bound them.
+
+    Args:
+        game: what everybody knows.
+        state: entries of a market's global state.
+    """
+
+    def box(size: int) -> gym.spaces.Box:
+        return gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+
+    return {
+        group.name: Spaces(
+            observation=box(len(group.observed)),
+            action=gym.spaces.Box(-1.0, 1.0, (len(group.acted),), np.float32),
+            state=box(state),
+            layout=game.layout,
+            group=group,
+            own_dispatch=game.rules.dispatch == "own",
+        )
+        for group in game.groups
+    }
 
 
 def _state_of(simulation: Simulation, ends: Array) -> Array:

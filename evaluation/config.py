@@ -28,6 +28,7 @@ class EvaluationConfig(Config):
     name: RunName
     folder: str
     overwrite: bool
+    resume: bool
     task: TaskConfig
     bidder: Names
     market: Names

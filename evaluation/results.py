@@ -1,9 +1,8 @@
-"""Folder of results: written whole or not at all, and read back as a table for the terminal."""
+"""Results of an evaluation: played, written whole or not at all, read back for the terminal."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -16,13 +15,15 @@ import torch
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from gridbazaar import files
 from gridbazaar.agents.learning.run_folder import versions
 from gridbazaar.agents.load import load
 from gridbazaar.envs.day_record import DayRecord
-from gridbazaar.errors import ConfigError, ResultsError
-from gridbazaar.evaluation import mechanism_plots, plots
+from gridbazaar.errors import ConfigError, DataError
+from gridbazaar.evaluation import mechanism_plots, plots, results_folder
 from gridbazaar.evaluation.config import EvaluationConfig, is_learned, label
 from gridbazaar.evaluation.day_plot import day as day_plot
+from gridbazaar.evaluation.kept import KeptOutcomes
 from gridbazaar.evaluation.mechanisms import several
 from gridbazaar.evaluation.palette import bidder_colours, style
 from gridbazaar.evaluation.report import render
@@ -37,41 +38,65 @@ _CURVE = "progress.csv"  # as gridbazaar.agents.learning.curves writes it
 def evaluate(config: EvaluationConfig, make: Maker = load, quiet: bool = False) -> Path:
     """Run a tournament and write its results; return their folder.
 
+    The place is made ready first, and outcomes are kept there as they finish: after a failure in
+    the middle, `resume=true` goes on with them.
+
     Raises:
-        ResultsError: the folder exists and `overwrite` is false.
+        ResultsError: the folder exists and `overwrite` is false, or is no evaluation's; or there is
+            nothing to resume, or it was begun otherwise.
+        BusyError: another process writes the same results.
         ConfigError: the device is not there.
         OptimumError: no optimum was found.
+        OSError: the place cannot be written.
     """
     if config.device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError("device=cuda, but PyTorch sees no GPU here; choose device=cpu")
-    folder = Path(config.folder) / config.name
-    if folder.exists() and not config.overwrite:
-        raise ResultsError(
-            f"{folder} exists; choose another name, or replace it with overwrite=true"
-        )
+    folder = files.real(Path(config.folder) / config.name)
+    with files.claim(folder):
+        files.recover(folder)
+        results_folder.check(folder, config.overwrite)
+        workshop = results_folder.workshop(folder)
+        kept = KeptOutcomes(workshop, config)
+        try:
+            _play(config, make, quiet, kept, workshop / "results")
+            results_folder.move_into_place(workshop / "results", folder, config.overwrite)
+        except BaseException as error:
+            if kept.count:
+                error.add_note(f"{kept.count} outcomes are kept: resume=true goes on with them")
+            else:
+                shutil.rmtree(workshop, ignore_errors=True)
+            raise
+        shutil.rmtree(workshop, ignore_errors=True)
+    return folder
 
+
+def _play(
+    config: EvaluationConfig, make: Maker, quiet: bool, kept: KeptOutcomes, target: Path
+) -> None:
+    """Play what is not kept yet and write the results into a new folder."""
+    curves = _curves(config)  # a broken one is named before hours are played
     with ExitStack() as bars:  # closed at an error too, so that its line stands alone
 
         def progress(items: Iterable[Any], what: str) -> Iterable[Any]:
             return bars.enter_context(tqdm(items, desc=what, disable=quiet))
 
-        tournament = run(config, make, progress)
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    try:
-        (partial / "plots").mkdir(parents=True)
-        write(partial, config, tournament)
-        move_into_place(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return folder
+        tournament = run(config, make, progress, kept)
+    shutil.rmtree(target, ignore_errors=True)
+    (target / "plots").mkdir(parents=True)
+    write(target, config, tournament, curves)
 
 
-def write(folder: Path, config: EvaluationConfig, tournament: Tournament) -> None:
+def write(
+    folder: Path,
+    config: EvaluationConfig,
+    tournament: Tournament,
+    curves: dict[str, pd.DataFrame],
+) -> None:
     """Write summary, timing, episodes, plots, report and table into an existing folder."""
     found = rows(config, tournament)
     summary = {
         "task": config.task.name,
-        "config": config.model_dump(mode="json"),
+        "config": config.model_dump(mode="json", exclude={"resume"}),
         "versions": versions(),
         "days": {
             "split": config.split,
@@ -82,16 +107,15 @@ def write(folder: Path, config: EvaluationConfig, tournament: Tournament) -> Non
         "kpis": kpi_table(tournament.facts.currency),
         "rows": found,
     }
-    pictures = _draw(folder / "plots", config, tournament, found)
+    pictures = _draw(folder / "plots", config, tournament, found, curves)
     summary, times = strict(summary), strict(timing(tournament))
     for name, content in (("summary", summary), ("timing", times)):
         text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+        files.write(folder / f"{name}.json", text)
     episodes(tournament, config.seed).to_parquet(folder / "episodes.parquet", index=False)
     shown = timed(summary, times)
-    page = render(shown, pictures, _days(config, tournament))
-    (folder / "report.html").write_text(page, encoding="utf-8")
-    (folder / "table.md").write_text(markdown(shown), encoding="utf-8")
+    files.write(folder / "report.html", render(shown, pictures, _days(config, tournament)))
+    files.write(folder / "table.md", markdown(shown))
 
 
 def table(folder: Path) -> str:
@@ -103,17 +127,12 @@ def table(folder: Path) -> str:
     return terminal(timed(summary, times))
 
 
-def move_into_place(partial: Path, folder: Path) -> None:
-    """Put the new folder in place of the old one, which goes last."""
-    old = partial.with_name(partial.name + "-old")
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(partial, folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def _draw(
-    folder: Path, config: EvaluationConfig, tournament: Tournament, found: Sequence[dict[str, Any]]
+    folder: Path,
+    config: EvaluationConfig,
+    tournament: Tournament,
+    found: Sequence[dict[str, Any]],
+    curves: dict[str, pd.DataFrame],
 ) -> dict[str, Path]:
     """Draw all plots as PNG; return their files by name."""
     names = [label(bidder) for bidder in (*config.bidder, config.baseline)]
@@ -129,7 +148,7 @@ def _draw(
             "roles": plots.roles(found),
             "voltages": plots.voltages(found, tournament.outcomes, colours, tournament.band),
             "day": day_plot(_example(config, tournament, found)),
-            "learning": plots.learning_curve(_curves(config), colours),
+            "learning": plots.learning_curve(curves, colours),
         }
         written = {}
         for name, figure in figures.items():
@@ -166,13 +185,22 @@ def _example(
 
 
 def _curves(config: EvaluationConfig) -> dict[str, pd.DataFrame]:
-    """Return the learning curves of the runs among the bidders, by label."""
+    """Return the learning curves of the runs among the bidders, by label.
+
+    Raises DataError where one cannot be read.
+    """
     curves = {}
     for bidder in filter(is_learned, config.bidder):
         path = Path(bidder)
         file = next((p / _CURVE for p in (path, *path.parents) if (p / _CURVE).is_file()), None)
         if file is not None:
-            curves[label(bidder)] = pd.read_csv(file)
+            try:
+                curves[label(bidder)] = pd.read_csv(file)
+                plots.learning_curve({label(bidder): curves[label(bidder)]}, {})
+            except (ValueError, KeyError) as error:  # pandas' own errors among them
+                raise DataError(
+                    f"{file} is no learning curve any more ({error}); bring it back or remove it"
+                ) from None
     return curves
 
 

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -101,8 +101,33 @@ def choose_days(simulation: Simulation, split: str, most: int | None) -> Tensor:
     return days if most is None or most >= len(days) else days[_spread(len(days), most)]
 
 
+class Kept(Protocol):
+    """Outcomes that were played before, by name; `evaluation.kept` has them in a folder."""
+
+    def get(self, name: str, facts: Facts) -> Outcome | None:
+        """Return an outcome, None where it was not played yet."""
+        ...
+
+    def put(self, name: str, outcome: Outcome) -> None:
+        """Keep an outcome."""
+        ...
+
+
+class _Nothing:
+    """Keeps nothing."""
+
+    def get(self, name: str, facts: Facts) -> None:
+        """Return None."""
+
+    def put(self, name: str, outcome: Outcome) -> None:
+        """Forget it."""
+
+
 def run(
-    config: EvaluationConfig, make: Maker, progress: Progress = lambda items, _: items
+    config: EvaluationConfig,
+    make: Maker,
+    progress: Progress = lambda items, _: items,
+    kept: Kept | None = None,
 ) -> Tournament:
     """Play all combinations.
 
@@ -110,11 +135,12 @@ def run(
         config: which, on what.
         make: builds a bidder from its name, the game and the device.
         progress: wraps an iterable and names what it counts.
+        kept: takes outcomes as they finish; what it has already is not played again.
     """
+    kept = kept or _Nothing()
     stage = _Stage(config, make)
-    alone = stage.play(config.baseline, GRID_ONLY, IDEAL)
-    cost = stage.optimum_costs(progress)
-    yardstick = Yardstick(alone.record.seat_cost, torch.tensor(cost, dtype=torch.float64))
+    alone, best = _bounds(stage, config, progress, kept)
+    yardstick = _yardstick(alone, best)
     example = yardstick.middling_day(len(stage.first_slot))
     wanted = [
         (bidder, market, ledger)
@@ -123,18 +149,42 @@ def run(
         for bidder in config.bidder
         if (bidder, market, ledger) != (config.baseline, GRID_ONLY, IDEAL)
     ]
-    outcomes = [_judge(alone, yardstick, example)]
-    for words in progress(wanted, "combinations"):
-        outcomes.append(_judge(stage.play(*words), yardstick, example))
-    outcomes.append(Outcome(Combination(OPTIMUM, NONE, NONE), yardstick.of_optimum()))
+    outcomes = []
+    for number, words in enumerate(progress(wanted, "combinations")):
+        outcome = kept.get(f"{number:06d}", stage.facts)
+        if outcome is None:
+            outcome = _judge(stage.play(*words), yardstick, example)
+            kept.put(f"{number:06d}", outcome)
+        outcomes.append(outcome)
     return Tournament(
-        outcomes=tuple(outcomes),
+        outcomes=(alone, *outcomes, best),
         first_slot=stage.first_slot,
         repeats=config.repeats,
         example=example,
         facts=stage.facts,
         band=stage.band,
     )
+
+
+def _bounds(
+    stage: _Stage, config: EvaluationConfig, progress: Progress, kept: Kept
+) -> tuple[Outcome, Outcome]:
+    """Return what the grid alone and the optimum come to."""
+    alone, best = kept.get(GRID_ONLY, stage.facts), kept.get(OPTIMUM, stage.facts)
+    if alone is None or best is None:
+        played = stage.play(config.baseline, GRID_ONLY, IDEAL)
+        cost = stage.optimum_costs(progress)
+        yardstick = Yardstick(played.record.seat_cost, torch.tensor(cost, dtype=torch.float64))
+        alone = _judge(played, yardstick, yardstick.middling_day(len(stage.first_slot)))
+        best = Outcome(Combination(OPTIMUM, NONE, NONE), yardstick.of_optimum())
+        kept.put(GRID_ONLY, alone)
+        kept.put(OPTIMUM, best)
+    return alone, best
+
+
+def _yardstick(alone: Outcome, best: Outcome) -> Yardstick:
+    assert alone.seat_cost is not None
+    return Yardstick(alone.seat_cost, best.figures["community_cost"])
 
 
 @dataclass(frozen=True)
@@ -189,7 +239,7 @@ class _Stage:
         if missing := unknown(self.days):
             _log.warning("%s", missing)
             return [math.nan] * len(self.days)
-        return [self.optimum.solve(day) for day in progress(self.days, "optimum")]
+        return [self.optimum.solve(day).cost_eur for day in progress(self.days, "optimum")]
 
     def _build(self, market: str, ledger: str, num_envs: int) -> tuple[Simulation, Stopwatch]:
         c = self._config

@@ -1,17 +1,20 @@
 """The command `gridbazaar`: train bidders, compare them, list what can be chosen by name.
 
 `train.py` and `evaluate.py` of a checkout run the same. Exit codes: 0, 1 where the world failed
-(no optimum, a full disk, a closed pipe), 2 for wrong input, 130 after Ctrl-C.
+(no optimum, a full disk, another process at work, a closed pipe) or this project, 2 for wrong
+input, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from gridbazaar.errors import GridBazaarError, OptimumError, UnknownNameError
+from gridbazaar.errors import GridBazaarError, UnknownNameError, WorldError, in_one_line
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 # What a command prints at its end, and its exit code.
@@ -80,8 +83,7 @@ def train(words: Sequence[str], called: str = "gridbazaar train") -> int:
     """
     if set(_HELP) & set(words):
         return _run(lambda: (_TRAIN.format(called=called), 0), called)
-    kept = "interrupted; the last whole checkpoint is kept"
-    return _run(lambda: _trained(words, called), called, kept)
+    return _run(lambda: _trained(words, called), called)
 
 
 def evaluate(words: Sequence[str], called: str = "gridbazaar evaluate") -> int:
@@ -90,7 +92,7 @@ def evaluate(words: Sequence[str], called: str = "gridbazaar evaluate") -> int:
         return _run(lambda: (_EVALUATE.format(called=called), 0), called)
     if "--list" in words:
         return show([word for word in words if word != "--list"], called)
-    return _run(lambda: _evaluated(words), called, "interrupted; nothing was written")
+    return _run(lambda: _evaluated(words), called)
 
 
 def show(words: Sequence[str], called: str = "gridbazaar list") -> int:
@@ -149,16 +151,22 @@ def _unknown(command: str) -> Answer:
     raise UnknownNameError("command", command, COMMANDS)
 
 
-def _run(work: Callable[[], Answer], called: str, interrupted: str = "interrupted") -> int:
+def _run(work: Callable[[], Answer], called: str) -> int:
     """Do a command's work and print its answer; an error is one line."""
+    name = called.removeprefix("python ")
     try:
         text, code = work()
-    except (GridBazaarError, OSError) as error:
-        print(f"{called.removeprefix('python ')}: {error}", file=sys.stderr)
-        return FAILED if isinstance(error, OptimumError | OSError) else WRONG
-    except KeyboardInterrupt:
-        print(interrupted, file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        notes = getattr(stop, "__notes__", ["nothing was written"])
+        print("; ".join(["interrupted", *notes]), file=sys.stderr)
         return INTERRUPTED
+    except (GridBazaarError, OSError, MemoryError) as error:
+        print(f"{name}: {in_one_line(error)}", file=sys.stderr)
+        wrong = isinstance(error, GridBazaarError) and not isinstance(error, WorldError)
+        return WRONG if wrong else FAILED
+    except Exception as error:
+        print(f"{name}: {in_one_line(error)}; {_to_report()}", file=sys.stderr)
+        return FAILED
     try:
         print(text.rstrip("\n"), flush=True)
     except BrokenPipeError:
@@ -166,3 +174,21 @@ def _run(work: Callable[[], Answer], called: str, interrupted: str = "interrupte
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     return code
+
+
+def _to_report() -> str:
+    """Put the traceback of what is being handled into a file; return what to do with it."""
+    text = f"gridbazaar {version('gridbazaar')}: {sys.argv}\n\n{traceback.format_exc()}"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="gridbazaar-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(text)
+        where = f"with {file.name}, which holds the traceback,"
+    except OSError:
+        print(text, file=sys.stderr)
+        where = "with the traceback above"
+    return (
+        "this is a fault of GridBazaar, or of a plug-in of yours: please report it "
+        f"{where} where you got GridBazaar from, as CONTRIBUTING.md says"
+    )

@@ -11,15 +11,19 @@ GridBazaarError
 ├── RunError             a run's folder that cannot be started in or continued
 │   └── CheckpointError  a checkpoint that is damaged or foreign
 ├── ResultsError         a results folder that must not be written
-└── OptimumError         no optimum was found
+└── WorldError           the input was right, the world failed: exit code 1 instead of 2
+    ├── OptimumError     no optimum was found
+    └── BusyError        another process writes the same folder
 
 A message says in one line what was given, what was expected and what to do; the commands print it
-in place of a traceback.
+in place of a traceback. An OSError, a full disk say, is the world's too. Anything else is a fault
+of this project, and the commands say where its traceback lies.
 """
 
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 _SHOWN = 25
@@ -76,8 +80,44 @@ class ResultsError(GridBazaarError, ValueError):
     """A results folder that must not be written."""
 
 
-class OptimumError(GridBazaarError, RuntimeError):
+class WorldError(GridBazaarError, RuntimeError):
+    """The world failed, not the input: the same words may do at another time or place."""
+
+
+class OptimumError(WorldError):
     """The solver found no optimum; the message says for which day and why."""
+
+
+class BusyError(WorldError):
+    """Another process writes the same folder; the message names it."""
+
+
+# What to do where the system refuses, by its error numbers.
+_MENDS = {
+    errno.ENOSPC: "free some space there, or choose another folder=",
+    errno.EDQUOT: "free some space there, or choose another folder=",
+    errno.EFBIG: "raise the limit of a file's size, or choose another folder=",
+    errno.EROFS: "make the place writable, or choose another folder=",
+    errno.EACCES: "make the place accessible to you, or choose another folder=",
+    errno.EPERM: "make the place accessible to you, or choose another folder=",
+    errno.ENOTDIR: "a file stands where a folder must be; move it, or choose another folder=",
+    errno.EEXIST: "a file stands where a folder must be; move it, or choose another folder=",
+    errno.EMFILE: "raise the number of open files, as by `ulimit -n 4096`",
+    errno.EIO: "the device failed; look after it, or choose another folder=",
+}
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return an error's message with its mend and its notes, in one line."""
+    parts = [str(error)]
+    if isinstance(error, OSError) and error.errno in _MENDS:
+        parts.append(_MENDS[error.errno])
+    elif isinstance(error, MemoryError):
+        parts = ["out of memory", "take fewer markets or days at a time, or a smaller task"]
+    elif not isinstance(error, GridBazaarError):
+        parts = [f"{type(error).__name__}: {error}".removesuffix(": ")]
+    parts.extend(getattr(error, "__notes__", []))
+    return "; ".join(" ".join(part.split()) for part in parts)
 
 
 def nearest(given: str, known: Iterable[str]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from gridbazaar import files
 
 
 def write(page: Path, texts: dict[str, str]) -> None:
@@ -14,6 +15,4 @@ def write(page: Path, texts: dict[str, str]) -> None:
         if start not in text or end not in text:
             raise SystemExit(f"{page} needs the marks {start} and {end}")
         text = f"{text.split(start)[0]}{start}\n{table}\n{end}{text.split(end)[1]}"
-    partial = page.with_name(f".{page.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, page)
+    files.write(page, text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from gridbazaar import catalogue, command_line
 from gridbazaar.agents.bidders import BIDDERS
 from gridbazaar.configs import options
 from gridbazaar.envs.markets import MARKETS
-from gridbazaar.errors import OptimumError
+from gridbazaar.errors import BusyError, OptimumError, RunError
 from gridbazaar.evaluation import results
 from gridbazaar.evaluation.optimum import Optimum
 
@@ -96,7 +97,19 @@ def test_scripts_name_themselves_in_errors(capsys):
             1,
             "gridbazaar evaluate: no optimum of day 3",
         ),
-        (OSError(28, "No space left on device"), 1, "gridbazaar evaluate: [Errno 28] No space"),
+        (
+            OSError(28, "No space left on device"),
+            1,
+            "gridbazaar evaluate: [Errno 28] No space left on device; free some space there, or",
+        ),
+        (
+            OSError(30, "Read-only file system", "results"),
+            1,
+            "gridbazaar evaluate: [Errno 30] Read-only file system: 'results'; make the place writ",
+        ),
+        (MemoryError(), 1, "gridbazaar evaluate: out of memory; take fewer markets"),
+        (BusyError("results/x is being written"), 1, "gridbazaar evaluate: results/x is being w"),
+        (RunError("two\nlines"), 2, "gridbazaar evaluate: two lines"),
         (KeyboardInterrupt(), 130, "interrupted; nothing was written"),
     ],
 )
@@ -109,6 +122,46 @@ def test_a_failed_world_is_1_and_an_interrupt_130(raised, code, line, capsys, mo
     err = capsys.readouterr().err
     assert err.startswith(line)
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(KeyboardInterrupt(), 130), (OSError(), 1), (RunError(), 2), (KeyError(), 1)],
+)
+def test_notes_of_what_is_kept_stand_in_the_same_line(error, code, capsys, monkeypatch):
+    def fail(*_, **__):
+        error.add_note("3 outcomes are kept: resume=true goes on with them")
+        raise error
+
+    monkeypatch.setattr(results, "evaluate", fail)
+    assert command_line.main(["evaluate", "name=x"]) == code
+    err = capsys.readouterr().err
+    assert "; 3 outcomes are kept: resume=true goes on with them" in err
+    assert err.count("\n") == 1
+
+
+def test_what_is_no_error_of_ours_says_where_to_report_it(tmp_path, capsys, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("boom\nand more")
+
+    monkeypatch.setattr(results, "evaluate", fail)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert command_line.main(["evaluate", "name=x"]) == 1
+    err = capsys.readouterr().err
+    (report,) = tmp_path.iterdir()
+    assert err.startswith("gridbazaar evaluate: RuntimeError: boom and more; this is a fault of")
+    assert err.count("\n") == 1
+    assert str(report) in err
+    assert "CONTRIBUTING.md" in err
+    assert "Reporting a fault" in (ROOT / "CONTRIBUTING.md").read_text()
+    text = report.read_text()
+    assert "Traceback" in text
+    assert "gridbazaar " in text
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    assert command_line.main(["evaluate", "name=x"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "with the traceback above" in err.splitlines()[-1]
 
 
 def test_an_infeasible_optimum_is_one_line(tmp_path, capsys, monkeypatch):

@@ -1,5 +1,6 @@
 """A user's feeder: every element of its net counts or is refused by name."""
 
+import json
 import warnings
 
 import numpy as np
@@ -169,3 +170,25 @@ def test_a_feeder_of_a_file(tmp_path, plain):
         envs.batched(overrides=where, num_envs=1)
     with pytest.raises(DataError, match="no file"):
         load_net("file", str(tmp_path / "none.json"))
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["plain", "as text"])
+def test_no_code_of_a_feeders_file_is_run(nested, tmp_path, monkeypatch):
+    (tmp_path / "evil_module.py").write_text("raise SystemExit('bang')")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "mine.json"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = json.loads(pp.to_json(net()))
+    evil = {"_module": "evil_module", "_class": "function", "_object": "f"}
+    whole["_object"]["extra"] = (
+        {"_module": "pandas.core.frame", "_class": "DataFrame", "_object": json.dumps([evil])}
+        if nested
+        else evil
+    )
+    path.write_text(json.dumps(whole))
+    with pytest.raises(DataError, match="'evil_module', which is not run"):
+        load_net("file", str(path))
+    whole["_object"]["extra"] = evil
+    with pytest.raises(SystemExit):  # what pandapower alone would do
+        pp.from_json_string(json.dumps(whole))

@@ -8,12 +8,12 @@ import torch
 
 from gridbazaar.agents.load import load
 from gridbazaar.envs.kpis import GROUPS, KPIS
-from gridbazaar.errors import ConfigError, ResultsError, UnknownNameError
+from gridbazaar.errors import ConfigError, UnknownNameError
 from gridbazaar.evaluation.comparison import FIGURES
 from gridbazaar.evaluation.config import configure, label
 from gridbazaar.evaluation.mechanisms import COLUMNS
 from gridbazaar.evaluation.report import heading, number, tables
-from gridbazaar.evaluation.results import evaluate, move_into_place, table
+from gridbazaar.evaluation.results import evaluate, table
 from gridbazaar.evaluation.tables import BIDDER_COLUMNS
 from gridbazaar.evaluation.timing import timed
 
@@ -210,20 +210,6 @@ def test_table_names_every_row(folder, summary):
     lines = table(folder).splitlines()
     assert len(lines) == len(summary["rows"]) + 1
     assert lines[1].startswith("optimum")
-
-
-def test_an_existing_folder_is_kept_unless_told_otherwise(words, folder):
-    with pytest.raises(ResultsError, match="overwrite=true"):
-        evaluate(configure(words), quiet=True)
-
-
-def test_a_new_folder_replaces_the_old_one_whole(tmp_path):
-    old, new = tmp_path / "demo", tmp_path / ".demo.partial-1"
-    for path, file in ((old, "stale"), (new, "fresh")):
-        path.mkdir()
-        (path / file).touch()
-    move_into_place(new, old)
-    assert [path.name for path in tmp_path.rglob("*")] == ["demo", "fresh"]
 
 
 def test_a_failed_evaluation_leaves_nothing_behind(tmp_path):

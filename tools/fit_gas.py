@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -27,6 +26,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import yaml
 
+from gridbazaar import files
 from gridbazaar.evaluation.palette import BLUE, GREEN, GREY, ORANGE, PINK, style
 from gridbazaar.ledger_sim import gas
 from gridbazaar.studies.contract import source_digest
@@ -110,9 +110,7 @@ def write(fits: Mapping[str, Fit], path: Path) -> None:
             for name, value in found.coefficients.items()
         }
     text = TABLE_HEAD + yaml.safe_dump(rows, sort_keys=False, width=200, default_flow_style=None)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    files.write(path, text)
 
 
 def _entry(value: float, unit: str, source: str, status: str) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
+from gridbazaar import files
 from gridbazaar.catalogue import FAMILIES
 from gridbazaar.envs import observation
 from gridbazaar.envs.action import ACTIONS
@@ -181,9 +181,7 @@ def main() -> None:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         if (new := current(text)) != text:
-            partial = page.with_suffix(".partial")
-            partial.write_text(new, encoding="utf-8")
-            os.replace(partial, page)
+            files.write(page, new)
             print(f"rewrote {page.relative_to(ROOT)}")
 
 

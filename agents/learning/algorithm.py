@@ -48,10 +48,10 @@ class Algorithm(Protocol):
 
     One instance serves a run: it is built from its settings, sent to every env runner, and keeps
     nothing that changes. Seats of a group (of one role, with the same devices) share a policy, an
-    RLModule, that sees and decides what they have. How that acts when it does
-    not explore is RLlib's convention, see `gridbazaar.agents.learning.bidder.act`: what its
-    `forward_inference` gives as Columns.ACTIONS, or else the mode of the distribution that
-    Columns.ACTION_DIST_INPUTS stand for. Checkpoints can therefore be played without the algorithm.
+    RLModule, that sees and decides what they have. How that acts when it does not explore is
+    RLlib's convention, see `gridbazaar.agents.learning.bidder.act`: what its `forward_inference`
+    gives as Columns.ACTIONS, or else the mode of the distribution that Columns.ACTION_DIST_INPUTS
+    stand for. A checkpoint is therefore played by its networks alone.
 
     Subclass this, and register the subclass with `@ALGORITHMS.register(name)`.
 
@@ -123,3 +123,9 @@ def make(values: Mapping[str, Any]) -> Algorithm:
     """
     settings = ALGORITHMS.configure(values, "algorithm")
     return ALGORITHMS[settings.name](settings)
+
+
+def networks(algorithm: Algorithm, spaces: Mapping[str, Spaces]) -> dict[str, Any]:
+    """Return fresh networks, one per group of seats, without any RLlib around them."""
+    specs = algorithm.modules(spaces).rl_module_specs
+    return {group: specs[group].build() for group in spaces}

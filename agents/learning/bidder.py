@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_LEARNER_GROUP, COMPONENT_RL_MODULE
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.distribution.torch.torch_distribution import TorchSquashedGaussian
-from ray.rllib.core.rl_module.rl_module import RLModule
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from gridbazaar.agents.learning import checkpoints
+from gridbazaar.agents.learning.algorithm import make, networks
 from gridbazaar.envs.game import Game
 from gridbazaar.envs.seat_groups import SeatGroup
-from gridbazaar.errors import CheckpointError
+from gridbazaar.envs.spaces import unbounded_spaces
+from gridbazaar.errors import CheckpointError, UnknownNameError
 
 
 class LearnedBidder:
-    """Acts without exploration; needs no running Ray, nor the algorithm that trained it.
+    """Acts without exploration; needs no running Ray.
 
     Args:
         modules: one network per group of seats, on the device of the observations to come.
@@ -38,6 +38,8 @@ class LearnedBidder:
     ) -> LearnedBidder:
         """Load a run's best checkpoint, or one checkpoint by its own folder.
 
+        The algorithm's settings say which networks to build; weights alone are read into them.
+
         Args:
             folder: of the run or of the checkpoint.
             game: to be played, `simulation.game`.
@@ -47,15 +49,24 @@ class LearnedBidder:
             CheckpointError: nothing there can be loaded, or it was trained for other seats.
         """
         checkpoint, layout = checkpoints.find(Path(folder)), game.layout
-        checkpoints.read_progress(checkpoint, checkpoints.policies_of(layout, game.groups))
-        parts = (COMPONENT_LEARNER_GROUP, COMPONENT_LEARNER, COMPONENT_RL_MODULE)
-        weights = checkpoint.joinpath(*parts).resolve()
+        wanted = checkpoints.policies_of(layout, game.groups)
+        progress = checkpoints.read_progress(checkpoint, wanted)
+        weights = checkpoints.weights(checkpoint)
         try:
-            modules = {g.name: RLModule.from_checkpoint(weights / g.name) for g in game.groups}
-        except Exception as error:  # a damaged pickle can raise anything
+            algorithm = make(progress.algorithm)
+            modules = networks(algorithm, unbounded_spaces(game, progress.state_size))
+            for name, module in modules.items():
+                _fill(module, weights[name])
+        except UnknownNameError as error:
             raise CheckpointError(
-                f"cannot read the networks in {weights} ({type(error).__name__}: {error}); "
-                "choose another checkpoint of the run, or train it again"
+                f"{checkpoint} cannot be played: {error}; name the module of yours that brings it "
+                "by --import"
+            ) from None
+        except Exception as error:  # networks of other sizes than the weights', say
+            raise CheckpointError(
+                f"{checkpoint} cannot be played ({type(error).__name__}: "
+                f"{' '.join(str(error).split())[:300]}); its networks are not those that its "
+                "algorithm builds now: use the version that trained it, or train again"
             ) from error
         modules = {name: module.to(device).eval() for name, module in modules.items()}
         return cls(modules, game.groups, len(layout.actions))
@@ -80,6 +91,13 @@ class LearnedBidder:
             chosen = rows.unflatten(0, seen.shape[:2]).to(observation)
             action[:, group.seats.unsqueeze(-1), group.acted] = chosen
         return action, kept
+
+
+def _fill(module: Any, weights: Mapping[str, Tensor]) -> None:
+    """Set a network's weights; raises ValueError unless they are those that it has."""
+    if strange := sorted(module.get_state().keys() ^ weights.keys()):
+        raise ValueError(f"{strange[0]!r} is in the file or in the network alone")
+    module.set_state(weights)
 
 
 def act(module: Any, observation: Tensor, memory: Any = None) -> tuple[Tensor, Any]:

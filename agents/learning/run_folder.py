@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -14,11 +13,13 @@ from typing import Any
 
 import yaml
 
+from gridbazaar import files
 from gridbazaar.agents.config import TrainConfig
 from gridbazaar.agents.learning import algorithms
 from gridbazaar.config import validate
 from gridbazaar.configs import compose
-from gridbazaar.errors import ConfigError, RunError
+from gridbazaar.errors import RunError
+from gridbazaar.sourced import read_yaml
 
 CONFIG, VERSIONS = "config.yaml", "versions.json"
 # What may change between two halves of one run without changing what it computes.
@@ -41,7 +42,7 @@ def configure(words: Sequence[str]) -> TrainConfig:
     algorithms.make(config.algorithm)
     if not config.resume:
         return config
-    path = Path(config.folder) / config.name / CONFIG
+    path = folder_of(config) / CONFIG
     if not path.is_file():
         raise RunError(f"nothing to resume: {path} does not exist; start without resume=true")
     given = [word.lstrip("+~").partition("=")[0] for word in words]
@@ -51,10 +52,7 @@ def configure(words: Sequence[str]) -> TrainConfig:
             f"a resumed run keeps its {fixed[0]} (see {path}); leave it out, or start another run "
             "under a new name"
         )
-    try:
-        stored = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no YAML any more: {error}") from None
+    stored = read_yaml(path)
     keys = {key.partition(".")[0] for key in given}
     fresh = config.model_dump()
     config = validate(TrainConfig, {**stored, **{key: fresh[key] for key in keys}}, str(path))
@@ -62,26 +60,36 @@ def configure(words: Sequence[str]) -> TrainConfig:
     return config
 
 
+def folder_of(config: TrainConfig) -> Path:
+    """Return a run's folder; what a symbolic link in its place points to."""
+    return files.real(Path(config.folder) / config.name)
+
+
 def open_folder(config: TrainConfig) -> Path:
     """Create a run's folder with its configuration and versions, or return the one to resume.
+
+    What a killed process left unfinished beside it is removed: claim the folder before.
 
     Raises:
         RunError: it exists and is not to be resumed.
     """
-    folder = Path(config.folder) / config.name
+    folder = folder_of(config)
+    partial = files.hidden(folder, "partial")
+    shutil.rmtree(partial, ignore_errors=True)
     if config.resume:
         return folder
     if folder.exists():
         raise RunError(
             f"{folder} exists; continue it with resume=true, choose another name, or remove it"
         )
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    (partial / CONFIG).write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-    record = {**versions(), "seed": config.seed}
-    (partial / VERSIONS).write_text(json.dumps(record, indent=1))
-    os.replace(partial, folder)
+    try:
+        words = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        files.write(partial / CONFIG, words)
+        files.write(partial / VERSIONS, json.dumps({**versions(), "seed": config.seed}, indent=1))
+        files.settle(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 

@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ray.rllib.utils.metrics import (
 )
 from tqdm import tqdm
 
+from gridbazaar import files
 from gridbazaar.agents.config import TrainConfig
 from gridbazaar.agents.learning import checkpoints
 from gridbazaar.agents.learning.algorithms import Algorithm, make
@@ -29,7 +31,7 @@ from gridbazaar.agents.learning.interrupt import Interrupt
 from gridbazaar.agents.learning.rllib import env_runner
 from gridbazaar.agents.learning.rllib.config import rllib_config, workload
 from gridbazaar.agents.learning.rllib.session import ray_session
-from gridbazaar.agents.learning.run_folder import open_folder
+from gridbazaar.agents.learning.run_folder import folder_of, open_folder
 from gridbazaar.agents.learning.validation import COST, Validation
 
 # RLlib's name of a learner statistic -> ours; every learner has these.
@@ -59,17 +61,25 @@ def train(config: TrainConfig) -> Outcome:
 
     Raises:
         RunError: the run exists already, or its checkpoint cannot be continued.
+        BusyError: another process writes it.
     """
     # The world is built first: one that cannot be leaves no folder behind.
     algorithm = make(config.algorithm)
     validation = Validation(config, algorithm)
-    folder = open_folder(config)
-    with ray_session(config.ray), Interrupt() as interrupt:
-        training = Training(config, algorithm, folder, validation)
+    with (
+        files.claim(folder_of(config)),
+        ray_session(config.ray),
+        Interrupt() as interrupt,
+    ):
+        folder = open_folder(config)
         try:
-            return training.run(interrupt)
-        finally:
-            training.close()
+            with closing(Training(config, algorithm, folder, validation)) as training:
+                return training.run(interrupt)
+        except BaseException as error:
+            begun = checkpoints.newest(folder) is not None
+            kept = "the last whole checkpoint is kept" if begun else "no checkpoint is written yet"
+            error.add_note(f"{kept}: resume=true goes on from there")
+            raise
 
 
 class Training:
@@ -94,10 +104,19 @@ class Training:
         self._steps = work.agent_steps
         policies = checkpoints.policies_of(validation.game.layout, validation.game.groups)
         self._iterations = math.ceil(config.total_agent_steps / self._steps)
-        self.progress = Progress(0, 0, 0.0, None, policies)
+        self.progress = Progress(
+            iteration=0,
+            agent_steps=0,
+            seconds=0.0,
+            best_cost=None,
+            policies=policies,
+            state_size=next(iter(validation.spaces.values())).state.shape[0],
+            algorithm=config.algorithm,
+        )
         newest = checkpoints.newest(folder)
         if newest is not None:
             self.progress = checkpoints.restore(self._rllib, newest, policies)
+            checkpoints.mend(folder)  # a kill may have come before its link
         self._curves = Curves(folder, self.progress)
 
     def run(self, interrupt: Interrupt) -> Outcome:
@@ -115,14 +134,16 @@ class Training:
                 cost = self._iterate()
                 bar.update(self._steps)
                 bar.set_postfix_str(f"cost {cost:.2f}, best {self._best():.2f} EUR/day")
-        self._save(best=False)
+        self._save()
         finished = self.progress.iteration >= self._iterations
         return Outcome(self._folder, self.progress, finished)
 
     def close(self) -> None:
         """Stop RLlib's actors and close the curves."""
-        self._curves.close()
-        self._rllib.stop()
+        try:
+            self._curves.close()
+        finally:
+            self._rllib.stop()
 
     def _best(self) -> float:
         return math.nan if self.progress.best_cost is None else self.progress.best_cost
@@ -143,20 +164,20 @@ class Training:
             agent_steps=self.progress.agent_steps + self._steps,
             seconds=self.progress.seconds + time.monotonic() - start,
             best_cost=validated[COST] if better else self.progress.best_cost,
+            best_iteration=iteration if better else self.progress.best_iteration,
         )
         self._curves.add(self.progress, scalars, validated)
         if better or iteration % self._config.checkpoint_every == 0:
-            self._save(best=better)
+            self._save()
         return scalars[env_runner.COST]
 
-    def _save(self, best: bool) -> None:
+    def _save(self) -> None:
         """Save a checkpoint and the curves up to it; nothing before the first iteration."""
         if self.progress.iteration == 0:
             return
         # Curves first: after a kill in between, resuming drops what the checkpoint lacks.
         self._curves.flush()
-        keep = self._config.keep_checkpoints
-        checkpoints.save(self._rllib, self._folder, self.progress, best, keep)
+        checkpoints.save(self._rllib, self._folder, self.progress, self._config.keep_checkpoints)
 
 
 def _train_scalars(result: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, float]:

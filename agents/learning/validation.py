@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gridbazaar.agents.config import TrainConfig
-from gridbazaar.agents.learning.algorithm import Algorithm
+from gridbazaar.agents.learning.algorithm import Algorithm, networks
 from gridbazaar.agents.learning.bidder import LearnedBidder
 from gridbazaar.envs.build import build
 from gridbazaar.envs.spaces import spaces_of
@@ -38,8 +38,8 @@ class Validation:
         )
         self._seed, self.num_seats, self.slots = config.seed, sim.num_seats, sim.slots
         self.game, self.spaces = sim.game, spaces_of(sim)
-        specs = algorithm.modules(self.spaces).rl_module_specs
-        self._modules = {g: specs[g].build().to(config.device).eval() for g in self.spaces}
+        built = networks(algorithm, self.spaces)
+        self._modules = {group: net.to(config.device).eval() for group, net in built.items()}
         self._bidder = LearnedBidder(self._modules, sim.game.groups, len(sim.game.layout.actions))
 
     @torch.no_grad()

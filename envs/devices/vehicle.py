@@ -6,7 +6,7 @@ feed back (V2G). What is missing to the full capacity at departure has not been 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, Self
 
@@ -153,6 +153,10 @@ class Vehicle(Store):
         """Return what the longest session wants, and the most urgency; see Device."""
         most_kwh = torch.maximum(self.session_kwh, self.need_kwh) + self.lent_kwh
         return {**self._bounds(most_kwh), "urgency": (0.0, _MOST_URGENCY)}
+
+    def foreseen(self) -> Self:
+        """Return the charging points with no other cars than those that are there; see Device."""
+        return replace(self, need_kwh=torch.zeros_like(self.need_kwh))
 
     def profile(self, state: Parked, row: Tensor, end: SlotPrices) -> Profile:
         """Return the day's linear programme; see Device."""

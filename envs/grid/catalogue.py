@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -94,7 +96,11 @@ def _from_file(path: Path) -> Any:
         for kind in (FutureWarning, DeprecationWarning):
             warnings.simplefilter("ignore", kind)
         try:
-            net = pandapower.from_json_string(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            _refuse_foreign_code(text, path)
+            net = pandapower.from_json_string(text)
+        except DataError:
+            raise
         except Exception as error:  # of whatever class what is written there raises
             what = " ".join(str(error).split())[:150]
             raise DataError(f"{path} holds no pandapower net: {what}; {_WRITE}") from None
@@ -105,6 +111,31 @@ def _from_file(path: Path) -> Any:
 
 
 _WRITE = "write it by pandapower.to_json(net, path)"
+# Packages of what a net is made of.
+_BUILT_OF = ("builtins", "geopandas", "networkx", "numpy", "pandapower", "pandas", "shapely")
+
+
+def _refuse_foreign_code(text: str, path: Path) -> None:
+    """Raise DataError where a file names other modules: pandapower would import them."""
+    for module in _modules(text):
+        if module.partition(".")[0] not in _BUILT_OF:
+            raise DataError(
+                f"{path} asks for Python's module {module!r}, which is not run; a net is made of "
+                f"{', '.join(_BUILT_OF)} alone: {_WRITE}, without controllers of your own"
+            )
+
+
+def _modules(part: Any) -> Iterator[str]:
+    """List the modules that parts of a JSON file name, also in JSON that stands there as text."""
+    if isinstance(part, str) and "{" in part:
+        with suppress(ValueError):
+            yield from _modules(json.loads(part))
+    elif isinstance(part, dict):
+        if "_module" in part:
+            yield str(part["_module"])
+        yield from (name for value in part.values() for name in _modules(value))
+    elif isinstance(part, list):
+        yield from (name for value in part for name in _modules(value))
 
 
 def _simbench() -> Any:

@@ -12,7 +12,6 @@ follow it, the lowest first: `proof_of_stake+channels`. docs/communities.md defi
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from gridbazaar import configs, ledger_sim
+from gridbazaar import configs, files, ledger_sim
 from gridbazaar.agents.bidders import make
 from gridbazaar.envs import kpis
 from gridbazaar.envs.day_record import Facts
@@ -155,9 +154,7 @@ def rows(
 def save(frame: pd.DataFrame, path: Path) -> None:
     """Write the rows, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    frame.to_csv(partial, index=False)
-    os.replace(partial, path)
+    files.write(path, frame.to_csv(index=False))
 
 
 def main() -> None:

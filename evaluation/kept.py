@@ -1,0 +1,138 @@
+"""Outcomes of an unfinished evaluation, kept in a folder as they finish."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from gridbazaar import files
+from gridbazaar.agents.learning import plain_data
+from gridbazaar.agents.learning.run_folder import versions
+from gridbazaar.envs.day_record import DayRecord, Facts
+from gridbazaar.errors import ResultsError
+from gridbazaar.evaluation.audit import AuditResult
+from gridbazaar.evaluation.config import EvaluationConfig, is_learned
+from gridbazaar.evaluation.tournament import Combination, Outcome
+
+_BEGUN = "begun.json"
+# What may change between two halves of one evaluation without changing what comes out.
+_FREE = {"resume", "overwrite"}
+
+
+class KeptOutcomes:
+    """One file of plain data per outcome, beside what was asked for and by which versions.
+
+    Args:
+        folder: made anew, unless the evaluation is to be resumed.
+        config: of the evaluation.
+
+    Raises:
+        ResultsError: there is nothing to resume, or it was begun by other words or versions.
+        OSError: the place cannot be written.
+    """
+
+    def __init__(self, folder: Path, config: EvaluationConfig):
+        self._folder = folder
+        begun = {
+            "config": config.model_dump(mode="json", exclude=_FREE),
+            "versions": versions(),
+            "checkpoints": {name: _checkpoint(name) for name in filter(is_learned, config.bidder)},
+        }
+        if config.resume:
+            _compare(_read(folder), json.loads(json.dumps(begun)), folder)
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        files.write(folder / _BEGUN, json.dumps(begun, indent=1))
+
+    @property
+    def count(self) -> int:
+        """Outcomes that are kept."""
+        return len(list(self._folder.glob("*.pt")))
+
+    def get(self, name: str, facts: Facts) -> Outcome | None:
+        """Return an outcome, None where it was not played yet.
+
+        Raises:
+            ResultsError: its file is damaged.
+        """
+        path = self._folder / f"{name}.pt"
+        if not path.is_file():
+            return None
+        try:
+            return _outcome(plain_data.load(path), facts)
+        except Exception as error:  # what is no plain data can raise anything
+            raise ResultsError(
+                f"{path} cannot be read ({type(error).__name__}); remove it, and it is played again"
+            ) from None
+
+    def put(self, name: str, outcome: Outcome) -> None:
+        """Keep an outcome."""
+        files.write(self._folder / f"{name}.pt", plain_data.dump(_plain(outcome)))
+
+
+def _checkpoint(bidder: str) -> str:
+    """Return what tells a learned bidder's networks from others."""
+    # RLlib takes seconds to import: not where only classic bidders play.
+    from gridbazaar.agents.learning import checkpoints, digests
+
+    listed = checkpoints.find(Path(bidder)) / digests.LIST
+    return hashlib.sha256(listed.read_bytes()).hexdigest() if listed.is_file() else ""
+
+
+def _read(folder: Path) -> Any:
+    path = folder / _BEGUN
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ResultsError(
+            f"nothing to resume: {path} does not exist; start without resume=true"
+        ) from None
+    except ValueError as error:
+        raise ResultsError(f"{path} cannot be read ({error}); start without resume=true") from None
+
+
+def _compare(begun: Any, now: Mapping[str, Any], where: Path) -> None:
+    """Raise ResultsError where an evaluation was begun otherwise."""
+    for part, given in now.items():
+        former = begun.get(part) if isinstance(begun, dict) else None
+        former = former if isinstance(former, dict) else {}
+        for key, value in given.items():
+            if key not in former or former[key] != value:
+                raise ResultsError(
+                    f"the evaluation in {where} was begun with {part} {key}="
+                    f"{_short(former.get(key))}, now it is {_short(value)}; resume it with the "
+                    "same, or start without resume=true"
+                )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    day = outcome.example
+    return {
+        **{f.name: getattr(outcome, f.name) for f in fields(Outcome)},
+        "combination": asdict(outcome.combination),
+        "example": day and {f.name: getattr(day, f.name) for f in fields(day) if f.name != "facts"},
+        "audit": outcome.audit and asdict(outcome.audit),
+    }
+
+
+def _outcome(plain: dict[str, Any], facts: Facts) -> Outcome:
+    example, audit = plain.pop("example"), plain.pop("audit")
+    return Outcome(
+        **{
+            **plain,
+            "combination": Combination(**plain["combination"]),
+            "example": example and DayRecord(facts, **example),
+            "audit": audit and AuditResult(**audit),
+        }
+    )
