@@ -28,4 +28,4 @@ def load(name: str, game: Game, device: torch.device | str = "cpu") -> Bidder:
     # RLlib takes seconds to import: not where only classic bidders play.
     from gridbazaar.agents.learning.bidder import LearnedBidder
 
-    return LearnedBidder.load(name, device, game.layout)
+    return LearnedBidder.load(name, game, device)

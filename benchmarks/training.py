@@ -25,14 +25,14 @@ from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED
 from ray.tune.registry import register_env
 
 from gridbazaar.agents.config import TrainConfig
-from gridbazaar.agents.learning.algorithm import Spaces
 from gridbazaar.agents.learning.algorithms.ppo import PPO, PPOSettings
-from gridbazaar.agents.learning.rllib.config import rllib_config, role_of, workload
+from gridbazaar.agents.learning.rllib.config import rllib_config, workload
 from gridbazaar.agents.learning.rllib.session import ray_session
 from gridbazaar.config import validate
 from gridbazaar.configs import compose
 from gridbazaar.envs.build import build
 from gridbazaar.envs.market_env import MarketEnv
+from gridbazaar.envs.spaces import spaces_of
 
 ROLES = ("prosumer", "storage", "ev", "consumer")
 
@@ -46,37 +46,34 @@ def ppo_settings(config: TrainConfig) -> PPOSettings:
     return validate(PPOSettings, config.algorithm)
 
 
-def spaces_of(config: TrainConfig) -> Spaces:
-    return Spaces.of(build(config.world, 1, "train", config.seed))
-
-
 def our_config(config: TrainConfig, seats: int, slots: int) -> Any:
     """Return our path through RLlib."""
-    work, spaces = workload(config, seats, slots), spaces_of(config)
-    return rllib_config(config, PPO(ppo_settings(config)), ROLES, spaces, work)
+    spaces = spaces_of(build(config.world, 1, "train", config.seed))
+    work = workload(config, seats, slots)
+    return rllib_config(config, PPO(ppo_settings(config)), spaces, work)
 
 
 def stock_config(config: TrainConfig, seats: int, slots: int) -> PPOConfig:
     """Return RLlib's own path, set as ours is."""
-    a, spaces = ppo_settings(config), spaces_of(config)
-    pair = (spaces.observation, spaces.action)
+    a, env = ppo_settings(config), MarketEnv(config.world)
+    spaces, policies = spaces_of(env.simulation), env.policies
     register_env("market", lambda _: ParallelPettingZooEnv(MarketEnv(config.world)))
     return (
         PPOConfig()
         .environment("market", disable_env_checking=True)
         .env_runners(num_env_runners=0, batch_mode="complete_episodes")
         .multi_agent(
-            policies={role: (None, *pair, {}) for role in ROLES},
-            policy_mapping_fn=role_of,
+            policies={g: (None, each.observation, each.action, {}) for g, each in spaces.items()},
+            policy_mapping_fn=lambda agent, *_, **__: policies[agent],
             count_steps_by="agent_steps",
         )
-        .rl_module(rl_module_spec=PPO(a).modules(ROLES, spaces))
+        .rl_module(rl_module_spec=PPO(a).modules(spaces))
         .training(
             lr=a.lr,
             gamma=a.gamma,
             lambda_=a.lambda_,
             train_batch_size_per_learner=slots * seats * config.num_envs,
-            minibatch_size=a.minibatch_size // len(ROLES),
+            minibatch_size=a.minibatch_size // len(spaces),
             num_epochs=a.num_epochs,
             clip_param=a.clip_param,
             grad_clip=a.grad_clip,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from gridbazaar.envs.devices.fleet import Fleet
 from gridbazaar.envs.layout import Layout
 from gridbazaar.envs.prices import SlotPrices
+from gridbazaar.envs.seat_groups import SeatGroup, seat_groups
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,11 @@ class Community:
     def seats_of(self, role: str) -> Tensor:
         """Return the seats' numbers of one role."""
         return (self.role == self.roles.index(role)).nonzero().squeeze(-1)
+
+    @cached_property
+    def groups(self) -> tuple[SeatGroup, ...]:
+        """Seats alike, in the order of their first seats."""
+        return seat_groups(self.layout, self.fleet, self.roles, self.role, self.pv_kwp)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Community:
         """Return a copy on `device`, real numbers in `dtype`."""

@@ -77,13 +77,17 @@ class DayRecord:
         unserved_kwh: [T, B, N].
         device_kw: [T, B, D] of each kind's units.
         content_kwh: [T, B, D] that each kind's units held at the interval's end.
-        order_kw, limit_price: [T, B, N] the book at gate closure.
-        cleared_kw: [T, B, N] traded; zero where the ledger lost the interval.
+        order_kw, limit_price: [T, B, M] the book at gate closure.
+        filled_kw: [T, B, M] of it; zero where the ledger lost the interval.
+        cleared_kw, firmed_kw, pooled_kw, grid_kw: [T, B, N] what seats gave (positive) and took
+            through the market, to firm others' deviations, through the pool and the supplier;
+            together what the meters show.
+        deviation_kw: [T, B, N] meter less position and firming for others.
         reference_price: [T, B] EUR/kWh, NaN without a trade.
         cleared: [T, B] bool, the mechanism converged.
         rounds: [T, B] that the mechanism took.
         messages: [T, B] transactions of the mechanism beyond the orders.
-        trade, grid, network, penalty, fee: [T, B, N] EUR of the bill.
+        trade, pool, firming, grid, network, penalty, fee: [T, B, N] EUR of the bill.
         cost: [T, B, N] EUR, the negative of the reward.
         included: [T, B] orders in time.
         missed: [T, B] orders sent that came too late or still wait.
@@ -115,12 +119,19 @@ class DayRecord:
     content_kwh: dict[str, Tensor]
     order_kw: Tensor
     limit_price: Tensor
+    filled_kw: Tensor
     cleared_kw: Tensor
+    firmed_kw: Tensor
+    pooled_kw: Tensor
+    grid_kw: Tensor
+    deviation_kw: Tensor
     reference_price: Tensor
     cleared: Tensor
     rounds: Tensor
     messages: Tensor
     trade: Tensor
+    pool: Tensor
+    firming: Tensor
     grid: Tensor
     network: Tensor
     penalty: Tensor
@@ -187,6 +198,13 @@ class DayRecord:
         return self.by_seat(self.device_kw, sorted(kinds))
 
     @property
+    def own_use_kw(self) -> Tensor:
+        """Power that a seat's PV and devices gave to its load and devices, [T, B, N]."""
+        given = {kind: power.clamp(min=0) for kind, power in self.device_kw.items()}
+        supply = self.pv_kw + self.by_seat(given, given)
+        return torch.minimum(supply, supply - self.net_kw)
+
+    @property
     def seat_cost(self) -> Tensor:
         """Cost of the day per seat, [B, N] EUR."""
         return self.cost.sum(0)
@@ -201,7 +219,7 @@ def _stack(values: list[Any]) -> Any:
 
 def _market_row(interval: Interval) -> dict[str, Any]:
     tariff, bill, delivered = interval.tariff, interval.bill, interval.delivered
-    clearing = interval.clearing
+    clearing, traded = interval.clearing, interval.traded
     stands = (~interval.receipts.reverted).unsqueeze(-1)
     return {
         "retail": tariff.retail.squeeze(-1),
@@ -217,12 +235,19 @@ def _market_row(interval: Interval) -> dict[str, Any]:
         "content_kwh": interval.content_kwh,
         "order_kw": interval.orders.quantity_kw,
         "limit_price": interval.orders.limit_price,
-        "cleared_kw": clearing.cleared_kw * stands,
+        "filled_kw": clearing.cleared_kw * stands,
+        "cleared_kw": traded.cleared_kw,
+        "firmed_kw": traded.firmed_kw,
+        "pooled_kw": traded.net_kw - traded.cleared_kw - traded.firmed_kw - bill.grid_kw,
+        "grid_kw": bill.grid_kw,
+        "deviation_kw": traded.deviation_kw,
         "reference_price": clearing.reference_price,
         "cleared": clearing.converged,
         "rounds": clearing.iterations,
         "messages": clearing.messages,
         "trade": bill.trade,
+        "pool": bill.pool,
+        "firming": bill.firming,
         "grid": bill.grid,
         "network": bill.network,
         "penalty": bill.penalty,

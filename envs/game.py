@@ -11,6 +11,7 @@ from gridbazaar.envs.action import ActionMeaning
 from gridbazaar.envs.community import Community
 from gridbazaar.envs.config import RulesConfig
 from gridbazaar.envs.layout import Layout
+from gridbazaar.envs.seat_groups import SeatGroup
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Game:
         efficiency: [N, K] of the seats' devices, one way; 1 where there is none.
         wear_price: [N, K] EUR per kWh that a device gives.
         largest_kw: [N] of a seat's load or generation.
+        groups: of seats alike; together all seats.
     """
 
     rules: RulesConfig
@@ -32,6 +34,7 @@ class Game:
     efficiency: Tensor
     wear_price: Tensor
     largest_kw: Tensor
+    groups: tuple[SeatGroup, ...] = ()
 
     def meaning(self, low: Tensor, high: Tensor) -> ActionMeaning:
         """Return what the ends of an action's range mean.
@@ -61,4 +64,5 @@ class Game:
             efficiency=efficiency.where(efficiency > 0, 1.0),
             wear_price=community.fleet.of_units("wear_price"),
             largest_kw=torch.maximum(community.load_kw.amax(0), community.pv_kw.amax(0)),
+            groups=community.groups,
         )

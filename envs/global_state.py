@@ -1,18 +1,19 @@
 """Global state of a market, for central critics: what is public once, then each seat's own part.
 
 The entries are those of the observation, scaled alike. What never changes of a seat (its role and
-ratings) is left out: in one community it is the same in every state.
+ratings) is left out: in one community it is the same in every state. So is what a seat has not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from gridbazaar.envs.layout import Layout
+from gridbazaar.envs.layout import Layout, suffix
 from gridbazaar.envs.observation import PUBLIC, PUBLIC_STATE, SEAT, Feature
+from gridbazaar.envs.seat_groups import SeatGroup
 
 
 class GlobalState:
@@ -21,36 +22,36 @@ class GlobalState:
     Args:
         layout: of the observation.
         seats: their names.
+        groups: of them; together all.
 
     Attributes:
         features: name, unit, scale and meaning of each of the S entries; a seat's are named
             `<seat>/<feature>`.
     """
 
-    def __init__(self, layout: Layout, seats: Sequence[str]):
-        public, constant = {*PUBLIC, *PUBLIC_STATE}, {f.name for f in (*SEAT, *layout.ratings)}
-        entries = layout.features
+    def __init__(self, layout: Layout, seats: Sequence[str], groups: Iterable[SeatGroup]):
+        public = {feature.name for feature in (*PUBLIC, *PUBLIC_STATE)}
+        left_out = public | {feature.name for feature in SEAT}
+        left_out |= {f"is_{role}" for role in layout.roles}
+        left_out |= {f.name + suffix(k) for f in layout.ratings for k in range(layout.slots)}
+        entries, size = layout.features, layout.size
+        observed = {
+            seat: group.observed.tolist() for group in groups for seat in group.seats.tolist()
+        }
         own = [
-            i
-            for i, feature in enumerate(entries)
-            if feature not in public
-            and not feature.name.startswith("is_")
-            and _of_first_slot(feature.name) not in constant
+            (seat, i)
+            for seat in range(len(seats))
+            for i in observed[seat]
+            if entries[i].name not in left_out
         ]
-        self._public = [i for i, feature in enumerate(entries) if feature in public]
-        self._own = own
+        self._public = [i for i in range(size) if entries[i].name in public]
+        self._own = [seat * size + i for seat, i in own]
         self.features: tuple[Feature, ...] = (
             *(entries[i] for i in self._public),
-            *(entries[i]._replace(name=f"{s}/{entries[i].name}") for s in seats for i in own),
+            *(entries[i]._replace(name=f"{seats[s]}/{entries[i].name}") for s, i in own),
         )
 
     def __call__(self, observation: Tensor) -> Tensor:
         """Return the global state [B, S] of markets whose seats see [B, N, layout.size]."""
-        public, own = observation[:, 0, self._public], observation[..., self._own]
-        return torch.cat([public, own.flatten(1)], 1)
-
-
-def _of_first_slot(name: str) -> str:
-    """Return the name that a device's feature has in the first slot: without `_2`, `_3`, ..."""
-    stem, _, number = name.rpartition("_")
-    return stem if number.isdigit() and stem else name
+        public, own = observation[:, 0, self._public], observation.flatten(1)[:, self._own]
+        return torch.cat([public, own], 1)

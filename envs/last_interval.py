@@ -17,6 +17,9 @@ from gridbazaar.envs.supply_curve import OrderSlots
 from gridbazaar.ledger_sim import Receipts
 from gridbazaar.ledger_sim.record.privacy import Published, VolumePublisher
 
+# What is seen of a ledger ends there: a queue and a fee may grow without end.
+MOST_BASE_FEE_EUR, MOST_BACKLOG, MOST_FINALITY_SLOTS = 10.0, 1000.0, 96.0
+
 _SMALL = 1e-6
 _HISTORY = 8
 
@@ -112,7 +115,7 @@ class LastInterval:
         price = clearing.reference_price
         last = LastInterval(
             own=OwnState(
-                voltage=delivered.voltage_pu - 1,
+                voltage=(delivered.voltage_pu - 1).clamp(-1, 1),
                 included=receipts.included.to(cleared_kw),
                 delay=(receipts.latency_s / slot_s).clamp(max=1),
                 filled=filled,
@@ -130,9 +133,9 @@ class LastInterval:
                 last_export=delivered.net_kw.mean(-1),
                 last_must_run=must_run_kw.mean(-1),
                 stored=torch.zeros_like(price),
-                base_fee=receipts.base_fee,
-                backlog=receipts.backlog.to(cleared_kw) / slots.seats,
-                finality=finality_s / slot_s,
+                base_fee=receipts.base_fee.clamp(max=MOST_BASE_FEE_EUR),
+                backlog=(receipts.backlog.to(cleared_kw) / slots.seats).clamp(max=MOST_BACKLOG),
+                finality=(finality_s / slot_s).clamp(max=MOST_FINALITY_SLOTS),
             ),
             history=torch.cat([price.unsqueeze(-1), self.history[:, :-1]], -1),
             voltages=delivered.solution.v,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,7 +21,46 @@ from gridbazaar.envs.observation import (
 )
 from gridbazaar.errors import ConfigError
 
-DEVICE_ACTIONS = ("value", "margin", "share")
+
+class ActionEntry(NamedTuple):
+    """One entry of an action, a number in [-1, 1] that `gridbazaar.envs.action` reads."""
+
+    name: str
+    unit: str
+    meaning: str
+
+
+MUST_RUN_PRICE = ActionEntry(
+    "must_run_price",
+    "EUR/kWh",
+    "worth of PV less load at the own meter: from the day's lowest feed-in to its highest retail",
+)
+CORRECTION = ActionEntry(
+    "correction",
+    "kW",
+    "added to the forecast of PV less load: minus to plus the seat's largest load or generation",
+)
+DEVICE_ENTRIES = (
+    ActionEntry(
+        "value",
+        "EUR/kWh",
+        "worth of what the device holds: from what gives at the day's lowest feed-in to what takes "
+        "at its highest retail",
+    ),
+    ActionEntry(
+        "margin",
+        "EUR/kWh",
+        "asked beyond it and bid below it: from none to the distance of the day's two prices",
+    ),
+    ActionEntry(
+        "share",
+        "1",
+        "of the feasible power that is offered: none to all; where seats dispatch by themselves, "
+        "from taking all to giving all",
+    ),
+)
+PRIORITY_FEE = ActionEntry("priority_fee", "EUR", "tip for the block: none to the rules' highest")
+DEVICE_ACTIONS = tuple(entry.name for entry in DEVICE_ENTRIES)
 
 
 class Layout:
@@ -40,7 +80,8 @@ class Layout:
         ratings, schedule, states: features of a device slot: what never changes, what follows
             from data alone, and the rest.
         roles: as given.
-        actions: names of the entries of an action, as gridbazaar.envs.action.Decision says.
+        action_entries: name, unit and meaning of each entry of an action.
+        actions: their names.
 
     Raises:
         ConfigError: two kinds show different things under one name.
@@ -65,9 +106,13 @@ class Layout:
                 )
         self.features, self.roles = tuple(features), tuple(roles)
         self.ratings, self.schedule, self.states = ratings, schedule, states
-        suffixes = ("", *(f"_{k}" for k in range(2, slots + 1)))
-        devices = [f"{name}{suffix}" for suffix in suffixes for name in DEVICE_ACTIONS]
-        self.actions = ("must_run_price", "correction", *devices, "priority_fee")
+        devices = [
+            entry._replace(name=entry.name + suffix(k))
+            for k in range(slots)
+            for entry in DEVICE_ENTRIES
+        ]
+        self.action_entries = (MUST_RUN_PRICE, CORRECTION, *devices, PRIORITY_FEE)
+        self.actions = tuple(entry.name for entry in self.action_entries)
         self._slots = slots
         self._index = {feature.name: i for i, feature in enumerate(features)}
         if len(self._index) < len(features):
@@ -90,12 +135,17 @@ class Layout:
 
         Raises KeyError for a name that the community does not show.
         """
-        i = self._index[name if slot == 0 else f"{name}_{slot + 1}"]
+        i = self._index[name + suffix(slot)]
         return observation[..., i] / self.features[i].scale
 
     def read_each(self, observation: Tensor, name: str) -> Tensor:
         """Return a device's feature for all K device slots, [..., K], in its physical unit."""
         return torch.stack([self.read(observation, name, k) for k in range(self.slots)], -1)
+
+
+def suffix(slot: int) -> str:
+    """Return what the names of a seat's device `slot`, from 0, end with."""
+    return f"_{slot + 1}" if slot else ""
 
 
 def _union(

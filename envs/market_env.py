@@ -15,6 +15,9 @@ from pettingzoo import ParallelEnv
 from gridbazaar.envs.build import build
 from gridbazaar.envs.config import WorldConfig
 from gridbazaar.envs.interval import Interval
+from gridbazaar.envs.layout import ActionEntry
+from gridbazaar.envs.observation import Feature
+from gridbazaar.envs.spaces import Spaces, spaces_of
 from gridbazaar.errors import ArgumentError, UnknownNameError
 
 Array = NDArray[np.float32]
@@ -28,28 +31,34 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
 
     ## Description
     Each seat is an agent: a prosumer (load, PV, perhaps a battery), a community battery, a charging
-    point, or a consumer. Every interval (15 minutes in the default task) each sends one order to
-    the ledger before gate closure; the market clears the orders that came in time; the feeder's AC
-    power flow is solved for what is metered; trades, imbalance, penalties, network charges and
-    fees are settled. An episode is one day of the split's calendar days.
+    point, or a consumer. Every interval (15 minutes in the default task) each sends its net supply
+    curve as orders to the ledger before gate closure; the market clears the orders that came in
+    time; devices run as cleared, or as the grid's price accepts; the feeder's AC power flow is
+    solved for what is metered; trades, deviations, penalties, network charges and fees are settled.
+    An episode is one day of the split's calendar days.
 
     ## Action space
-    `Box(-1, 1, (2 + K,), float32)` for every agent, K the most devices that a seat owns, 1 in the
-    default task:
+    `Box(-1, 1, (A,), float32)`, with the entries that the agent has; `action_entries(agent)` names
+    them with unit and meaning:
 
-    | entry | meaning of -1 and +1 |
-    |---|---|
-    | limit price | feed-in tariff; retail price less the local network charge |
-    | power of each device | charge or discharge battery or charger at its rated power |
-    | priority fee | none; the rules' highest tip |
+    | entry | who has it | meaning of -1 and +1 |
+    |---|---|---|
+    | must_run_price | with load, PV or a car | the day's lowest feed-in; highest retail price |
+    | correction | with load or PV | largest load or generation, off or on the forecast |
+    | value | of each device | content that gives at the day's lowest price; takes at its highest |
+    | margin | of each device | none; the distance of the day's two prices |
+    | share | of each device | none; all of its feasible power is offered |
+    | priority_fee | all | none; the rules' highest tip |
 
-    The quantity offered is the forecast of PV less load plus the power that the devices
-    can give. Entries beyond the bounds count as the bound.
+    Entries beyond the bounds count as the bound.
 
     ## Observation space
-    `Box(-inf, inf, (size,), float32)`: the same features for every role, in scaled units, listed
-    with their physical units in `simulation.game.layout`, whose `read` returns one in its physical
-    unit. Nothing in it was metered in the slot being bid for.
+    `Box(low, high, (F,), float32)` with finite bounds, in scaled units, with the entries that the
+    agent has; `observation_features(agent)` names them with physical unit and scale. Nothing in it
+    was metered in the slot being bid for.
+
+    Agents of one role with the same devices have the same spaces and can share a policy:
+    `policies` names it for each agent.
 
     ## Starting state
     A day of the split and the stored energy are drawn from the seed; a car that plugged in the
@@ -67,34 +76,68 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
     world: task, market and ledger, see `envs.world`.
     split: the days to draw from: train, validation or test.
     seed: of the first episode, where `reset` is given none.
+    padded: one space for all agents, with the entries of all; what an agent has not is zero in what
+    it sees, and changes nothing in what it does.
+
+    ## Attributes
+    policies: agent -> name of the policy that agents alike share.
 
     ## Version history
-    The version is the task's: `semiurb4-v0` is the first.
+    The version is the task's; CHANGELOG.md tells what changed.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"name": "gridbazaar_v0", "render_modes": []}
     render_mode = None
 
-    def __init__(self, world: WorldConfig, split: str = "train", seed: int = 0):
+    def __init__(
+        self, world: WorldConfig, split: str = "train", seed: int = 0, padded: bool = False
+    ):
         self.simulation = build(world, num_envs=1, split=split, seed=seed)
         self.possible_agents = list(self.simulation.community.seats)
         self.agents: list[str] = []
-        layout = self.simulation.game.layout
-        self._entries = len(layout.actions)
-        box = gym.spaces.Box(-np.inf, np.inf, (layout.size,), np.float32)
-        actions = gym.spaces.Box(-1, 1, (self._entries,), np.float32)
-        self.observation_spaces = dict.fromkeys(self.possible_agents, box)
-        self.action_spaces = dict.fromkeys(self.possible_agents, actions)
-        size = len(self.simulation.state_features)
-        self.state_space = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+        by_group = spaces_of(self.simulation, padded)
+        self._spaces = {
+            self.possible_agents[seat]: spaces
+            for spaces in by_group.values()
+            for seat in spaces.group.seats.tolist()
+        }
+        self._views = [self._view(agent) for agent in self.possible_agents]
+        self.policies = {a: self._spaces[a].group.name for a in self.possible_agents}
+        self.observation_spaces = {a: self._spaces[a].observation for a in self.possible_agents}
+        self.action_spaces = {a: self._spaces[a].action for a in self.possible_agents}
+        self.state_space = next(iter(by_group.values())).state
+
+    def _view(self, agent: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return which entries an agent sees and decides."""
+        group = self._spaces[agent].group
+        return group.observed.numpy(), group.acted.numpy()
 
     def observation_space(self, agent: str) -> gym.Space[Array]:
-        """Return the observation space, the same for every agent."""
+        """Return the observation space of an agent."""
         return self.observation_spaces[agent]
 
     def action_space(self, agent: str) -> gym.Space[Array]:
-        """Return the action space, the same for every agent."""
+        """Return the action space of an agent."""
         return self.action_spaces[agent]
+
+    def observation_features(self, agent: str) -> tuple[Feature, ...]:
+        """Return name, unit, scale and meaning of each entry of an agent's observation.
+
+        Physical value = entry / scale. Raises UnknownNameError for an unknown agent.
+        """
+        return self._of(agent).features
+
+    def action_entries(self, agent: str) -> tuple[ActionEntry, ...]:
+        """Return name, unit and meaning of each entry of an agent's action.
+
+        Raises UnknownNameError for an unknown agent.
+        """
+        return self._of(agent).action_entries
+
+    def _of(self, agent: str) -> Spaces:
+        if agent not in self._spaces:
+            raise UnknownNameError("agent", str(agent), self.possible_agents)
+        return self._spaces[agent]
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
@@ -123,7 +166,7 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
         dict[str, bool],
         dict[str, dict[str, Any]],
     ]:
-        """Play one interval; each agent's info names its cleared power, price and bill.
+        """Play one interval; each agent's info names what it traded, planned and was billed.
 
         Raises:
             UnknownNameError: for an agent that is not in `agents`, with the nearest that is.
@@ -155,7 +198,8 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
         """Hold nothing open."""
 
     def _per_agent(self, observation: torch.Tensor) -> dict[str, Array]:
-        return dict(zip(self.possible_agents, observation[0].numpy(), strict=True))
+        rows = zip(self.possible_agents, observation[0].numpy(), self._views, strict=True)
+        return {agent: row[observed] for agent, row, (observed, _) in rows}
 
     def _stacked(self, actions: Any) -> torch.Tensor:
         if not self.agents:
@@ -174,20 +218,25 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
                 f"no action for {len(missing)} of {len(self.agents)} agents, first {missing[0]!r}; "
                 "every agent acts in every interval"
             )
-        rows = [_row(agent, actions[agent], self._entries) for agent in self.agents]
-        return torch.from_numpy(np.stack(rows)[None])
+        rows = np.zeros((1, len(self.agents), len(self.simulation.game.layout.actions)), np.float32)
+        for seat, (agent, (_, acted)) in enumerate(zip(self.agents, self._views, strict=True)):
+            rows[0, seat, acted] = _row(agent, actions[agent], self._spaces[agent])
+        return torch.from_numpy(rows)
 
     def _infos(self, interval: Interval) -> dict[str, dict[str, Any]]:
-        columns = (
-            interval.clearing.cleared_kw[0].tolist(),
-            interval.clearing.price[0].tolist(),
-            interval.bill.total[0].tolist(),
-            interval.receipts.included[0].tolist(),
-        )
-        keys = ("cleared_kw", "price", "bill", "included")
+        traded = interval.traded
+        columns = {
+            "cleared_kw": traded.cleared_kw,
+            "payment": traded.payment_eur,
+            "position_kw": traded.position_kw,
+            "deviation_kw": traded.deviation_kw,
+            "bill": interval.bill.total,
+            "included": interval.receipts.included,
+        }
+        table = zip(*(column[0].tolist() for column in columns.values()), strict=True)
         return {
-            agent: dict(zip(keys, row, strict=True))
-            for agent, *row in zip(self.agents, *columns, strict=True)
+            agent: dict(zip(columns, row, strict=True))
+            for agent, row in zip(self.agents, table, strict=True)
         }
 
 
@@ -213,8 +262,9 @@ def _slot(day: Any) -> int:
     return int(day)
 
 
-def _row(agent: str, given: Any, entries: int) -> Array:
-    """Return an agent's action [entries] in [-1, 1]; raise ArgumentError where it is none."""
+def _row(agent: str, given: Any, spaces: Spaces) -> Array:
+    """Return an agent's action in [-1, 1]; raise ArgumentError where it is none."""
+    shape = spaces.action.shape
     try:
         action = np.asarray(given)
     except (
@@ -226,15 +276,19 @@ def _row(agent: str, given: Any, entries: int) -> Array:
         raise ArgumentError(f"action of {agent!r} is no array: {error}") from None
     if action.dtype.kind not in "fiu":  # complex, bool, words and objects are
         raise ArgumentError(
-            f"action of {agent!r} holds {action.dtype}, expected {entries} real numbers in [-1, 1]"
+            f"action of {agent!r} holds {action.dtype}, expected {shape[0]} real numbers in [-1, 1]"
         )
-    if action.shape != (entries,):
-        raise ArgumentError(f"action of {agent!r} has shape {action.shape}, expected ({entries},)")
+    if action.shape != shape:
+        raise ArgumentError(
+            f"action of {agent!r} has shape {action.shape}, expected {shape}: "
+            f"({', '.join(entry.name for entry in spaces.action_entries)})"
+        )
     bad = np.flatnonzero(~np.isfinite(action))
     if len(bad):
         raise ArgumentError(
-            f"action of {agent!r} has {action[bad[0]]} as entry {bad[0]}, expected a number in "
-            "[-1, 1]"
+            f"action of {agent!r} has {action[bad[0]]} as {spaces.action_entries[bad[0]].name}, "
+            "expected a number in [-1, 1]"
         )
     # Clipped first: a finite float64 may be infinite as float32.
-    return action.clip(-1, 1).astype(np.float32)
+    clipped: Array = action.clip(-1, 1).astype(np.float32)
+    return clipped

@@ -88,7 +88,7 @@ USE = (
     Feature("traded_price", "EUR/kWh", 3.0, "mean price of the device's last trades; 0 without"),
 )
 OWN_STATE = (
-    Feature("voltage", "p.u.", 20.0, "own voltage in the last interval, from nominal"),
+    Feature("voltage", "p.u.", 20.0, "own voltage in the last interval, from nominal, within 1"),
     Feature("included", "1", 1.0, "1 where the last order reached the ledger in time"),
     Feature("delay", "slots", 1.0, "wait of the last order for its block, at most 1"),
     Feature("filled", "1", 1.0, "share of the last order for the must-run net that cleared"),
@@ -107,9 +107,9 @@ PUBLIC_STATE = (
     Feature("last_export", "kW/seat", 1.0, "net export of all seats metered in the last interval"),
     Feature("last_must_run", "kW/seat", 1.0, "the same without devices"),
     Feature("stored", "1", 1.0, "share of the capacity of all batteries that is filled"),
-    Feature("base_fee", "EUR", 10.0, "fee of a transaction without priority"),
-    Feature("backlog", "1/seat", 0.1, "transactions waiting for a block, per seat"),
-    Feature("finality", "slots", 1.0, "from gate closure to finality in the last interval"),
+    Feature("base_fee", "EUR", 10.0, "fee of a transaction without priority, at most 10"),
+    Feature("backlog", "1/seat", 0.1, "transactions waiting for a block, per seat, at most 1000"),
+    Feature("finality", "slots", 1.0, "from gate closure to finality, last interval, at most 96"),
 )
 FEATURES = (*SEAT, *RATINGS, *PUBLIC, *OWN, *SCHEDULE, *DEVICE, *USE, *OWN_STATE, *PUBLIC_STATE)
 SIZE = len(FEATURES)

@@ -18,7 +18,7 @@ class Bill:
 
     Each entry has one counterparty: `trade` the other seats and the market operator, `pool` and
     `firming` the pool of deviations, `grid` the supplier, `network` the DSO, `penalty` the penalty
-    pool, `fee` the validators.
+    pool, `fee` the validators. `grid_kw` is what the supplier bought (positive) or sold.
     """
 
     trade: Tensor
@@ -28,6 +28,7 @@ class Bill:
     network: Tensor
     penalty: Tensor
     fee: Tensor
+    grid_kw: Tensor
 
     @property
     def total(self) -> Tensor:
@@ -149,4 +150,5 @@ def settle(
         network=neighbours_kw * (-tariff.local_charge * slot_h),
         penalty=broken_kw * (-penalty_price * slot_h),
         fee=-fee_eur,
+        grid_kw=grid_kw,
     )

@@ -83,7 +83,7 @@ class Simulation:
         self._least_kw = self.order_slots.owners.of_seat(least_order_kw(c))
         self._firming = Firming(rules.firming, c)
         self._observe = Observer(c)
-        self._global_state = GlobalState(self.game.layout, c.seats)
+        self._global_state = GlobalState(self.game.layout, c.seats, c.groups)
         latest_s = rules.gate_closure_s - ledger.lead_s(rules.gate_closure_s)
         self.submission_s = min(rules.submission_s, max(latest_s, 0.0))
         self.disclosure = disclosure_of(ledger)
@@ -254,12 +254,15 @@ class Simulation:
         """Name, unit, scale and meaning of each of the S entries of the global state."""
         return self._global_state.features
 
-    def global_state(self) -> Tensor:
+    def global_state(self, observation: Tensor | None = None) -> Tensor:
         """Return what all seats see together now, [B, S]; see gridbazaar.envs.global_state.
 
-        Raises ValueError before the first reset.
+        Args:
+            observation: [B, N, layout.size] to take it from instead.
+
+        Raises ValueError before the first reset, without an observation.
         """
-        return self._global_state(self.observe())
+        return self._global_state(self.observe() if observation is None else observation)
 
     def _check_begun(self) -> None:
         if not hasattr(self, "_today"):

@@ -68,18 +68,20 @@ class Audit:
         """Append one interval's orders, settlement and published volumes; call it after each."""
         start = time.perf_counter()
         pick, recorder, slot = self._markets, self._recorder, self._slot
-        decision, bill = interval.decision, interval.bill
+        bill, seat = interval.bill, self._simulation.order_slots.seat
         sent_kw = interval.sent_kw[pick]
         committed = committed_s(self._simulation.ledger)
+        tip = interval.decision.tip[pick]
         recorder.record_orders(
             slot,
             sent_kw != 0,
-            decision.limit_price[pick],
+            interval.orders.limit_price[pick],
             sent_kw,
-            decision.tip[pick],
-            torch.full_like(sent_kw, self._simulation.submission_s),
+            tip,
+            torch.full_like(tip, self._simulation.submission_s),
             _of(interval.receipts, pick),
             None if committed is None else committed[pick],
+            seat,
         )
         market_fee_eur = -bill.fee - interval.receipts.fee
         recorder.record_settlement(slot, bill.trade[pick], market_fee_eur[pick], self._slot_s)

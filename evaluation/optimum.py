@@ -22,6 +22,7 @@ from torch import Tensor
 
 from gridbazaar.envs.community import Community
 from gridbazaar.envs.devices import Profile
+from gridbazaar.envs.devices.fleet import States
 from gridbazaar.envs.prices import SlotPrices
 from gridbazaar.envs.settlement import imbalance_prices
 from gridbazaar.envs.simulation import Simulation
@@ -68,35 +69,63 @@ class Day:
     units: Profile
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a day's linear program came to.
+
+    Attributes:
+        cost_eur: of the community.
+        power_kw: [T, N, K] of the devices, positive where they give.
+        worth: [T, N, K] EUR per kWh that more content in a slot would save.
+        basis: from which a program that differs little is solved sooner.
+    """
+
+    cost_eur: float
+    power_kw: Array
+    worth: Array
+    basis: highspy.HighsBasis
+
+
 def days_of(simulation: Simulation) -> list[Day]:
     """Return the day of every market, as a simulation that was just reset has drawn it.
 
     Raises:
         OptimumError: a kind of devices gives no profile.
     """
-    community, T = simulation.community, simulation.slots
-    c = community.to("cpu", torch.float64)
-    row = simulation.first_slot.cpu().unsqueeze(-1) + torch.arange(T)
-    profiles = _profiles(simulation, c, row)
-    base_kw = (c.pv_kw - c.load_kw)[row]
+    c = simulation.community.to("cpu", torch.float64)
+    row = simulation.first_slot.cpu().unsqueeze(-1) + torch.arange(simulation.slots)
+    return given(c, simulation.devices, row, (c.pv_kw - c.load_kw)[row])
+
+
+def given(c: Community, states: States, row: Tensor, base_kw: Tensor) -> list[Day]:
+    """Return what is given for some slots of every market.
+
+    Args:
+        c: seats and devices, on the CPU in float64.
+        states: of the devices as the first slot begins.
+        row: [B, T] numbers of the slots in the data; the last of each is its day's last.
+        base_kw: [B, T, N] PV less load.
+
+    Raises:
+        OptimumError: a kind of devices gives no profile.
+    """
+    profiles = _profiles(c, states, row)
     return [
         Day(
             base_kw=base_kw[b].numpy(),
             prices=SlotPrices(*(price[row[b]].numpy() for price in c.prices)),
             units=Profile(*(part[b].numpy() for part in profiles)),
         )
-        for b in range(simulation.num_envs)
+        for b in range(len(row))
     ]
 
 
-def _profiles(simulation: Simulation, c: Community, row: Tensor) -> Profile:
+def _profiles(c: Community, states: States, row: Tensor) -> Profile:
     """Return the profiles of all kinds in the order of their seats, [B, U, T] or [B, U] each."""
     end = SlotPrices(*(price[row[:, -1:]] for price in c.prices))
     found = []
     for kind, device in c.fleet.kinds.items():
-        state = type(simulation.devices[kind])(
-            *(part.to("cpu", torch.float64) for part in simulation.devices[kind])
-        )
+        state = type(states[kind])(*(part.to("cpu", torch.float64) for part in states[kind]))
         profile = device.profile(state, row, end)
         if profile is None:
             raise OptimumError(
@@ -129,6 +158,7 @@ class Optimum:
         c = community.to("cpu", torch.float64)
         self._T, self._h, self._unserved_price = c.slots_per_day, c.slot_h, unserved_price
         kinds, order = c.fleet.kinds.values(), _by_seat(c)
+        self._place, self._shape = c.fleet.place[order].numpy(), tuple(c.fleet.rated_kw.shape)
 
         def of_units(name: str) -> Array:
             return torch.cat([getattr(d, name) for d in kinds])[order].numpy()
@@ -139,8 +169,11 @@ class Optimum:
         self._efficiency, self._wear = of_units("efficiency"), of_units("wear_price")
         self._matrix, self._link = self._structure()
 
-    def solve(self, day: Day) -> float:
-        """Return the least cost of the day in EUR; raises OptimumError where none is found."""
+    def solve(self, day: Day, basis: highspy.HighsBasis | None = None) -> Plan:
+        """Return how the day costs least; raises OptimumError where nothing is found.
+
+        `basis` is a similar day's, see Plan.
+        """
         cost, constant = self.costs(day)
         low, high = self.bounds(day)
         matrix, least, most = self.balance(day)
@@ -156,6 +189,8 @@ class Optimum:
         solver.setOptionValue("output_flag", False)
         solver.setOptionValue("threads", 1)
         solver.passModel(model)
+        if basis is not None:
+            solver.setBasis(basis)
         solver.run()
         status = solver.getModelStatus()
         if status != highspy.HighsModelStatus.kOptimal:
@@ -163,7 +198,23 @@ class Optimum:
                 f"no optimum: HiGHS reports {solver.modelStatusToString(status)!r}; the day's data "
                 "break a device's limits (look at energy, capacity and need of the cars)"
             )
-        return float(solver.getInfo().objective_function_value) + constant
+        solution, units = solver.getSolution(), day.units.floor_kwh.shape
+        value = np.array(solution.col_value[: 2 * len(self._owner) * self._T])
+        charge, discharge = value.reshape(2, *units)
+        # A stored kWh more stands on the right-hand side of the slot's row.
+        saved = -np.array(solution.row_dual[: len(self._owner) * self._T]).reshape(units)
+        return Plan(
+            cost_eur=float(solver.getInfo().objective_function_value) + constant,
+            power_kw=self._by_slot((discharge - charge).T),
+            worth=self._by_slot(saved.T),
+            basis=solver.getBasis(),
+        )
+
+    def _by_slot(self, values: Array) -> Array:
+        """Lay values of units, by seat, [..., U] out as [..., N, K]; zero where no device is."""
+        laid = np.zeros((*values.shape[:-1], self._shape[0] * self._shape[1]))
+        laid[..., self._place] = values
+        return laid.reshape(*values.shape[:-1], *self._shape)
 
     def costs(self, day: Day) -> tuple[Array, float]:
         """Return the price of each variable, and what the day costs besides."""

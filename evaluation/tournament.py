@@ -239,7 +239,7 @@ class _Stage:
         if missing := unknown(self.days):
             _log.warning("%s", missing)
             return [math.nan] * len(self.days)
-        return [self.optimum.solve(day) for day in progress(self.days, "optimum")]
+        return [self.optimum.solve(day).cost_eur for day in progress(self.days, "optimum")]
 
     def _build(self, market: str, ledger: str, num_envs: int) -> tuple[Simulation, Stopwatch]:
         c = self._config

@@ -14,7 +14,7 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from gridbazaar import envs
 from gridbazaar.agents.config import TrainConfig
 from gridbazaar.agents.learning import checkpoints
-from gridbazaar.agents.learning.algorithm import AlgorithmSettings, Spaces
+from gridbazaar.agents.learning.algorithm import AlgorithmSettings
 from gridbazaar.agents.learning.algorithms import ALGORITHMS, Algorithm, make
 from gridbazaar.agents.learning.bidder import LearnedBidder
 from gridbazaar.agents.learning.rllib.config import workload
@@ -76,13 +76,16 @@ class CrossEntropy(Algorithm):
         config = DayTrainingConfig().learners(learner_class=Imitation)
         return config.training(lr=self._config.lr, num_epochs=2)
 
-    def modules(self, roles, spaces):
-        spec = RLModuleSpec(
-            module_class=SquashedLinear,
-            observation_space=spaces.observation,
-            action_space=spaces.action,
-        )
-        return MultiRLModuleSpec(rl_module_specs=dict.fromkeys(roles, spec))
+    def modules(self, spaces):
+        specs = {
+            name: RLModuleSpec(
+                module_class=SquashedLinear,
+                observation_space=group.observation,
+                action_space=group.action,
+            )
+            for name, group in spaces.items()
+        }
+        return MultiRLModuleSpec(rl_module_specs=specs)
 
     def explore(self, module, observation, noise, memory):
         played = 0 if memory is None else memory
@@ -146,29 +149,35 @@ def trained(request, tmp_path_factory):
     return config, whole, resumed
 
 
-def weights(folder):
-    return weights_of(checkpoints.newest(folder))
+def weights(folder, game):
+    return weights_of(checkpoints.newest(folder), game)
 
 
-def weights_of(checkpoint):
-    modules = LearnedBidder.load(checkpoint)._modules
+def weights_of(checkpoint, game):
+    modules = LearnedBidder.load(checkpoint, game)._modules
     return {f"{r}.{k}": v for r, m in modules.items() for k, v in m.state_dict().items()}
 
 
-def test_a_resumed_run_goes_on_where_it_stopped(trained):
+@pytest.fixture(scope="module")
+def game():
+    return envs.batched(task="rural1", num_envs=1).game
+
+
+def test_a_resumed_run_goes_on_where_it_stopped(trained, game):
     _, whole, resumed = trained
     assert whole.progress.iteration == resumed.progress.iteration == 2
     assert resumed.progress.best_cost == pytest.approx(whole.progress.best_cost, abs=1e-4)
-    expected, found = weights(whole.folder), weights(resumed.folder)
+    expected, found = weights(whole.folder, game), weights(resumed.folder, game)
     assert expected.keys() == found.keys()
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, atol=1e-6, rtol=0)
 
 
-def test_learning_moves_the_weights(trained):
+def test_learning_moves_the_weights(trained, game):
     _, whole, _ = trained
-    first = weights_of(whole.folder / "checkpoints" / "iteration_000001")
-    assert any((tensor != first[name]).any() for name, tensor in weights(whole.folder).items())
+    first = weights_of(whole.folder / "checkpoints" / "iteration_000001", game)
+    last = weights(whole.folder, game)
+    assert any((tensor != first[name]).any() for name, tensor in last.items())
 
 
 def test_what_was_trained_is_a_bidder_that_acts_within_bounds_alike_in_every_batch(trained):
@@ -202,9 +211,9 @@ def test_what_was_trained_is_evaluated_beside_the_others_on_the_device(trained):
     assert set(devices) == {"cpu"}
 
 
-def test_the_device_reaches_the_networks(trained):
+def test_the_device_reaches_the_networks(trained, game):
     _, whole, _ = trained
-    bidder = LearnedBidder.load(whole.folder, torch.device("meta"))
+    bidder = LearnedBidder.load(whole.folder, game, torch.device("meta"))
     assert {p.device.type for m in bidder._modules.values() for p in m.parameters()} == {"meta"}
 
 
@@ -214,9 +223,9 @@ def test_an_unknown_algorithm_or_setting_is_answered_with_the_nearest():
     with pytest.raises(ConfigError, match=r"unknown key 'algorithm\.sprea': did you mean 'spread'"):
         make({**TOY, "sprea": 1.0})
     ppo = compose("train", ["name=x"])["algorithm"]
-    short = make({**ppo, "initial_log_std": [-3.0]})
-    with pytest.raises(ConfigError, match="initial_log_std has 1 entries"):
-        short.modules(["prosumer"], Spaces.of(envs.batched(num_envs=1)))
+    spread = {**ppo["initial_log_std"], "devise_share": -1.0}
+    with pytest.raises(ConfigError, match=r"devise_share': did you mean 'device_share"):
+        make({**ppo, "initial_log_std": spread})
 
 
 def test_every_algorithm_describes_itself_and_names_its_settings():

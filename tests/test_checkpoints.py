@@ -20,19 +20,20 @@ import torch
 import yaml
 from faults import at_every_operation
 
-from gridbazaar import command_line, files
+from gridbazaar import command_line, envs, files
 from gridbazaar.agents.config import TrainConfig
 from gridbazaar.agents.learning import checkpoints, digests, plain_data, run_folder
-from gridbazaar.agents.learning.algorithm import Spaces, make, networks
+from gridbazaar.agents.learning.algorithm import make, networks
 from gridbazaar.agents.learning.bidder import LearnedBidder
 from gridbazaar.agents.learning.checkpoints import Progress
 from gridbazaar.agents.learning.curves import TABLE, Curves
 from gridbazaar.config import validate
 from gridbazaar.configs import compose
-from gridbazaar.envs.layout import STANDARD
+from gridbazaar.envs.game import Game
+from gridbazaar.envs.spaces import unbounded_spaces
 from gridbazaar.errors import CheckpointError, ConfigError, RunError
 
-ROLES = ("prosumer",)
+POLICIES = {"prosumer": {"observation": ["soc"], "action": ["value"]}}
 PPO = {**compose("train", ["name=x"])["algorithm"]}
 
 
@@ -55,7 +56,7 @@ def weights(size: int = 4) -> dict[str, Any]:
 
 
 def save(run: Path, iteration: int, best: int, trained: Any = None, keep: int = 1) -> Path:
-    progress = Progress(iteration, 10 * iteration, 1.0, 5.0 - best, ROLES, best_iteration=best)
+    progress = Progress(iteration, 10 * iteration, 1.0, 5.0 - best, POLICIES, best_iteration=best)
     return checkpoints.save(trained or Trained(weights()), run, progress, keep)
 
 
@@ -98,7 +99,7 @@ def test_the_newest_checkpoint_and_the_best_are_the_old_or_the_new_after_every_f
 
 @pytest.mark.parametrize("fault", [None, errno.ENOSPC, errno.EROFS], ids=["kill", "full", "ro"])
 def test_a_curve_is_the_old_or_the_new_after_every_fault(fault, tmp_path, capsys):
-    first, second = (Progress(i, i * 10, 1.0, None, ROLES) for i in (1, 2))
+    first, second = (Progress(i, i * 10, 1.0, None, POLICIES) for i in (1, 2))
     cost = {"community_cost_eur_per_day": 1.5}
     curves = {}
 
@@ -244,22 +245,42 @@ def test_a_state_that_is_no_plain_data_is_refused_by_name_and_leaves_no_half(tmp
     assert not [path for path in tmp_path.rglob("*") if "partial" in path.name]
 
 
-def learned(run: Path, **changes: Any) -> Path:
+@pytest.fixture(scope="module")
+def game() -> Game:
+    return envs.batched(num_envs=1).game
+
+
+def learned(run: Path, game: Game, **changes: Any) -> Path:
     """A run whose checkpoint holds real networks."""
-    spaces = Spaces.of_sizes(STANDARD, 5)
-    built = networks(make(PPO), ROLES, spaces)
-    state = {role: module.get_state() for role, module in built.items()}
-    progress = Progress(1, 10, 1.0, None, ROLES, STANDARD.size, 5, PPO)
+    built = networks(make(PPO), unbounded_spaces(game, 5))
+    state = {group: module.get_state() for group, module in built.items()}
+    progress = Progress(1, 10, 1.0, None, policies(game), 5, PPO)
     checkpoints.save(Trained(state), run, Progress(**{**vars(progress), **changes}), keep=1)
     return run
 
 
-def test_networks_are_played_from_weights_and_configuration_alone(tmp_path):
-    bidder = LearnedBidder.load(learned(tmp_path))
-    observation = torch.zeros(2, 3, STANDARD.size)
-    observation[..., [f.name for f in STANDARD.features].index("is_prosumer")] = 1
-    action, _ = bidder.act(observation)
-    assert action.shape == (2, 3, len(STANDARD.actions))
+def policies(game: Game) -> dict[str, dict[str, list[str]]]:
+    found = checkpoints.policies_of(game.layout, game.groups)
+    return {group: dict(entries) for group, entries in found.items()}
+
+
+def test_networks_are_played_from_weights_and_configuration_alone(tmp_path, game):
+    bidder = LearnedBidder.load(learned(tmp_path, game), game)
+    seats = sum(len(group.seats) for group in game.groups)
+    action, _ = bidder.act(torch.rand(2, seats, game.layout.size))
+    assert action.shape == (2, seats, len(game.layout.actions))
+    for group in game.groups:
+        had = set(group.acted.tolist())
+        others = [i for i in range(action.shape[-1]) if i not in had]
+        assert (action[:, group.seats][..., others] == 0).all()
+
+
+def without(policies, group, what=None):
+    """Leave out a group, or its last entry of what it sees or gives."""
+    if what is None:
+        return {name: entries for name, entries in policies.items() if name != group}
+    left = {**policies[group], what: policies[group][what][:-1]}
+    return {**policies, group: left}
 
 
 @pytest.mark.parametrize(
@@ -267,12 +288,18 @@ def test_networks_are_played_from_weights_and_configuration_alone(tmp_path):
     [
         ({"algorithm": {**PPO, "name": "gone"}}, "name the module of yours that brings it"),
         ({"algorithm": {**PPO, "hidden": [3]}}, "use the version that trained it"),
-        ({"roles": ("prosumer", "mill")}, "use the version that trained it"),
-        ({"observation_size": 3}, "for other devices"),
+        ({"policies": ("ev",)}, "no policy for seats ev, only for prosumer_pv"),
+        ({"policies": ("ev", "observation")}, "another observation (differing in finality)"),
+        ({"policies": ("ev", "action")}, "another action (differing in priority_fee)"),
     ],
+    ids=str,
 )
-def test_what_cannot_be_restored_is_one_line_with_the_mend(changes, message, tmp_path, capsys):
-    run = learned(tmp_path / "runs" / "old", **changes)
+def test_what_cannot_be_restored_is_one_line_with_the_mend(
+    changes, message, tmp_path, capsys, game
+):
+    if "policies" in changes:
+        changes = {"policies": without(policies(game), *changes["policies"])}
+    run = learned(tmp_path / "runs" / "old", game, **changes)
     words = ["name=x", f"folder={tmp_path}", f"bidder={run}", "market=grid_only", "days=1"]
     assert command_line.main(["evaluate", *words]) == 2
     err = capsys.readouterr().err
@@ -325,8 +352,8 @@ def test_plain_data_keeps_what_files_hold():
     assert torch.load(path, weights_only=True) == data
 
 
-def test_two_writers_of_a_run_are_refused_by_the_first_ones_process(tmp_path, capsys):
-    shutil.copytree(learned(tmp_path / "source"), tmp_path / "demo")
+def test_two_writers_of_a_run_are_refused_by_the_first_ones_process(tmp_path, capsys, game):
+    shutil.copytree(learned(tmp_path / "source", game), tmp_path / "demo")
     with files.claim(tmp_path / "demo"):
         words = ["name=demo", f"folder={tmp_path}", "num_envs=1", "ray.num_cpus=1"]
         assert command_line.main(["train", *words]) == 1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import play
+from conftest import play, random_policy
 
 from gridbazaar import ledger_sim
 from gridbazaar.agents.load import load
@@ -44,7 +44,8 @@ class Day:
         )
         self.audit = Audit(self.simulation, SEED, torch.tensor([MARKET]))
         self.intervals = []
-        for interval in play(self.simulation, slots=SLOTS):
+        policy = random_policy(7, entries=len(sim.game.layout.actions))
+        for interval in play(self.simulation, policy, slots=SLOTS):
             self.audit.record(interval)
             self.intervals.append(interval)
         (self.chain,) = self.audit.chains
@@ -102,14 +103,21 @@ def test_an_audit_finds_what_was_cut_off_after_it_was_written(town):
 def test_late_orders_stand_in_the_chain_at_the_time_of_their_block(town, open_day):
     for day, late in ((open_day, False), (Day(town, **TIGHT), True)):
         wanted, missed = [], 0
+        seat, counts = day.simulation.order_slots.seat, []
         for slot, interval in enumerate(day.intervals):
             receipts = interval.receipts
             block_s = (day.simulation.submission_s + receipts.latency_s)[MARKET]
-            wanted += (slot * 900 + block_s[block_s.isfinite()]).tolist()
-            missed += int((interval.sent_kw != 0)[MARKET].sum() - receipts.included[MARKET].sum())
+            sent = (interval.sent_kw != 0)[MARKET]
+            counts.append(seat[sent].bincount(minlength=day.simulation.num_seats))
+            wanted += (slot * 900 + block_s[seat][sent & block_s.isfinite()[seat]]).tolist()
+            missed += int((counts[-1] > 0).sum() - receipts.included[MARKET].sum())
             if receipts.earlier is not None:
                 here = receipts.earlier.environment == MARKET
-                wanted += (slot * 900 + receipts.earlier.block_s[here]).tolist()
+                then, who, block_s = (
+                    getattr(receipts.earlier, name)[here] for name in ("slot", "seat", "block_s")
+                )
+                orders = torch.stack(counts)[then, who]
+                wanted += (slot * 900 + block_s).repeat_interleave(orders).tolist()
         times = [
             b.header.timestamp_ms / 1e3
             for b in day.chain.blocks

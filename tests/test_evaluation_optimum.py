@@ -10,6 +10,7 @@ from gridbazaar.envs.day_record import DayRecord, Facts
 from gridbazaar.envs.prices import SlotPrices
 from gridbazaar.errors import OptimumError
 from gridbazaar.evaluation.optimum import Optimum, days_of, unknown
+from gridbazaar.evaluation.playback import Playback
 
 B = 4
 _TASKS = {"plain": (), "v2g": ("task.devices.vehicle.v2g=true",)}
@@ -32,7 +33,7 @@ def _play(market, overrides, act):
 
 def _random(sim):
     noise = torch.Generator().manual_seed(3)
-    shape = (B, sim.num_seats, 3)
+    shape = (B, sim.num_seats, len(sim.game.layout.actions))
     return lambda _: 2 * torch.rand(shape, generator=noise, dtype=torch.float64) - 1
 
 
@@ -56,7 +57,7 @@ def _classic(name):
 def test_no_bidder_costs_less_than_the_optimum(task, policy):
     sim, days, _, record = _play("uniform_auction", _TASKS[task], policy)
     optimum = Optimum(sim.community, sim.rules.unserved_price)
-    best = torch.tensor([optimum.solve(day) for day in days], dtype=torch.float64)
+    best = torch.tensor([optimum.solve(day).cost_eur for day in days], dtype=torch.float64)
     cost = record.seat_cost.sum(-1)
     assert (cost >= best - 1e-6).all()
     assert (cost > best).any()
@@ -64,7 +65,8 @@ def test_no_bidder_costs_less_than_the_optimum(task, policy):
 
 @pytest.mark.parametrize("task", _TASKS)
 def test_what_a_bidder_did_is_a_feasible_point_at_its_own_cost(task):
-    sim, days, intervals, record = _play("grid_only", _TASKS[task], _random)
+    alone = ("task.rules.imbalance=grid", "task.rules.firming=none")
+    sim, days, intervals, record = _play("grid_only", (*_TASKS[task], *alone), _random)
     optimum = Optimum(sim.community, sim.rules.unserved_price)
     besides = sum(i.reward.violation + i.bill.fee + i.bill.penalty for i in intervals).sum(-1)
     for b, day in enumerate(days):
@@ -81,6 +83,64 @@ def test_what_a_bidder_did_is_a_feasible_point_at_its_own_cost(task):
         assert price @ point + constant == pytest.approx(float(expected), abs=1e-8)
 
 
+_RULES = {
+    "metered": ("quantity=metered", "firming=none"),
+    "pool": ("quantity=committed", "imbalance=pool", "firming=community"),
+    "grid": ("quantity=committed", "imbalance=grid", "firming=none"),
+    "own dispatch": ("dispatch=own", "firming=none"),
+}
+
+
+@pytest.mark.parametrize("rules", _RULES)
+def test_the_optimum_played_back_costs_what_the_program_says(town, rules):
+    sim = town.simulation(*(f"task.rules.{word}" for word in _RULES[rules]))
+    planned, played = _play_back(sim)
+    torch.testing.assert_close(played, planned, rtol=1e-6, atol=0)
+
+
+def test_the_optimum_cannot_be_played_where_orders_come_late(town):
+    planned, played = _play_back(town.simulation("ledger.block_gas=1", ledger="block"))
+    assert (played > planned * (1 + 1e-3)).all()
+
+
+def _play_back(sim):
+    """Return what days cost by the program, and with its plans played, [B] EUR each."""
+    observation, state, cost = sim.reset(seed=5), None, 0.0
+    days = days_of(sim)
+    optimum = Optimum(sim.community, sim.rules.unserved_price)
+    plans = [optimum.solve(day) for day in days]
+    bidder = Playback(plans, days, sim.game, sim.community.pv_kwp)
+    for _ in range(sim.slots):
+        action, state = bidder.act(observation, state)
+        interval = sim.step(action)
+        observation = interval.observation
+        assert not interval.reward.violation.any()
+        cost = cost - interval.reward.total.sum(-1)
+    return torch.tensor([plan.cost_eur for plan in plans], dtype=torch.float64), cost
+
+
+def test_worth_is_what_more_content_saves(town):
+    sim = town.simulation()
+    sim.reset(seed=5)
+    (day, _), dt = days_of(sim), 1e-3
+    optimum = Optimum(sim.community, sim.rules.unserved_price)
+    plan = optimum.solve(day)
+    owner = torch.cat([device.seat for device in sim.fleet.kinds.values()]).sort().values
+    storing = (day.units.brought_kwh[:, 0] > 1).nonzero()[0]
+    assert len(storing) > 3
+    for unit in storing:
+        costs = []
+        for more in (-dt, dt):
+            brought = day.units.brought_kwh.copy()
+            brought[unit, 0] += more
+            units = day.units._replace(brought_kwh=brought)
+            costs.append(optimum.solve(replace(day, units=units)).cost_eur)
+        seat = int(owner[unit])
+        # Between the slopes to either side, where the plan changes.
+        low, high = sorted([(plan.cost_eur - costs[1]) / dt, (costs[0] - plan.cost_eur) / dt])
+        assert low - 1e-6 <= plan.worth[0, seat, 0] <= high + 1e-6
+
+
 def _point(optimum, record, b):
     """Lay a recorded day out as the program's variables, without local trade."""
     order = torch.cat(list(record.facts.owner.values())).argsort()
@@ -95,7 +155,7 @@ def _point(optimum, record, b):
 
 
 def test_an_impossible_day_is_named():
-    sim, days, _, _ = _play("grid_only", (), lambda s: lambda _: torch.zeros(B, s.num_seats, 3))
+    sim, days, _, _ = _play("grid_only", (), _random)
     optimum = Optimum(sim.community, sim.rules.unserved_price)
     broken = replace(days[0], prices=SlotPrices(*[np.full(sim.slots, -1.0)] * 5))
     with pytest.raises(OptimumError, match="HiGHS reports"):

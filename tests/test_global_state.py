@@ -32,7 +32,7 @@ def test_every_entry_is_that_of_the_seat_that_sees_it(sim):
                 assert torch.equal(value, seen[:, names.index(seat)])
             else:
                 assert (value.unsqueeze(-1) == seen).all(), feature
-        observation = sim.step(torch.rand(3, len(names), 3) * 2 - 1).observation
+        observation = sim.step(torch.rand(3, len(names), 6) * 2 - 1).observation
 
 
 def test_nothing_that_changes_is_left_out(sim):
@@ -52,8 +52,13 @@ def test_the_environment_gives_the_state_of_its_one_market():
     state = env.state()
     assert env.state_space.contains(state)
     entries = [entry.name for entry in env.simulation.state_features]
-    retail = [f.name for f in FEATURES].index("retail")
     for agent in env.possible_agents:
-        assert state[entries.index("retail")] == observations[agent][retail]
-    env.step({agent: np.zeros(3, np.float32) for agent in env.agents})
+        for feature, value in zip(
+            env.observation_features(agent), observations[agent], strict=True
+        ):
+            name = feature.name if feature.name in entries else f"{agent}/{feature.name}"
+            if name in entries:
+                assert state[entries.index(name)] == value
+    env.step({agent: np.zeros(env.action_space(agent).shape) for agent in env.agents})
     assert (env.state() != state).any()
+    assert env.state_space.contains(env.state())

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conftest import play, random_policy
 
 from gridbazaar import envs
 from gridbazaar.envs import kpis
@@ -26,7 +27,7 @@ class Played:
         )[1]
         sim.reset(seed=5)
         self.first_slot, noise = sim.first_slot, torch.Generator().manual_seed(0)
-        shape = (B, sim.num_seats, 3)
+        shape = (B, sim.num_seats, len(sim.game.layout.actions))
         self.intervals = [
             sim.step(2 * torch.rand(shape, generator=noise, dtype=torch.float64) - 1)
             for _ in range(slots or sim.slots)
@@ -84,6 +85,47 @@ def test_money_adds_up(played):
         torch.testing.assert_close(total, torch.zeros_like(total), atol=1e-9, rtol=0)
     zero = torch.zeros(B, dtype=torch.float64)
     torch.testing.assert_close(k["operator_surplus"], zero, atol=1e-9, rtol=0)
+    pool = sum(interval.bill.accounts["pool"] for interval in played.intervals)
+    torch.testing.assert_close(k["pool_account"], pool)
+    assert (pool > 0).all()
+
+
+_RULES = {
+    "community": (),
+    "own": ("firming=own",),
+    "none": ("firming=none",),
+    "grid": ("firming=own", "imbalance=grid"),
+    "metered": ("firming=none", "quantity=metered"),
+    "own dispatch": ("firming=none", "dispatch=own"),
+}
+
+
+@pytest.mark.parametrize("rules", _RULES)
+@pytest.mark.parametrize("ledger", ["ideal", "block"])
+def test_energy_by_channel_adds_up(town, rules, ledger):
+    sim = town.simulation(*(f"task.rules.{word}" for word in _RULES[rules]), ledger=ledger)
+    policy = random_policy(3, entries=len(sim.game.layout.actions))
+    intervals = list(play(sim, policy, slots=48))
+    passed_on = torch.zeros(2, dtype=torch.float64)
+    for interval in intervals:
+        filled_kw = interval.clearing.cleared_kw * (~interval.receipts.reverted).unsqueeze(-1)
+        traded, grid_kw = interval.traded, interval.bill.grid_kw
+        pool_kw = traded.net_kw - sim.order_slots.seat_sums(filled_kw) - grid_kw
+        # The pool only passes on: what one seat gives another takes.
+        assert pool_kw.sum(-1).abs().max() < 1e-9
+        parts = (pool_kw - traded.firmed_kw, traded.firmed_kw, grid_kw)
+        sold_kw = sim.order_slots.seat_sums(filled_kw.clamp(min=0))
+        sold_kw = sold_kw + sum(part.clamp(min=0) for part in parts)
+        passed_on += torch.minimum(sold_kw, sold_kw - traded.net_kw).sum(-1) * 0.25
+    day = DayRecord.of(intervals, Facts.of(sim.community, 0.5), sim.delivery.limits)
+    channels = ("own_use", "traded_energy", "firmed_energy", "pooled_energy", "bought_from_grid")
+    energy = torch.stack([kpis.KPIS[name].compute(day) for name in channels])
+    assert (energy > -1e-9).all()
+    taken = {kind: (-power).clamp(min=0) for kind, power in day.device_kw.items()}
+    used_kw = day.load_kw + day.by_seat(taken, taken)
+    torch.testing.assert_close(energy.sum(0), used_kw.sum((0, -1)) * 0.25 + passed_on)
+    assert (energy[2] > 1).all() == (rules == "community")
+    assert (energy[3] > 1).all() == (rules not in ("grid", "metered"))
 
 
 def test_shares_are_shares(played):

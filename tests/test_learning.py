@@ -71,11 +71,16 @@ def resumed(runs, whole):
     return runs / "killed"
 
 
-def weights(run_folder):
-    bidder = LearnedBidder.load(checkpoints.newest(run_folder))
+@pytest.fixture(scope="module")
+def game():
+    return batched(num_envs=1).game
+
+
+def weights(run_folder, game):
+    bidder = LearnedBidder.load(checkpoints.newest(run_folder), game)
     return {
-        f"{role}.{name}": tensor
-        for role, module in bidder._modules.items()
+        f"{group}.{name}": tensor
+        for group, module in bidder._modules.items()
         for name, tensor in module.state_dict().items()
     }
 
@@ -95,8 +100,8 @@ def test_a_run_leaves_config_versions_curves_and_checkpoints(whole):
     assert not list(whole.rglob("*.partial"))
 
 
-def test_a_killed_run_continues_the_curve_of_the_uninterrupted_one(whole, resumed):
-    expected, found = weights(whole), weights(resumed)
+def test_a_killed_run_continues_the_curve_of_the_uninterrupted_one(whole, resumed, game):
+    expected, found = weights(whole, game), weights(resumed, game)
     assert expected.keys() == found.keys()
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, atol=1e-6, rtol=0)
@@ -130,11 +135,11 @@ def test_one_interrupt_finishes_the_iteration_and_leaves_a_whole_checkpoint(runs
 def test_a_learned_bidder_acts_alike_however_it_is_loaded_and_whatever_the_batch(whole):
     sim = batched(num_envs=3, split="validation")
     observation = sim.reset(seed=5)
-    best = LearnedBidder.load(whole)
+    best = LearnedBidder.load(whole, sim.game)
     action, state = best.act(observation, None)
-    assert action.shape == (3, sim.num_seats, 3)
+    assert action.shape == (3, sim.num_seats, len(sim.game.layout.actions))
     assert action.abs().max() <= 1
-    again, _ = LearnedBidder.load(whole / "checkpoints" / "best").act(observation, state)
+    again, _ = LearnedBidder.load(whole / "checkpoints" / "best", sim.game).act(observation, state)
     torch.testing.assert_close(again, action)
     single, _ = best.act(observation[1:2], None)
     torch.testing.assert_close(single, action[1:2], atol=1e-6, rtol=0)
@@ -167,17 +172,17 @@ def test_wrong_words_are_one_clear_line(capsys):
         configure(["name=../x"])
 
 
-def test_damaged_and_foreign_checkpoints_are_named(whole, tmp_path):
+def test_damaged_and_foreign_checkpoints_are_named(whole, tmp_path, game):
     with pytest.raises(CheckpointError, match="no checkpoint of GridBazaar"):
-        LearnedBidder.load(tmp_path)
+        LearnedBidder.load(tmp_path, game)
     (tmp_path / "progress.json").write_text("{")
     with pytest.raises(CheckpointError, match="damaged or foreign"):
-        LearnedBidder.load(tmp_path)
+        LearnedBidder.load(tmp_path, game)
     record = json.loads((whole / "checkpoints" / "best" / "progress.json").read_text())
     (tmp_path / "progress.json").write_text(json.dumps(record))
     with pytest.raises(CheckpointError, match="cannot read the networks"):
-        LearnedBidder.load(tmp_path)
-    (tmp_path / "progress.json").write_text(json.dumps({**record, "observation_size": 3}))
+        LearnedBidder.load(tmp_path, game)
+    (tmp_path / "progress.json").write_text(json.dumps({**record, "format": "of old"}))
     with pytest.raises(CheckpointError, match="another version"):
         checkpoints.read_progress(tmp_path)
 
@@ -192,7 +197,7 @@ def test_a_truncated_checkpoint_is_refused_with_the_mend(whole, tmp_path):
     assert str(state) in str(caught.value)
 
 
-def test_minibatches_keep_the_roles_proportions_and_show_every_row_once_an_epoch():
+def test_minibatches_keep_the_proportions_and_show_every_row_once_an_epoch():
     sizes = {"few": 100, "many": 1000}
     rows = {r: SampleBatch({"x": torch.arange(n)}) for r, n in sizes.items()}
     parts = ProportionalMinibatches(MultiAgentBatch(rows, 1000), 2, 220, seed=3)

@@ -11,12 +11,13 @@ from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv
 from ray.tune.registry import register_env
 
 from gridbazaar import envs
-from gridbazaar.envs.observation import ROLES
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
-def test_rllibs_own_ppo_learns_from_the_pettingzoo_environment():
+def test_rllibs_own_ppo_learns_from_agents_with_spaces_of_their_own():
+    policies = envs.parallel_env().policies
+    assert len(set(policies.values())) > 1
     logging.getLogger("ray.rllib").setLevel(logging.ERROR)
     register_env("gridbazaar", lambda _: ParallelPettingZooEnv(envs.parallel_env()))
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
@@ -25,7 +26,8 @@ def test_rllibs_own_ppo_learns_from_the_pettingzoo_environment():
         .environment("gridbazaar")
         .env_runners(num_env_runners=0, batch_mode="complete_episodes")
         .multi_agent(
-            policies=set(ROLES), policy_mapping_fn=lambda a, *_, **__: a.rpartition("_")[0]
+            policies=set(policies.values()),
+            policy_mapping_fn=lambda agent, *_, **__: policies[agent],
         )
         .rl_module(model_config=DefaultModelConfig(fcnet_hiddens=[16]))
         .training(train_batch_size_per_learner=96, minibatch_size=64, num_epochs=1)
@@ -39,13 +41,9 @@ def test_rllibs_own_ppo_learns_from_the_pettingzoo_environment():
     finally:
         ray.shutdown()
     assert np.isfinite(result["env_runners"]["episode_return_mean"])
-    for role in ROLES:
-        assert np.isfinite(result["learners"][role]["total_loss"])
-        assert any((before[role][key] != after[role][key]).any() for key in before[role])
-
-
-def role_of(agent, *_, **__):
-    return agent.rpartition("_")[0]
+    for name in set(policies.values()):
+        assert np.isfinite(result["learners"][name]["total_loss"])
+        assert any((before[name][key] != after[name][key]).any() for key in before[name])
 
 
 def weights(algorithm):

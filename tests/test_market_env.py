@@ -20,7 +20,8 @@ def env():
 
 
 def random_actions(env, rng):
-    return {agent: rng.uniform(-1, 1, 3).astype(np.float32) for agent in env.agents}
+    sizes = {agent: env.action_space(agent).shape for agent in env.agents}
+    return {agent: rng.uniform(-1, 1, size).astype(np.float32) for agent, size in sizes.items()}
 
 
 def episode(env, seed, options=None):
@@ -89,7 +90,8 @@ def test_what_is_given_lies_in_the_spaces(env):
     for agent in env.agents:
         assert env.observation_space(agent).contains(given[0][agent])
         assert isinstance(given[1][agent], float)
-        assert set(given[4][agent]) == {"cleared_kw", "price", "bill", "included"}
+        told = {"cleared_kw", "payment", "position_kw", "deviation_kw", "bill", "included"}
+        assert set(given[4][agent]) == told
     assert env.action_space(env.agents[0]) is env.action_space(env.agents[0])
 
 
@@ -103,7 +105,7 @@ def test_bad_actions_are_refused_by_the_agents_name_or_seat(env):
     with pytest.raises(ValueError, match=rf"action of '{agent}' has shape \(2,\), expected \(3,\)"):
         env.step({**good, agent: np.zeros(2, np.float32)})
     for value in (np.nan, np.inf):
-        with pytest.raises(ValueError, match=rf"'{agent}' has .* as entry 1, expected a number"):
+        with pytest.raises(ValueError, match=rf"'{agent}' has .* as correction, expected a number"):
             env.step({**good, agent: np.array([0, value, 0], np.float32)})
     assert env.simulation.t == 0
     env.step(good)
@@ -150,9 +152,11 @@ def test_unknown_agents_and_options_are_refused_with_the_nearest_name(env):
 
 def test_numbers_beyond_the_bounds_count_as_the_bound_however_large(env):
     env.reset(seed=0)
-    huge = env.step({agent: np.array([1e300, -1e300, 7]) for agent in env.agents})
+    entries = {agent: len(env.action_entries(agent)) for agent in env.agents}
+    huge = {agent: np.array([1e300, -1e300, 7, -2, 3, 1][:n]) for agent, n in entries.items()}
+    played = env.step(huge)
     env.reset(seed=0)
-    assert_equal(huge, env.step({agent: [1, -1, 1] for agent in env.agents}))
+    assert_equal(played, env.step({agent: row.clip(-1, 1) for agent, row in huge.items()}))
 
 
 @pytest.mark.parametrize("seed", [1.5, 1.0, "1", True, -1, -(2**63), 2**63, 10**20, np.float32(3)])
@@ -175,11 +179,11 @@ def test_the_largest_seed_is_none_that_wraps_to_another():
 
 
 @pytest.mark.parametrize(
-    "action", [np.zeros((1, 41, 3)), torch.zeros(1, 41, 3).cfloat(), torch.zeros(1, 41, 3).bool()]
+    "action", [np.zeros((1, 41, 6)), torch.zeros(1, 41, 6).cfloat(), torch.zeros(1, 41, 6).bool()]
 )
 def test_a_batch_takes_tensors_of_real_numbers_alone(env, action):
     env.reset(seed=0)
-    with pytest.raises(ArgumentError, match=r"expected a tensor of real numbers \(1, 41, 3\)"):
+    with pytest.raises(ArgumentError, match=r"expected a tensor of real numbers \(1, 41, 6\)"):
         env.simulation.step(action)
 
 
@@ -188,7 +192,7 @@ def test_nobody_plays_before_the_day_or_after_it(env):
     with pytest.raises(ValueError, match="reset"):
         env.step({})
     with pytest.raises(ValueError, match=r"the day of 96 slots is over.*reset"):
-        env.simulation.step(torch.zeros(1, env.simulation.num_seats, 3))
+        env.simulation.step(torch.zeros(1, env.simulation.num_seats, 6))
 
 
 @pytest.mark.parametrize("day", [-96, 5, 96 * 366, 10**9])
@@ -201,3 +205,62 @@ def test_seats_are_named_by_role(env):
     roles = {name.rpartition("_")[0] for name in env.possible_agents}
     assert roles == {"prosumer", "consumer", "ev", "storage"}
     assert len(set(env.possible_agents)) == len(env.possible_agents) == 41
+
+
+def test_agents_that_share_a_policy_have_one_space_and_others_have_others(env):
+    assert set(env.policies) == set(env.possible_agents)
+    first = {}
+    for agent, policy in env.policies.items():
+        like = first.setdefault(policy, agent)
+        assert env.observation_space(agent) == env.observation_space(like)
+        assert env.action_space(agent) == env.action_space(like)
+        assert env.observation_features(agent) == env.observation_features(like)
+        assert agent.rpartition("_")[0] == like.rpartition("_")[0]
+    homes = {"prosumer_pv", "prosumer_pv_storage", "consumer"}
+    assert set(first) == homes | {"storage", "ev"}
+    seen = {p: {f.name for f in env.observation_features(a)} for p, a in first.items()}
+    done = {p: [entry.name for entry in env.action_entries(a)] for p, a in first.items()}
+    assert done["storage"] == ["value", "margin", "share", "priority_fee"]
+    assert done["ev"] == ["must_run_price", *done["storage"]]
+    assert done["consumer"] == ["must_run_price", "correction", "priority_fee"]
+    assert done["prosumer_pv_storage"] == [*done["consumer"][:2], *done["storage"]]
+    assert "forecast_pv" in seen["prosumer_pv"] - seen["consumer"]
+    assert {"soc", "storage_kwh"} <= seen["prosumer_pv_storage"] - seen["prosumer_pv"]
+    assert "urgency" in seen["ev"] - seen["storage"]
+    assert not {"forecast_load", "forecast_pv", "slots_to_departure"} & seen["storage"]
+
+
+def test_entries_have_names_units_and_finite_bounds(env):
+    observations, _ = env.reset(seed=0)
+    layout, whole = env.simulation.game.layout, env.simulation.observe()
+    for seat, agent in enumerate(env.possible_agents):
+        features, space = env.observation_features(agent), env.observation_space(agent)
+        assert np.isfinite([space.low, space.high]).all()
+        assert (space.low < space.high).all()
+        for feature, value in zip(features, observations[agent], strict=True):
+            physical = layout.read(whole, feature.name)[0, seat].item()
+            assert value / feature.scale == pytest.approx(physical)
+        assert len(env.action_entries(agent)) == env.action_space(agent).shape[0]
+        assert all(entry.unit and entry.meaning for entry in env.action_entries(agent))
+    with pytest.raises(UnknownNameError, match="unknown agent 'ev_9': did you mean 'ev_"):
+        env.observation_features("ev_9")
+
+
+def test_what_a_seat_has_not_is_nothing_to_see_and_changes_nothing():
+    plain, padded = (envs.parallel_env(ledger="block", padded=p) for p in (False, True))
+    layout, rng = plain.simulation.game.layout, np.random.default_rng(0)
+    (spaces,) = set(map(str, padded.observation_spaces.values()))
+    assert str(layout.size) in spaces
+    names = [feature.name for feature in layout.features]
+    seen, whole = plain.reset(seed=4)[0], padded.reset(seed=4)[0]
+    for _ in range(60):
+        actions, wide = random_actions(plain, rng), random_actions(padded, rng)
+        for agent in plain.agents:
+            mine = [feature.name for feature in plain.observation_features(agent)]
+            np.testing.assert_array_equal(whole[agent][[names.index(n) for n in mine]], seen[agent])
+            others = [i for i, name in enumerate(names) if name not in mine]
+            assert not whole[agent][others].any(), agent
+            entries = [layout.actions.index(e.name) for e in plain.action_entries(agent)]
+            wide[agent][entries] = actions[agent]
+        (seen, earned, *_), (whole, same, *_) = plain.step(actions), padded.step(wide)
+        assert earned == same

@@ -16,9 +16,7 @@ from gridbazaar import envs
 from gridbazaar.agents.learning.bidder import act
 from gridbazaar.agents.learning.reward_shaping import given_bill
 from gridbazaar.agents.learning.rollout import Choice, play
-from gridbazaar.envs.action import ACTIONS
 from gridbazaar.envs.global_state import GlobalState
-from gridbazaar.envs.observation import ROLES
 
 BOX, ACTION = gym.spaces.Box(-np.inf, np.inf, (5,)), gym.spaces.Box(-1, 1, (2,))
 
@@ -29,56 +27,56 @@ def sim():
 
 
 @pytest.fixture(scope="module")
-def seats(sim):
-    found = {role: sim.community.seats_of(role) for role in ROLES}
-    return {role: mine for role, mine in found.items() if len(mine)}
+def groups(sim):
+    return {group.name: group for group in sim.game.groups}
 
 
-def explore(role, observation, noise, memory):
+def explore(group, observation, noise, memory):
     """Count the intervals in the memory, and remember some of what was seen."""
     played = (memory or 0) + 1
     return Choice(0.3 * noise, {"seen": observation[..., :2], "played": noise * 0 + played}, played)
 
 
 @pytest.fixture(scope="module")
-def day(sim, seats):
-    return play(sim, seats, explore, ACTIONS, seed=7, global_state=True)
+def day(sim):
+    return play(sim, explore, seed=7, global_state=True)
 
 
-def test_observations_before_and_after_are_views_of_one_tensor(day, seats):
-    for role in seats:
-        part = day.trajectory(role, day.reward)
+def test_observations_before_and_after_are_views_of_one_tensor(day, groups):
+    for name in groups:
+        part = day.trajectory(name, day.reward)
         assert torch.equal(part.next_observation[:-1], part.observation[1:])
         assert part.next_observation.data_ptr() == part.observation[1].data_ptr()
         assert part.observation.flatten(0, 2).data_ptr() == part.observation.data_ptr()
         assert part.next_state.data_ptr() == part.state[1].data_ptr()
 
 
-def test_a_rollout_is_the_day_that_its_actions_play(sim, seats, day):
+def test_a_rollout_is_the_day_that_its_actions_play(sim, groups, day):
     observation, reward, given = sim.reset(seed=7), [], []
-    whole = GlobalState(sim.game.layout, sim.community.seats)
+    whole = GlobalState(sim.game.layout, sim.community.seats, sim.game.groups)
     for t in range(sim.slots):
-        action = torch.empty(3, sim.num_seats, ACTIONS)
-        for role, mine in seats.items():
-            part = day.trajectory(role, day.reward)
-            assert torch.equal(part.observation[t], observation[:, mine])
+        action = torch.zeros(3, sim.num_seats, len(sim.game.layout.actions))
+        for name, group in groups.items():
+            part = day.trajectory(name, day.reward)
+            assert torch.equal(part.observation[t], group.see(observation))
             assert torch.equal(part.state[t], whole(observation))
-            action[:, mine] = part.action[t]
+            for column, entry in enumerate(group.acted.tolist()):
+                action[:, group.seats, entry] = part.action[t, ..., column]
         interval = sim.step(action)
         observation = interval.observation
         reward.append(interval.reward.total)
         given.append(given_bill(interval, sim.community.slot_h))
     assert torch.equal(day.reward, torch.stack(reward))
     assert torch.equal(day.given, torch.stack(given))
-    for role, mine in seats.items():
-        part = day.trajectory(role, day.reward)
-        assert torch.equal(part.next_observation[-1], observation[:, mine])
-        assert torch.equal(part.reward, day.reward[:, :, mine])
+    for name, group in groups.items():
+        part = day.trajectory(name, day.reward)
+        assert torch.equal(part.next_observation[-1], group.see(observation))
+        assert torch.equal(part.reward, day.reward[:, :, group.seats])
 
 
-def test_what_is_remembered_and_when_the_day_is_done(sim, seats, day):
-    for role in seats:
-        part = day.trajectory(role, day.reward)
+def test_what_is_remembered_and_when_the_day_is_done(sim, groups, day):
+    for name in groups:
+        part = day.trajectory(name, day.reward)
         assert torch.equal(part.remembered["seen"], part.observation[..., :2])
         assert part.remembered["played"][:, 0, 0, 0].tolist() == list(range(1, sim.slots + 1))
     assert day.done.shape == (sim.slots, 3)
@@ -86,10 +84,10 @@ def test_what_is_remembered_and_when_the_day_is_done(sim, seats, day):
     assert not day.done[:-1].any()
 
 
-def test_the_global_state_is_not_kept_unless_asked_for(sim, seats):
-    day = play(sim, seats, explore, ACTIONS, seed=7)
+def test_the_global_state_is_not_kept_unless_asked_for(sim, groups):
+    day = play(sim, explore, seed=7)
     assert day.state is None
-    assert day.trajectory(next(iter(seats)), day.reward).next_state is None
+    assert day.trajectory(next(iter(groups)), day.reward).next_state is None
 
 
 class Squashed(TorchRLModule):

@@ -1,4 +1,4 @@
-"""A pricing strategy as a bidder of the environment: one order per seat and auction round."""
+"""A pricing strategy as a bidder of the environment: each of a seat's positions is a trader."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from gridbazaar.agents.bidders.chance import Chance
+from gridbazaar.agents.bidders.own_use import balancing_power, own_use_power
+from gridbazaar.agents.bidders.positions import Positions, laid
 from gridbazaar.agents.bidders.price_rule import News, PriceRule, Traders
 from gridbazaar.agents.bidders.protocol import BidderConfig
-from gridbazaar.agents.bidders.seat import Seat, balancing_power, own_use_power
+from gridbazaar.agents.bidders.seat import Seat
+from gridbazaar.agents.bidders.valuation import content_value, limits_of
 from gridbazaar.envs.game import Game
 
 
@@ -25,11 +28,15 @@ class _State(NamedTuple):
     rule: Any
     traders: Traders
     price: Tensor
-    balancing: Tensor
+    ordered: Tensor
 
 
 class AuctionBidder(ABC):
-    """Prices by a rule; own use first, cars charge at once, community batteries balance."""
+    """Prices each position by a rule, from valuations as the truthful bidder has them.
+
+    All that devices can take and give is offered. Where seats dispatch their devices themselves
+    they serve own use, and community batteries follow the community's meter.
+    """
 
     Config: ClassVar[type[PricingConfig]] = PricingConfig
 
@@ -44,39 +51,41 @@ class AuctionBidder(ABC):
 
     def act(self, observation: Tensor, state: _State | None) -> tuple[Tensor, _State]:
         """Decide one interval; see Bidder."""
-        seat = Seat(observation, self._game)
-        balancing = self._balancing(seat, None if state is None else state.balancing)
-        power = own_use_power(seat) + balancing
-        traders = self._traders(seat, seat.sells(power))
+        seat = Seat(observation, self._game.layout)
+        positions = truthful_positions(seat, self._game)
+        traders = positions.traders()
         if state is None:
             memory = self._rule.begin(traders, Chance.of(observation, self._config.seed))
         else:
             memory = self._rule.learn(state.traders, state.rule, _news(seat, state))
         price, memory = self._rule.quote(traders, memory, None)
-        return seat.action(price, power), _State(memory, traders, price, balancing)
+        prices = positions.prices(price)
+        return positions.action(prices), _State(memory, traders, price, positions.ordered(prices))
 
-    def _balancing(self, seat: Seat, last: Tensor | None) -> Tensor:
-        """Return the powers [B, N, K] kW of community batteries."""
-        return balancing_power(seat, last)
 
-    def _traders(self, seat: Seat, sells: Tensor) -> Traders:
-        ask, bid = seat.stored_limits()
-        return Traders(
-            sells=sells,
-            ask_limit=torch.where(seat.is_storage, ask, seat.floor),
-            bid_limit=torch.where(seat.is_storage, bid, seat.ceiling),
-            low=seat.floor,
-            high=seat.ceiling,
-        )
+def truthful_positions(seat: Seat, game: Game) -> Positions:
+    """Return the positions at the valuations of the task's own rule."""
+    limits, runs_kw = limits_of(content_value(seat, game), game), None
+    if game.rules.dispatch == "own":
+        runs_kw = own_use_power(seat) + balancing_power(seat)
+    return Positions(seat, limits, game, runs_kw)
 
 
 def _news(seat: Seat, state: _State) -> News:
-    """Read a round's outcome: an order late for its block says nothing of its price."""
-    traded = seat.read("last_volume") > 0
-    unfilled = (seat.read("filled") <= 0.5) & (seat.read("included") > 0.5)
+    """Read a round's outcome: an order late for its block says nothing of its price.
+
+    What all hear is the published price; of its own positions a seat hears how far they were
+    filled. One that sent no order, or whose energy was its own use, hears nothing of itself.
+    """
+    included = seat.read("included") > 0.5
+    each = included.unsqueeze(-1).expand_as(seat.rated_kw)
+    in_time = laid(included, each, each)
+    filled = laid(seat.read("filled"), seat.read_each("take_filled"), seat.read_each("give_filled"))
+    traded = (seat.read("last_volume")[:, :1] > 0).expand_as(filled)
+    unfilled = (filled <= 0.5) & in_time & state.ordered
     everyone = torch.ones_like(traded)
     return News(
-        price=torch.where(traded, seat.read("last_price"), state.price),
+        price=torch.where(traded, seat.read("last_price")[:, :1], state.price),
         traded=traded,
         active=unfilled,
         ask_pressed=everyone,

@@ -10,7 +10,6 @@ from gridbazaar.agents.bidders.auction_bidder import AuctionBidder, PricingConfi
 from gridbazaar.agents.bidders.chance import Chance
 from gridbazaar.agents.bidders.price_rule import News, Quotes, Traders
 from gridbazaar.agents.bidders.protocol import BIDDERS
-from gridbazaar.agents.bidders.seat import Seat
 from gridbazaar.config import EnergyPrice
 
 
@@ -51,7 +50,7 @@ class BestResponseRule:
 
 @BIDDERS.register("best_response")
 class BestResponse(AuctionBidder):
-    """Best response: betters the last price where that pays; batteries trade only where it would.
+    """Best response: betters the last price where that pays, and else names its valuation.
 
     Answering the last price is Cournot's process: where all do it, prices may swing.
 
@@ -65,12 +64,3 @@ class BestResponse(AuctionBidder):
     def rule(config: BestResponseConfig) -> BestResponseRule:
         """Return the rule; see AuctionBidder."""
         return BestResponseRule(config)
-
-    def _balancing(self, seat: Seat, last: Tensor | None) -> Tensor:
-        """Rest where the last price would not have paid."""
-        power = super()._balancing(seat, last)
-        ask, bid = seat.stored_limits()
-        price, traded = seat.read("last_price"), seat.read("last_volume") > 0
-        beneath, above = (price < ask).unsqueeze(-1), (price > bid).unsqueeze(-1)
-        losing = torch.where(power > 0, beneath, above)
-        return torch.where(traded.unsqueeze(-1) & losing, 0.0, power)

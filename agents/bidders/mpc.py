@@ -9,9 +9,11 @@ from pydantic import Field
 from torch import Tensor
 
 from gridbazaar.agents.bidders.outlook import expect
+from gridbazaar.agents.bidders.positions import Positions
 from gridbazaar.agents.bidders.protocol import BIDDERS, BidderConfig
-from gridbazaar.agents.bidders.seat import Seat, within_reach
+from gridbazaar.agents.bidders.seat import Seat
 from gridbazaar.agents.bidders.storage_plan import Store, plan
+from gridbazaar.agents.bidders.valuation import limits_of, stored_worth
 from gridbazaar.config import NonNegative
 from gridbazaar.envs.game import Game
 
@@ -29,15 +31,16 @@ class MpcConfig(BidderConfig):
 
 @BIDDERS.register("mpc")
 class Mpc:
-    """Receding-horizon control: each store follows the best plan for the rest of the day.
+    """Receding-horizon control: each store is priced by the best plan for the rest of the day.
 
     Homes and cars plan against the grid's prices, community batteries against what they expect
-    homes to leave over. The linear programme of each seat is solved exactly; a community battery
-    names the worth of its stored energy as its price, other seats the grid's. A seat's devices plan
-    one after the other; each takes those before it as given in the slot bid for.
+    homes to leave over. The linear programme of each seat is solved exactly, and what it says a kWh
+    in the store is worth is the store's valuation; where seats dispatch their devices themselves
+    they follow the plan. A seat's devices plan one after the other; each takes those before it as
+    given in the slot bid for.
 
     Source: Mayne et al. (2000), "Constrained model predictive control", Automatica 36(6), for the
-    principle.
+    principle; a water value is what hydropower calls such a price.
     """
 
     Config = MpcConfig
@@ -45,37 +48,42 @@ class Mpc:
     def __init__(self, config: MpcConfig, game: Game):
         self._config, self._game = config, game
 
-    def act(self, observation: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Decide one interval; the state is the devices' last power. See Bidder."""
-        seat = Seat(observation, self._game)
+    def act(self, observation: Tensor, state: None) -> tuple[Tensor, None]:
+        """Decide one interval; see Bidder."""
+        seat, game = Seat(observation, self._game.layout), self._game
         powers: list[Tensor] = []
-        stored: list[Tensor] = []
+        values: list[Tensor] = []
         for k in range(seat.devices):
             others_kw = torch.stack(powers).sum(0) if powers else None
-            outlook = expect(seat, k, state, self._config.day_length_h, others_kw)
-            store = self._store(seat, k)
-            power, worth = plan(store, outlook, self._config.impatience)
-            powers.append(within_reach(seat, power, k))
-            ask = worth / store.efficiency + store.wear_price
-            stored.append(torch.where(powers[k] > 0, ask, worth * store.efficiency))
-        power = torch.stack(powers, -1)
-        price = torch.where(seat.is_storage, stored[0], seat.limit(power))
-        return seat.action(price, power), power
+            outlook = expect(seat, k, game.slot_h, self._config.day_length_h, others_kw)
+            power, worth = plan(self._store(seat, k), outlook, self._config.impatience)
+            powers.append(power)
+            values.append(worth)
+        runs_kw = None
+        if game.rules.dispatch == "own":
+            wanted = torch.stack(powers, -1) - seat.must_kw
+            runs_kw = torch.minimum(torch.maximum(wanted, -seat.take_kw), seat.give_kw)
+        positions = Positions(seat, limits_of(torch.stack(values, -1), game), game, runs_kw)
+        return positions.action(positions.valuation), None
 
     def _store(self, seat: Seat, k: int) -> Store:
-        """Return device k of each seat; a car's store is what it wants, and gives nothing back."""
+        """Return device k of each seat; a car that feeds nothing back is a store of what it wants.
+
+        A departing car is full, or what it lacks costs what the task says.
+        """
         low, rules = seat.read("retail_low"), self._game.rules
-        efficiency = seat.efficiency[..., k].expand_as(low)
+        efficiency = self._game.efficiency[..., k].expand_as(low)
         hours_left = seat.read("day_left") * 24
-        parked_h = seat.read_each("slots_to_departure")[..., k] * seat.slot_h
+        parked_h = seat.read_each("slots_to_departure")[..., k] * self._game.slot_h
         car = torch.where(parked_h <= hours_left + 1e-3, rules.unserved_price, low)
         leaves, rated_kw = seat.leaves[..., k], seat.rated_kw[..., k]
+        gives = ~leaves | (seat.give_kw[..., k] > 0)
         return Store(
-            stored_kwh=torch.where(leaves, 0.0, seat.stored_kwh[..., k]).clamp(min=0),
+            stored_kwh=torch.where(gives, seat.stored_kwh[..., k], 0.0).clamp(min=0),
             room_kwh=seat.room_kwh[..., k].clamp(min=0),
             charge_kw=rated_kw,
-            discharge_kw=torch.where(leaves, 0.0, rated_kw),
-            end_worth=torch.where(leaves, car, seat.stored_worth * efficiency),
+            discharge_kw=torch.where(gives, rated_kw, 0.0),
+            end_worth=torch.where(leaves, car, stored_worth(seat, self._game) * efficiency),
             efficiency=efficiency,
-            wear_price=seat.wear_price[..., k].expand_as(low),
+            wear_price=self._game.wear_price[..., k].expand_as(low),
         )

@@ -18,7 +18,7 @@ _NEAR = 4  # hours of which load and sun of yesterday are seen on their own
 def expect(
     seat: Seat,
     device: int,
-    last_power: Tensor | None,
+    slot_h: float,
     day_length_h: tuple[float, float],
     now_kw: Tensor | None = None,
 ) -> Outlook:
@@ -27,20 +27,20 @@ def expect(
     The stages are the slot bid for and what lies between the hours of the outlook, each as it is at
     its beginning. Load and sun are yesterday's: the next hours as seen, the rest of the day spread
     evenly or over the daylight. A community battery serves its share of what the homes left over
-    yesterday, in the slot bid for of what was left over in the last book.
+    yesterday, in the slot bid for of what meters showed in the last interval.
 
     Args:
         seat: the observation.
         device: number of the device slot.
-        last_power: [B, N, K] kW that each device was asked for in the last interval; None at first.
+        slot_h: hours of an interval.
         day_length_h: daylight at midwinter and midsummer.
         now_kw: [B, N] of the seat's other devices in the slot bid for, where they are planned.
     """
-    start = seat.net_kw.new_tensor([0, seat.slot_h, *OUTLOOK_HOURS])
-    stop = seat.net_kw.new_tensor([seat.slot_h, *OUTLOOK_HOURS, _DAY])
+    start = seat.net_kw.new_tensor([0, slot_h, *OUTLOOK_HOURS])
+    stop = seat.net_kw.new_tensor([slot_h, *OUTLOOK_HOURS, _DAY])
     day_left = (seat.read("day_left") * _DAY).unsqueeze(-1)
     leaves = seat.leaves[..., device]
-    stay_h = seat.read_each("slots_to_departure")[..., device] * seat.slot_h
+    stay_h = seat.read_each("slots_to_departure")[..., device] * slot_h
     parked = torch.where(leaves, stay_h, _DAY)
     left = torch.minimum(day_left, parked.unsqueeze(-1))
     hours = (torch.minimum(stop, left) - start).clamp(min=0)
@@ -51,7 +51,7 @@ def expect(
     home = torch.where(leaves.unsqueeze(-1), 0.0, sun - load)
     if now_kw is not None:
         home = torch.cat([home[..., :1] + now_kw.unsqueeze(-1), home[..., 1:]], -1)
-    left_over = _left_over(seat, device, last_power)
+    left_over = _left_over(seat, device)
     net = torch.where(seat.is_storage.unsqueeze(-1), left_over, home)
     retail = _columns(seat, "retail", ["retail"] * 2)
     export = seat.feed_in.unsqueeze(-1).expand_as(retail)
@@ -93,19 +93,16 @@ def _sun(seat: Seat, start: Tensor, hours: Tensor, day_length_h: tuple[float, fl
     return torch.cat([seat.read("forecast_pv").unsqueeze(-1), sun[..., 1:]], -1)
 
 
-def _left_over(seat: Seat, device: int, last_power: Tensor | None) -> Tensor:
+def _left_over(seat: Seat, device: int) -> Tensor:
     """Return each community battery's share [B, N, stages] of what the other seats leave over."""
     means = [seat.read(f"community_net_{h}h") for h in OUTLOOK_HOURS]
-    net = [means[0], means[0]]
+    net = [means[0]]
     for i in range(1, len(OUTLOOK_HOURS)):
         a, b = OUTLOOK_HOURS[i - 1], OUTLOOK_HOURS[i]
         net.append((b * means[i] - a * means[i - 1]) / (b - a))
     net.append(torch.zeros_like(net[0]))
     rated = seat.rated_kw * seat.is_storage.unsqueeze(-1)
-    share = rated[..., device] / rated.sum((1, 2)).unsqueeze(-1).clamp(min=1e-6)
-    left_over = torch.stack(net, -1) * (share * share.shape[-1]).unsqueeze(-1)
-    if last_power is None:
-        return left_over
-    offered = (seat.read("last_supply") - seat.read("last_demand")) * share.shape[-1]
-    now = offered * share - last_power[..., device]
-    return torch.cat([now.unsqueeze(-1), left_over[..., 1:]], -1)
+    share = rated[..., device] / rated.sum((1, 2)).unsqueeze(-1).clamp(min=1e-6) * seat.seats
+    last_kw = seat.read_each("last_power")[..., device] * seat.rated_kw[..., device]
+    now = seat.read("last_export") * share - last_kw
+    return torch.cat([now.unsqueeze(-1), torch.stack(net, -1) * share.unsqueeze(-1)], -1)

@@ -36,8 +36,9 @@ class Traders:
 
     @property
     def best(self) -> Tensor:
-        """Return the best price that the market could give each."""
-        return torch.where(self.sells, self.high, self.low)
+        """Return the best price that the market could give each, or a limit that lies beyond."""
+        most = torch.maximum(self.high, self.ask_limit)
+        return torch.where(self.sells, most, torch.minimum(self.low, self.bid_limit))
 
     def keep_valuation(self, price: Tensor) -> Tensor:
         """Return the price, or the valuation where the price would lose money."""

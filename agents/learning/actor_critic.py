@@ -1,8 +1,8 @@
-"""Actor and critic of a role: RLlib's default networks that correct a simple controller."""
+"""Actor and critic of seats alike: RLlib's default networks that correct a simple controller."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -15,9 +15,10 @@ from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from torch import Tensor
 
-from gridbazaar.agents.learning.algorithm import AlgorithmSettings, Spaces
+from gridbazaar.agents.learning.algorithm import AlgorithmSettings
 from gridbazaar.agents.learning.prior import PRIORS, relevant
-from gridbazaar.errors import ConfigError
+from gridbazaar.config import Config
+from gridbazaar.envs.spaces import Spaces
 
 LogStd = Annotated[float, Field(ge=-5, le=1)]
 Width = Annotated[int, Field(ge=1, le=16_384)]  # neurons of a hidden layer
@@ -26,14 +27,29 @@ Width = Annotated[int, Field(ge=1, le=16_384)]  # neurons of a hidden layer
 _LAST_LAYER_SCALE = 0.01
 
 
+class InitialLogStd(Config):
+    """Logarithm of each entry's standard deviation at the start; actions live in [-1, 1]."""
+
+    must_run_price: LogStd
+    correction: LogStd
+    device_value: LogStd
+    device_margin: LogStd
+    device_share: LogStd
+    priority_fee: LogStd
+
+    def of(self, spaces: Spaces) -> list[float]:
+        """Return those of a group's entries, the same for each of its devices."""
+        devices = [self.device_value, self.device_margin, self.device_share] * spaces.layout.slots
+        all_entries = [self.must_run_price, self.correction, *devices, self.priority_fee]
+        return [all_entries[i] for i in spaces.group.acted.tolist()]
+
+
 class NetworkSettings(AlgorithmSettings):
     """What the networks are, for any algorithm that uses them."""
 
     fcnet_hiddens: Annotated[list[Width], Field(min_length=1)]
     fcnet_activation: Literal["tanh", "relu", "silu"]
-    initial_log_std: list[LogStd] = Field(
-        description="of each entry of an action: limit price, flexible power, priority fee"
-    )
+    initial_log_std: InitialLogStd = Field(description="of each entry of an action")
     prior: str = Field(description="action that the policy corrects, see agents/learning/prior.py")
 
 
@@ -42,7 +58,7 @@ class ActorCritic(DefaultPPOTorchRLModule):
 
     `model_config["initial_log_std"]` is the logarithm of the standard deviation at the start, and
     `model_config["prior"]` names the action that the mean network corrects;
-    `model_config["layout"]` says what observations and actions mean.
+    `model_config["spaces"]` says what observations and actions mean.
     """
 
     def setup(self) -> None:
@@ -53,7 +69,12 @@ class ActorCritic(DefaultPPOTorchRLModule):
             layers[-1].weight.mul_(_LAST_LAYER_SCALE)
             layers[-1].bias.zero_()
             self.pi.log_std.copy_(torch.tensor(self.model_config["initial_log_std"]))
-        self._prior, self._layout = PRIORS[self.model_config["prior"]], self.model_config["layout"]
+        spaces = self.model_config["spaces"]
+        self._prior, self._layout = PRIORS[self.model_config["prior"]], spaces.layout
+        self._own_dispatch = spaces.own_dispatch
+        for name in ("observed", "acted"):
+            entries = getattr(spaces.group, name).cpu()
+            self.register_buffer(f"_{name}", entries, persistent=False)
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         return self._corrected(super()._forward(batch, **kwargs), batch)
@@ -64,8 +85,14 @@ class ActorCritic(DefaultPPOTorchRLModule):
     def _corrected(self, out: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:
         """Add the network's mean to the prior's action, in the entries that matter."""
         mean, log_std = out[Columns.ACTION_DIST_INPUTS].chunk(2, -1)
-        seen = batch[Columns.OBS]
-        matters, prior = relevant(seen, self._layout), self._prior(seen, self._layout)
+        obs = batch[Columns.OBS]
+        # As it stands in the vector of every seat, where the prior finds it by name.
+        blank = obs.new_zeros(*obs.shape[:-1], self._layout.size)
+        seen = blank.index_copy(-1, self._observed, obs)
+        matters, prior = (
+            of(seen, self._layout, self._own_dispatch).index_select(-1, self._acted)
+            for of in (relevant, self._prior)
+        )
         mean = torch.where(matters, mean + prior, prior)
         idle = torch.tensor(self.model_config["initial_log_std"], device=mean.device)
         log_std = torch.where(matters, log_std, idle)
@@ -89,19 +116,8 @@ def draw(module: Any, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tenso
     return torch.addcmul(mean, log_std.exp(), noise), inputs
 
 
-def actor_critics(
-    roles: Sequence[str], spaces: Spaces, settings: NetworkSettings
-) -> MultiRLModuleSpec:
-    """Return one module per role, all of one architecture.
-
-    Raises ConfigError where the standard deviations are not as many as an action's entries.
-    """
-    given, wanted = len(settings.initial_log_std), spaces.action.shape[0]
-    if given != wanted:
-        raise ConfigError(
-            f"algorithm.initial_log_std has {given} entries, but an action has {wanted}; "
-            "name one for each"
-        )
+def actor_critics(spaces: Mapping[str, Spaces], settings: NetworkSettings) -> MultiRLModuleSpec:
+    """Return one module per group of seats, all of one architecture; `spaces` are the groups'."""
     model = DefaultModelConfig(
         fcnet_hiddens=settings.fcnet_hiddens,
         fcnet_activation=settings.fcnet_activation,
@@ -110,17 +126,17 @@ def actor_critics(
     )
     return MultiRLModuleSpec(
         rl_module_specs={
-            role: RLModuleSpec(
+            name: RLModuleSpec(
                 module_class=ActorCritic,
-                observation_space=spaces.observation,
-                action_space=spaces.action,
+                observation_space=group.observation,
+                action_space=group.action,
                 model_config=asdict(model)
                 | {
-                    "initial_log_std": settings.initial_log_std,
+                    "initial_log_std": settings.initial_log_std.of(group),
                     "prior": settings.prior,
-                    "layout": spaces.layout,
+                    "spaces": group,
                 },
             )
-            for role in roles
+            for name, group in spaces.items()
         }
     )

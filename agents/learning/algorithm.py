@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Protocol
 
-import gymnasium as gym
-import numpy as np
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from torch import Tensor
 
 from gridbazaar.agents.learning.rollout import Choice, Trajectory
 from gridbazaar.config import Config
-from gridbazaar.envs.layout import Layout
-from gridbazaar.envs.simulation import Simulation
+from gridbazaar.envs.spaces import Spaces
 from gridbazaar.registry import Registry
 
 
@@ -23,30 +20,6 @@ class AlgorithmSettings(Config):
     """Hyper-parameters; an algorithm subclasses this with its own, and names no defaults."""
 
     name: str
-
-
-class Spaces(NamedTuple):
-    """What one seat sees and does, and what a central critic sees of a market."""
-
-    observation: gym.spaces.Box
-    action: gym.spaces.Box
-    state: gym.spaces.Box
-    layout: Layout
-
-    @classmethod
-    def of(cls, simulation: Simulation) -> Spaces:
-        """Return the spaces of a simulation's community, the same for every role."""
-        return cls.of_sizes(simulation.game.layout, len(simulation.state_features))
-
-    @classmethod
-    def of_sizes(cls, layout: Layout, state: int) -> Spaces:
-        """Return the spaces of a layout, with so many entries in the global state."""
-        return cls(
-            observation=gym.spaces.Box(-np.inf, np.inf, (layout.size,), np.float32),
-            action=gym.spaces.Box(-1.0, 1.0, (len(layout.actions),), np.float32),
-            state=gym.spaces.Box(-np.inf, np.inf, (state,), np.float32),
-            layout=layout,
-        )
 
 
 @dataclass(frozen=True)
@@ -74,11 +47,11 @@ class Algorithm(Protocol):
     """How policies explore, and what they learn from whole days of a batch of markets.
 
     One instance serves a run: it is built from its settings, sent to every env runner, and keeps
-    nothing that changes. Seats of a role share a policy, an RLModule. How that acts when it does
-    not explore is RLlib's convention, see `gridbazaar.agents.learning.bidder.act`: what its
-    `forward_inference` gives as Columns.ACTIONS, or else the mode of the distribution that
-    Columns.ACTION_DIST_INPUTS stand for. A checkpoint is
-    therefore played by its networks alone.
+    nothing that changes. Seats of a group (of one role, with the same devices) share a policy, an
+    RLModule, that sees and decides what they have. How that acts when it does not explore is
+    RLlib's convention, see `gridbazaar.agents.learning.bidder.act`: what its `forward_inference`
+    gives as Columns.ACTIONS, or else the mode of the distribution that Columns.ACTION_DIST_INPUTS
+    stand for. A checkpoint is therefore played by its networks alone.
 
     Subclass this, and register the subclass with `@ALGORITHMS.register(name)`.
 
@@ -103,8 +76,8 @@ class Algorithm(Protocol):
         """
         ...
 
-    def modules(self, roles: Sequence[str], spaces: Spaces) -> MultiRLModuleSpec:
-        """Return one module per role, under its name.
+    def modules(self, spaces: Mapping[str, Spaces]) -> MultiRLModuleSpec:
+        """Return one module per group of seats, under its name; `spaces` are the groups'.
 
         Raises ConfigError where the settings do not fit the spaces.
         """
@@ -114,7 +87,7 @@ class Algorithm(Protocol):
         """Choose actions to learn from.
 
         Args:
-            module: of the role.
+            module: of the group.
             observation: [B, seats, F].
             noise: [B, seats, A] of a standard normal; the only chance there is, so that the same
                 seed plays the same days.
@@ -126,13 +99,13 @@ class Algorithm(Protocol):
         """Return the train batch's columns, one row per agent step, from one runner's days.
 
         Args:
-            module: of the role, on the runner's device; gradients are off.
+            module: of the group, on the runner's device; gradients are off.
             trajectory: its rewards are those to learn from, in learning units.
         """
         ...
 
     def prepare(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return a role's rows of all runners together as the learners shall get them."""
+        """Return a group's rows of all runners together as the learners shall get them."""
         return rows
 
 
@@ -152,7 +125,7 @@ def make(values: Mapping[str, Any]) -> Algorithm:
     return ALGORITHMS[settings.name](settings)
 
 
-def networks(algorithm: Algorithm, roles: Sequence[str], spaces: Spaces) -> dict[str, Any]:
-    """Return fresh networks, one per role, without any RLlib around them."""
-    specs = algorithm.modules(roles, spaces).rl_module_specs
-    return {role: specs[role].build() for role in roles}
+def networks(algorithm: Algorithm, spaces: Mapping[str, Spaces]) -> dict[str, Any]:
+    """Return fresh networks, one per group of seats, without any RLlib around them."""
+    specs = algorithm.modules(spaces).rl_module_specs
+    return {group: specs[group].build() for group in spaces}

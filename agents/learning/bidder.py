@@ -1,10 +1,10 @@
-"""A trained run as a bidder: the networks of each role, acting without exploration."""
+"""A trained run as a bidder: the networks of seats alike, acting without exploration."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from ray.rllib.core.columns import Columns
@@ -13,52 +13,50 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from gridbazaar.agents.learning import checkpoints
-from gridbazaar.agents.learning.algorithm import Spaces, make, networks
-from gridbazaar.envs.layout import STANDARD, Layout
+from gridbazaar.agents.learning.algorithm import make, networks
+from gridbazaar.envs.game import Game
+from gridbazaar.envs.seat_groups import SeatGroup
+from gridbazaar.envs.spaces import unbounded_spaces
 from gridbazaar.errors import CheckpointError, UnknownNameError
-
-
-class _State(NamedTuple):
-    """Seats and recurrent state of each role."""
-
-    seats: dict[str, Tensor]
-    memory: dict[str, Any]
 
 
 class LearnedBidder:
     """Acts without exploration; needs no running Ray.
 
     Args:
-        modules: one network per role, on the device of the observations to come.
-        layout: of the community.
+        modules: one network per group of seats, on the device of the observations to come.
+        groups: of the community.
+        entries: of a padded action.
     """
 
-    def __init__(self, modules: Mapping[str, Any], layout: Layout = STANDARD):
-        self._modules, self._layout = dict(modules), layout
+    def __init__(self, modules: Mapping[str, Any], groups: Sequence[SeatGroup], entries: int):
+        self._modules, self._groups, self._entries = dict(modules), groups, entries
 
     @classmethod
     def load(
-        cls,
-        folder: str | Path,
-        device: torch.device | str = "cpu",
-        layout: Layout = STANDARD,
+        cls, folder: str | Path, game: Game, device: torch.device | str = "cpu"
     ) -> LearnedBidder:
         """Load a run's best checkpoint, or one checkpoint by its own folder.
 
         The algorithm's settings say which networks to build; weights alone are read into them.
 
+        Args:
+            folder: of the run or of the checkpoint.
+            game: to be played, `simulation.game`.
+            device: of the observations to come.
+
         Raises:
-            CheckpointError: nothing there can be loaded.
+            CheckpointError: nothing there can be loaded, or it was trained for other seats.
         """
-        checkpoint = checkpoints.find(Path(folder))
-        progress = checkpoints.read_progress(checkpoint, layout.size)
+        checkpoint, layout = checkpoints.find(Path(folder)), game.layout
+        wanted = checkpoints.policies_of(layout, game.groups)
+        progress = checkpoints.read_progress(checkpoint, wanted)
         weights = checkpoints.weights(checkpoint)
         try:
             algorithm = make(progress.algorithm)
-            spaces = Spaces.of_sizes(layout, progress.state_size)
-            modules = networks(algorithm, progress.roles, spaces)
-            for role, module in modules.items():
-                _fill(module, weights[role])
+            modules = networks(algorithm, unbounded_spaces(game, progress.state_size))
+            for name, module in modules.items():
+                _fill(module, weights[name])
         except UnknownNameError as error:
             raise CheckpointError(
                 f"{checkpoint} cannot be played: {error}; name the module of yours that brings it "
@@ -70,43 +68,29 @@ class LearnedBidder:
                 f"{' '.join(str(error).split())[:300]}); its networks are not those that its "
                 "algorithm builds now: use the version that trained it, or train again"
             ) from error
-        return cls({role: module.to(device).eval() for role, module in modules.items()}, layout)
+        modules = {name: module.to(device).eval() for name, module in modules.items()}
+        return cls(modules, game.groups, len(layout.actions))
 
     @torch.no_grad()
-    def act(self, observation: Tensor, state: _State | None = None) -> tuple[Tensor, _State]:
+    def act(
+        self, observation: Tensor, state: Mapping[str, Any] | None = None
+    ) -> tuple[Tensor, Mapping[str, Any]]:
         """Return the action [B, N, A] within [-1, 1] for an observation [B, N, F].
+
+        Entries that a seat has not are zero.
 
         Args:
             observation: of all seats.
             state: None at the day's start, afterwards what the last call returned.
-
-        Raises:
-            ValueError: a seat has a role that was not trained.
         """
-        seats, memory = state or _State(self._seats(observation), {})
-        chosen, kept = {}, {}
-        for role, mine in seats.items():
-            seen = observation[:, mine].float()
-            rows, kept[role] = act(self._modules[role], seen.flatten(0, 1), memory.get(role))
-            chosen[role] = rows.unflatten(0, seen.shape[:2]).to(observation)
-        entries = next(iter(chosen.values())).shape[-1]
-        action = observation.new_zeros(*observation.shape[:2], entries)
-        for role, mine in seats.items():
-            action[:, mine] = chosen[role]
-        return action, _State(seats, kept)
-
-    def _seats(self, observation: Tensor) -> dict[str, Tensor]:
-        """Return the seats of each role; they are the same in every market."""
-        first, roles = observation[0], self._layout.roles
-        seats = {r: self._layout.read(first, f"is_{r}").nonzero().squeeze(-1) for r in roles}
-        seats = {role: mine for role, mine in seats.items() if len(mine)}
-        unknown = seats.keys() - self._modules.keys()
-        if unknown:
-            raise ValueError(
-                f"no network for role {', '.join(sorted(unknown))}; trained were "
-                f"{', '.join(self._modules)}: train on a task that has these roles"
-            )
-        return seats
+        memory, kept = state or {}, {}
+        action = observation.new_zeros(*observation.shape[:2], self._entries)
+        for group in self._groups:
+            seen, name = group.see(observation).float(), group.name
+            rows, kept[name] = act(self._modules[name], seen.flatten(0, 1), memory.get(name))
+            chosen = rows.unflatten(0, seen.shape[:2]).to(observation)
+            action[:, group.seats.unsqueeze(-1), group.acted] = chosen
+        return action, kept
 
 
 def _fill(module: Any, weights: Mapping[str, Tensor]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,28 @@ from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_LEARNER_GROUP, COMPONENT
 
 from gridbazaar import files
 from gridbazaar.agents.learning import digests, plain_data
-from gridbazaar.envs.observation import SIZE
+from gridbazaar.envs.layout import Layout
+from gridbazaar.envs.seat_groups import SeatGroup
 from gridbazaar.errors import CheckpointError
 
 FOLDER, BEST, PROGRESS = "checkpoints", "best", "progress.json"
 WEIGHTS, STATE = "weights.pt", "state.pt"
-_FORMAT = "gridbazaar-checkpoint-3"
+_FORMAT = "gridbazaar-checkpoint-4"
 _PREFIX = "iteration_"
+
+# Group of seats -> names of the entries that its policy sees (observation) and gives (action).
+Policies = Mapping[str, Mapping[str, list[str]]]
+
+
+def policies_of(layout: Layout, groups: Iterable[SeatGroup]) -> Policies:
+    """Return what the policies of a community's groups see and give."""
+    return {
+        group.name: {
+            "observation": [layout.features[i].name for i in group.observed.tolist()],
+            "action": [layout.actions[i] for i in group.acted.tolist()],
+        }
+        for group in groups
+    }
 
 
 @dataclass(frozen=True)
@@ -37,8 +52,7 @@ class Progress:
         agent_steps: agent steps sampled so far.
         seconds: time spent training.
         best_cost: lowest validated community cost so far, EUR/day; None before the first.
-        roles: names of the modules.
-        observation_size: entries of the observation vector.
+        policies: what each network sees and gives.
         state_size: entries of a market's global state.
         algorithm: name and parameters of the algorithm that makes the networks.
         best_iteration: the one that was validated at best_cost.
@@ -48,8 +62,7 @@ class Progress:
     agent_steps: int
     seconds: float
     best_cost: float | None
-    roles: tuple[str, ...]
-    observation_size: int = SIZE
+    policies: Policies
     state_size: int = 0
     algorithm: Mapping[str, Any] = field(default_factory=dict)
     best_iteration: int | None = None
@@ -153,29 +166,49 @@ def find(folder: Path) -> Path:
     )
 
 
-def read_progress(checkpoint: Path, size: int = SIZE) -> Progress:
+def read_progress(checkpoint: Path, wanted: Policies | None = None) -> Progress:
     """Return how far a checkpoint is.
 
     Args:
         checkpoint: its folder.
-        size: entries that an observation must have.
+        wanted: policies that it must hold; others it may hold beside them.
 
     Raises:
-        CheckpointError: it is damaged, foreign, of another version, or for other observations.
+        CheckpointError: it is damaged, foreign, of another version, or for other seats.
     """
     record = _record(checkpoint)
     found = record.pop("format", None)
-    if found != _FORMAT or record.get("observation_size") != size:
+    if found != _FORMAT:
         raise CheckpointError(
-            f"{checkpoint} has format {found!r} and observations of "
-            f"{record.get('observation_size')} entries, expected {_FORMAT!r} and {size}: it was "
-            "written by another version, or for other devices; use that version and those, or "
-            "train again"
+            f"{checkpoint} has format {found!r}, expected {_FORMAT!r}: it was written by another "
+            "version; use that version, or train again"
         )
     try:
-        return Progress(**{**record, "roles": tuple(record["roles"])})
-    except (TypeError, KeyError) as error:
+        progress = Progress(**record)
+        have = {name: dict(entries) for name, entries in progress.policies.items()}
+    except (TypeError, ValueError, AttributeError) as error:
         raise _damaged(checkpoint / PROGRESS, error) from None
+    _check_policies(checkpoint, have, wanted or {})
+    return progress
+
+
+def _check_policies(checkpoint: Path, have: Policies, wanted: Policies) -> None:
+    """Raise CheckpointError unless a checkpoint has what seats need."""
+    for name, entries in wanted.items():
+        if name not in have:
+            raise CheckpointError(
+                f"{checkpoint} has no policy for seats {name}, only for {', '.join(have)}: train "
+                "on a task that has such seats"
+            )
+        for what, names in entries.items():
+            found = have[name].get(what, [])
+            if found != names:
+                other = sorted({*names} ^ {*found})
+                raise CheckpointError(
+                    f"{checkpoint} has a policy for seats {name} with another {what} (differing in "
+                    f"{', '.join(other) or 'the order'}): it was trained by another version or for "
+                    "other devices; use those, or train again"
+                )
 
 
 def _record(checkpoint: Path) -> dict[str, Any]:
@@ -202,7 +235,7 @@ def _damaged(path: Path, error: Exception) -> CheckpointError:
 
 
 def weights(checkpoint: Path) -> dict[str, Any]:
-    """Return the networks' weights by role, after a check of all digests; runs no code of theirs.
+    """Return the networks' weights by group, after a check of all digests; runs no code of theirs.
 
     Raises:
         CheckpointError: a file is not what was written, or holds more than plain data.
@@ -212,9 +245,9 @@ def weights(checkpoint: Path) -> dict[str, Any]:
     return found
 
 
-def restore(algorithm: Any, checkpoint: Path, size: int = SIZE) -> Progress:
+def restore(algorithm: Any, checkpoint: Path, wanted: Policies | None = None) -> Progress:
     """Put an RLlib algorithm where a checkpoint left it; arguments and errors as for the above."""
-    progress = read_progress(checkpoint, size)
+    progress = read_progress(checkpoint, wanted)
     found = weights(checkpoint)
     state = plain_data.as_arrays(_load(checkpoint / STATE))
     try:

@@ -11,35 +11,56 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gridbazaar.agents.bidders.own_use import own_use_action
+from gridbazaar.agents.bidders.own_use import grid_priced, own_use_action, own_use_power
+from gridbazaar.agents.bidders.seat import Seat
 from gridbazaar.envs.layout import Layout
 from gridbazaar.registry import Registry
 
-Prior = Callable[[Tensor, Layout], Tensor]
+# Observation [rows, size], layout, whether seats dispatch their devices themselves -> action.
+Prior = Callable[[Tensor, Layout, bool], Tensor]
 
 PRIORS: Registry[Prior] = Registry("prior")
 
 
-def relevant(observation: Tensor, layout: Layout) -> Tensor:
-    """Return which entries of an action [..., 2 + K] can change anything, from [..., size].
+def relevant(observation: Tensor, layout: Layout, own_dispatch: bool) -> Tensor:
+    """Return which entries of an action [..., 3 + 3 K] can change anything, from [..., size].
 
-    A charging point without a hungry car sends no order, and a seat without a device has no power
-    to choose: what a policy tries there is noise, and learning from it is too.
+    Where there is neither load nor PV nor anything that a device must take, there is no must-run
+    net to price or to correct; a device that can neither take nor give offers nothing, and has no
+    price where seats dispatch their devices themselves; who sends no order pays no fee. What a
+    policy tries there is noise, and learning from it is too.
     """
-
-    def each(name: str) -> Tensor:
-        return layout.read_each(observation, name)
-
-    rated, full = each("flexible_kw") > 0, each("room_kwh") < 1e-3
-    waiting = rated & full & ((each("slots_to_departure") > 0) | (each("energy_kwh") < 1e-3))
-    bids = ~(rated.any(-1, keepdim=True) & (waiting | ~rated).all(-1, keepdim=True))
-    return torch.cat([bids, rated & ~waiting, bids], -1)
+    home = layout.read(observation, "is_prosumer") + layout.read(observation, "is_consumer") > 0
+    must_take = layout.read_each(observation, "must_take") > 0
+    can = layout.read_each(observation, "can_take") + layout.read_each(observation, "can_give") > 0
+    priced = home | (must_take | can if own_dispatch else must_take).any(-1)
+    offers = torch.stack([can & (not own_dispatch)] * 2 + [can], -1).flatten(-2)
+    price, correction, fee = (e.unsqueeze(-1) for e in (priced, home, priced | can.any(-1)))
+    return torch.cat([price, correction, offers, fee], -1)
 
 
 @PRIORS.register("none")
-def nothing(observation: Tensor, layout: Layout) -> Tensor:
+def nothing(observation: Tensor, layout: Layout, own_dispatch: bool) -> Tensor:
     """The middle of every range: the network learns all by itself."""
     return observation.new_zeros(*observation.shape[:-1], len(layout.actions))
 
 
-PRIORS.register("own_use")(own_use_action)
+@PRIORS.register("own_use")
+def own_use(observation: Tensor, layout: Layout, own_dispatch: bool) -> Tensor:
+    """Own use first, as the bidder of this name; one that sees its own seat alone."""
+    if not own_dispatch:
+        return own_use_action(observation, layout)
+    seat = Seat(observation, layout)
+    power_kw = own_use_power(seat)
+    return grid_priced(seat, power_kw, torch.zeros_like(power_kw), seat.shares(power_kw))
+
+
+@PRIORS.register("middle")
+def middle(observation: Tensor, layout: Layout, own_dispatch: bool) -> Tensor:
+    """The must-run net at the grid's price, and all devices offered at the middle of their worth.
+
+    Where seats dispatch their devices themselves, these rest.
+    """
+    seat = Seat(observation, layout)
+    rest = torch.zeros_like(seat.take_kw)
+    return grid_priced(seat, rest, rest, rest if own_dispatch else rest + 1)

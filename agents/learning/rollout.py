@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gridbazaar.agents.learning.reward_shaping import given_bill
+from gridbazaar.envs.seat_groups import SeatGroup
 from gridbazaar.envs.simulation import Simulation
 
 
@@ -31,13 +32,13 @@ class Choice(NamedTuple):
     memory: Any = None
 
 
-# Role, observation [B, seats, F], standard normal noise [B, seats, A], memory -> choice.
+# Group, observation [B, seats, F], standard normal noise [B, seats, A], memory -> choice.
 Explore = Callable[[str, Tensor, Tensor, Any], Choice]
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """T intervals of B markets as the seats of one role lived through them.
+    """T intervals of B markets as the seats of one group lived through them.
 
     Attributes:
         observation, next_observation: [T, B, seats, F] before and after each interval.
@@ -63,7 +64,7 @@ class Rollout:
     """One day in every market.
 
     Attributes:
-        parts: what the seats of each role saw and did.
+        parts: what the seats of each group saw and did.
         reward: [T, B, N] EUR as earned.
         given: [T, B, N] EUR of it that no action changes, see `given_bill`.
         done: [T, B] bool.
@@ -76,14 +77,14 @@ class Rollout:
     done: Tensor
     state: Tensor | None
 
-    def trajectory(self, role: str, reward: Tensor) -> Trajectory:
-        """Return a role's part, with rewards [T, B, N] to learn from."""
-        part, state = self.parts[role], self.state
+    def trajectory(self, group: str, reward: Tensor) -> Trajectory:
+        """Return a group's part, with rewards [T, B, N] to learn from."""
+        part, state = self.parts[group], self.state
         return Trajectory(
             observation=part.observation[:-1],
             next_observation=part.observation[1:],
             action=part.action,
-            reward=reward[:, :, part.seats],
+            reward=reward[:, :, part.group.seats],
             done=self.done,
             remembered=part.remembered,
             state=None if state is None else state[:-1],
@@ -94,9 +95,7 @@ class Rollout:
 @torch.no_grad()
 def play(
     sim: Simulation,
-    seats: Mapping[str, Tensor],
     explore: Explore,
-    actions: int,
     seed: int,
     global_state: bool = False,
 ) -> Rollout:
@@ -104,18 +103,17 @@ def play(
 
     Args:
         sim: the markets.
-        seats: numbers of the seats of each role; together all seats.
-        explore: the policies.
-        actions: A, entries of an action.
+        explore: the policies of the groups of seats.
         seed: of the days and of the noise.
         global_state: whether to record the markets' global state.
     """
     observation = sim.reset(seed=seed)
     generator = torch.Generator(observation.device).manual_seed(seed)
-    T, B, N = sim.slots, sim.num_envs, sim.num_seats
-    parts = {role: _Part(observation, mine, T, actions) for role, mine in seats.items()}
+    T, B, N, A = sim.slots, sim.num_envs, sim.num_seats, len(sim.game.layout.actions)
+    parts = {group.name: _Part(observation, group, T, A) for group in sim.game.groups}
     reward, given = observation.new_empty(2, T, B, N)
-    action, noise = observation.new_empty(2, B, N, actions)
+    # What a seat has not stays zero.
+    action, noise = observation.new_zeros(2, B, N * A)
     state = None
     if global_state:
         state = observation.new_empty(T + 1, *sim.global_state().shape)
@@ -123,12 +121,11 @@ def play(
         noise.normal_(generator=generator)
         if state is not None:
             state[t] = sim.global_state()
-        for role, mine in seats.items():
-            part = parts[role]
-            choice = explore(role, part.see(t, observation), noise[:, mine], part.memory)
+        for name, part in parts.items():
+            choice = explore(name, part.see(t, observation), part.of_actions(noise), part.memory)
             part.keep(t, choice)
-            action.index_copy_(1, mine, choice.action)
-        interval = sim.step(action)
+            part.act(choice.action, action)
+        interval = sim.step(action.view(B, N, A))
         reward[t] = interval.reward.total
         given[t] = given_bill(interval, sim.community.slot_h)
         observation = interval.observation
@@ -142,19 +139,39 @@ def play(
 
 
 class _Part:
-    """What the seats of one role see and do in a day of T intervals."""
+    """What the seats of one group see and do in a day of T intervals.
 
-    def __init__(self, first: Tensor, seats: Tensor, T: int, actions: int):
-        size = (len(first), len(seats))
-        self.seats = seats
+    Args:
+        first: observation [B, N, F] of all seats.
+        group: of seats.
+        T: intervals.
+        actions: A, entries of the padded action.
+    """
+
+    def __init__(self, first: Tensor, group: SeatGroup, T: int, actions: int):
+        size = (len(first), len(group.seats))
+        self.group = group
         self.memory: Any = None
-        self.observation = first.new_empty(T + 1, *size, first.shape[-1])
-        self.action = first.new_empty(T, *size, actions)
+        self.observation = first.new_empty(T + 1, *size, len(group.observed))
+        self.action = first.new_empty(T, *size, len(group.acted))
         self.remembered: dict[str, Tensor] = {}
+        seats = group.seats.unsqueeze(-1)
+        self._seen = (seats * first.shape[-1] + group.observed).flatten()
+        self._done = (seats * actions + group.acted).flatten()
 
     def see(self, t: int, observation: Tensor) -> Tensor:
-        """Take the role's rows [B, seats, F] of an observation."""
-        return torch.index_select(observation, 1, self.seats, out=self.observation[t])
+        """Take what the group's seats see, [B, seats, F], of an observation."""
+        seen = self.observation[t]
+        torch.index_select(observation.flatten(1), 1, self._seen, out=seen.view(len(seen), -1))
+        return seen
+
+    def of_actions(self, values: Tensor) -> Tensor:
+        """Return the group's [B, seats, A] of what stands for every entry of all actions."""
+        return values.index_select(1, self._done).view_as(self.action[0])
+
+    def act(self, choice: Tensor, action: Tensor) -> None:
+        """Lay what was chosen into the action of all seats."""
+        action.index_copy_(1, self._done, choice.flatten(1))
 
     def keep(self, t: int, choice: Choice) -> None:
         """Take what was chosen; what is remembered is known with the first choice."""

@@ -100,25 +100,22 @@ class Training:
         work = workload(config, validation.num_seats, validation.slots)
         # RLlib recommends its newest API with a warning to those who use it already.
         logging.getLogger("ray.rllib").setLevel(logging.ERROR)
-        self._rllib: Any = rllib_config(
-            config, algorithm, validation.roles, validation.spaces, work
-        ).build_algo()
+        self._rllib: Any = rllib_config(config, algorithm, validation.spaces, work).build_algo()
         self._steps = work.agent_steps
-        size = validation.spaces.observation.shape[0]
+        policies = checkpoints.policies_of(validation.game.layout, validation.game.groups)
         self._iterations = math.ceil(config.total_agent_steps / self._steps)
         self.progress = Progress(
             iteration=0,
             agent_steps=0,
             seconds=0.0,
             best_cost=None,
-            roles=validation.roles,
-            observation_size=size,
-            state_size=validation.spaces.state.shape[0],
+            policies=policies,
+            state_size=next(iter(validation.spaces.values())).state.shape[0],
             algorithm=config.algorithm,
         )
         newest = checkpoints.newest(folder)
         if newest is not None:
-            self.progress = checkpoints.restore(self._rllib, newest, size)
+            self.progress = checkpoints.restore(self._rllib, newest, policies)
             checkpoints.mend(folder)  # a kill may have come before its link
         self._curves = Curves(folder, self.progress)
 
@@ -196,10 +193,10 @@ def _train_scalars(result: Mapping[str, Any], names: Mapping[str, str]) -> dict[
         "sampling_s": float(timers[ENV_RUNNER_SAMPLING_TIMER]),
         "learning_s": float(timers[LEARNER_UPDATE_TIMER]),
     }
-    for role, reward in sampled[env_runner.REWARD].items():
-        scalars[f"{env_runner.REWARD}/{role}"] = float(reward)
-        learned = result[LEARNER_RESULTS][role]
+    for group, reward in sampled[env_runner.REWARD].items():
+        scalars[f"{env_runner.REWARD}/{group}"] = float(reward)
+        learned = result[LEARNER_RESULTS][group]
         for theirs, ours in names.items():
             if theirs in learned:
-                scalars[f"{ours}/{role}"] = float(learned[theirs])
+                scalars[f"{ours}/{group}"] = float(learned[theirs])
     return scalars

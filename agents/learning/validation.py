@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from gridbazaar.agents.config import TrainConfig
-from gridbazaar.agents.learning.algorithm import Algorithm, Spaces, networks
+from gridbazaar.agents.learning.algorithm import Algorithm, networks
 from gridbazaar.agents.learning.bidder import LearnedBidder
 from gridbazaar.envs.build import build
+from gridbazaar.envs.spaces import spaces_of
 
 COST = "community_cost_eur_per_day"
 
@@ -23,8 +24,8 @@ class Validation:
         algorithm: whose policies are validated.
 
     Attributes:
-        roles: those of the community, in their order.
-        spaces: of its seats.
+        game: that is played.
+        spaces: of its groups of seats.
         num_seats: N.
         slots: intervals of a day.
     """
@@ -36,13 +37,10 @@ class Validation:
             config.world, len(self._days), "validation", config.seed, config.device
         )
         self._seed, self.num_seats, self.slots = config.seed, sim.num_seats, sim.slots
-        seats = {role: sim.community.seats_of(role) for role in sim.community.roles}
-        self._seats = {role: mine for role, mine in seats.items() if len(mine)}
-        self.roles = tuple(self._seats)
-        self.spaces = Spaces.of(sim)
-        built = networks(algorithm, self.roles, self.spaces)
-        self._modules = {role: net.to(config.device).eval() for role, net in built.items()}
-        self._bidder = LearnedBidder(self._modules, sim.game.layout)
+        self.game, self.spaces = sim.game, spaces_of(sim)
+        built = networks(algorithm, self.spaces)
+        self._modules = {group: net.to(config.device).eval() for group, net in built.items()}
+        self._bidder = LearnedBidder(self._modules, sim.game.groups, len(sim.game.layout.actions))
 
     @torch.no_grad()
     def __call__(self, weights: Mapping[str, Any]) -> dict[str, float]:
@@ -52,11 +50,11 @@ class Validation:
             weights: of the modules, as RLlib's learner group gives them.
 
         Returns:
-            means over days: community cost, cost per seat of each role (EUR/day, as the reward
+            means over days: community cost, cost per seat of each group (EUR/day, as the reward
             has it), traded and unserved energy (kWh/day) and the price of violations (EUR/day).
         """
-        for role, module in self._modules.items():
-            module.set_state(weights[role])
+        for name, module in self._modules.items():
+            module.set_state(weights[name])
         sim = self._simulation
         observation, state = sim.reset(days=self._days, seed=self._seed), None
         cost = observation.new_zeros(sim.num_envs, sim.num_seats)
@@ -72,8 +70,8 @@ class Validation:
         return {
             COST: float(cost.sum(-1).mean()),
             **{
-                f"cost_eur_per_seat_and_day/{role}": float(cost[:, mine].mean())
-                for role, mine in self._seats.items()
+                f"cost_eur_per_seat_and_day/{group.name}": float(cost[:, group.seats].mean())
+                for group in self.game.groups
             },
             "traded_kwh_per_day": float(traded),
             "unserved_kwh_per_day": float(unserved),

@@ -185,6 +185,14 @@ class Device(ABC):
         """Return what FEATURES names, [B, D] each in physical units."""
         return {}
 
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Return the least and the greatest of what FEATURES names, whatever a unit does."""
+        return {}
+
+    def foreseen(self) -> Self:
+        """Return the units as those know them who plan ahead: without what is still to come."""
+        return self
+
     def profile(self, state: Any, row: Tensor, end: SlotPrices) -> Profile | None:
         """Return the day's linear programme for the optimum; None where the kind has none.
 

@@ -87,6 +87,10 @@ class Storage(Store):
         """Return the capacity; see Device."""
         return {"storage_kwh": self.capacity_kwh}
 
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Return what the largest battery holds; see Device."""
+        return self._bounds(self.capacity_kwh)
+
     def profile(self, state: Content, row: Tensor, end: SlotPrices) -> Profile:
         """Return the day's linear programme; see Device."""
         first = torch.arange(row.shape[1], device=row.device) == 0

@@ -88,6 +88,14 @@ class Store(Device):
             "room_kwh": self.room(state),
         }
 
+    def _bounds(self, most_kwh: Tensor) -> dict[str, tuple[float, float]]:
+        """Return the bounds of what a store shows; see Device.
+
+        `most_kwh` holds capacities [...], the greatest among them.
+        """
+        most = max(most_kwh.flatten().tolist(), default=0.0)
+        return {"soc": (0.0, 1.0), "energy_kwh": (0.0, most), "room_kwh": (0.0, most)}
+
     def _profile(
         self, idle: list[Any], carried: Tensor, due: Tensor, end_worth: Tensor, reference: Tensor
     ) -> Profile:

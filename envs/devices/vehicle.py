@@ -6,7 +6,7 @@ feed back (V2G). What is missing to the full capacity at departure has not been 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, Self
 
@@ -24,7 +24,7 @@ from gridbazaar.envs.devices.store import Store
 from gridbazaar.envs.observation import device_features
 from gridbazaar.envs.prices import SlotPrices
 
-_SMALL = 1e-6
+_SMALL, _MOST_URGENCY = 1e-6, 2.0
 
 
 class VehicleConfig(DeviceConfig):
@@ -155,7 +155,16 @@ class Vehicle(Store):
         """Return the store's features, and how pressing it is to charge; see Device."""
         seen = super().observe(state)
         reachable = (state.slots_left * self._storable_kwh).clamp(min=_SMALL)
-        return seen | {"urgency": (seen["room_kwh"] / reachable).clamp(max=2)}
+        return seen | {"urgency": (seen["room_kwh"] / reachable).clamp(max=_MOST_URGENCY)}
+
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Return what the longest session wants, and the most urgency; see Device."""
+        most_kwh = torch.maximum(self.session_kwh, self.need_kwh) + self.lent_kwh
+        return {**self._bounds(most_kwh), "urgency": (0.0, _MOST_URGENCY)}
+
+    def foreseen(self) -> Self:
+        """Return the charging points with no other cars than those that are there; see Device."""
+        return replace(self, need_kwh=torch.zeros_like(self.need_kwh))
 
     def profile(self, state: Parked, row: Tensor, end: SlotPrices) -> Profile:
         """Return the day's linear programme; see Device."""

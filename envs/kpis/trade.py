@@ -1,4 +1,4 @@
-"""Key figures of the market: gains from trade, prices, convergence."""
+"""Key figures of the market: gains from trade, prices, convergence, and energy by its channel."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ def _limit_value(quantity_kw: Tensor, day: DayRecord) -> Tensor:
 @kpi("EUR/day", "higher", "market")
 def social_welfare(day: DayRecord) -> Tensor:
     """Gains from local trade, measured by the seats' own limit prices"""
-    return _limit_value(day.cleared_kw, day).sum(0)
+    return _limit_value(day.filled_kw, day).sum(0)
 
 
 @kpi("%", "higher", "market")
 def allocative_efficiency(day: DayRecord) -> Tensor:
     """Gains from local trade over the most that the submitted book allowed"""
-    T, B, N = day.order_kw.shape
-    quantity, price = day.order_kw.reshape(T * B, N), day.limit_price.reshape(T * B, N)
-    best_kw = fill(quantity, price, cross(quantity, price)).reshape(T, B, N)
+    quantity, price = day.order_kw.flatten(0, 1), day.limit_price.flatten(0, 1)
+    best_kw = fill(quantity, price, cross(quantity, price)).view_as(day.order_kw)
     return percentage(social_welfare(day), _limit_value(best_kw, day).sum(0))
 
 
@@ -49,16 +48,53 @@ def market_messages(day: DayRecord) -> Tensor:
 
 
 @kpi("kWh/day", "-", "market")
+def own_use(day: DayRecord) -> Tensor:
+    """Energy from own PV and devices that a seat used itself"""
+    return kwh(day.own_use_kw, day)
+
+
+@kpi("kWh/day", "-", "market")
 def traded_energy(day: DayRecord) -> Tensor:
-    """Energy sold between seats"""
-    return kwh(day.cleared_kw.clamp(min=0), day)
+    """Energy sold between seats in the market"""
+    return kwh(day.filled_kw.clamp(min=0), day)
+
+
+@kpi("kWh/day", "-", "market")
+def firmed_energy(day: DayRecord) -> Tensor:
+    """Energy that devices gave or took for others' deviations"""
+    return kwh(day.firmed_kw.abs(), day)
+
+
+@kpi("kWh/day", "-", "market")
+def pooled_energy(day: DayRecord) -> Tensor:
+    """Energy of seats that were long to seats that were short, without firming"""
+    bought = (-day.pooled_kw).clamp(min=0) + (-day.firmed_kw).clamp(min=0)
+    return kwh(bought, day) - firmed_energy(day)
+
+
+@kpi("kWh/day", "lower", "market")
+def bought_from_grid(day: DayRecord) -> Tensor:
+    """Energy that seats bought from the supplier"""
+    return kwh((-day.grid_kw).clamp(min=0), day)
+
+
+@kpi("kWh/day", "lower", "market")
+def deviations(day: DayRecord) -> Tensor:
+    """Energy by which meters missed their positions, firming for others left out"""
+    return kwh(day.deviation_kw.abs(), day)
+
+
+@kpi("EUR/day", "-", "market")
+def pool_account(day: DayRecord) -> Tensor:
+    """What the pool of deviations keeps"""
+    return (0 - day.pool - day.firming).sum((0, -1))
 
 
 @kpi("EUR/kWh", "-", "market")
 def mean_price(day: DayRecord) -> Tensor:
     """What sellers received for a traded kWh"""
-    revenue = (day.trade * (day.cleared_kw > 0)).sum((0, -1))
-    return percentage(revenue, traded_energy(day)) / 100
+    sold_kw = day.cleared_kw.clamp(min=0)
+    return percentage((day.trade * (sold_kw > 0)).sum((0, -1)), kwh(sold_kw, day)) / 100
 
 
 @kpi("EUR/day", "-", "market")

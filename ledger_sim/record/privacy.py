@@ -214,6 +214,6 @@ def names_of(seed: Tensor, slot: int, seats: int) -> Tensor:
     return draw.argsort(1).argsort(1)
 
 
-def salt(seed: int, slot: int, seat: int) -> bytes:
+def salt(seed: int, slot: int, order: int) -> bytes:
     """Return the 32 bytes that hide an order among all that could have the same hash."""
-    return sha256(b"simulated salt" + struct.pack(">qII", seed, slot, seat)).digest()
+    return sha256(b"simulated salt" + struct.pack(">qII", seed, slot, order)).digest()

@@ -49,11 +49,29 @@ def _chosen(
     return chosen.nonzero()[:, 0], time_s.cpu()[chosen], records[chosen.numpy()]
 
 
+def _seats_of(chosen: Tensor, seat: Tensor) -> Tensor:
+    """Return environment and seat, [S, 2], of those with an order among the chosen [B, M]."""
+    environment, order = chosen.nonzero().unbind(-1)
+    return torch.stack([environment, seat[order]], -1).unique(dim=0)
+
+
+def _first_of_each(sent: Tensor, seat: Tensor, seats: int) -> np.ndarray:
+    """Return which order sent [B, M] is its seat's first, bool [B, M]."""
+    last = seat.numel()
+    number = torch.where(sent, torch.arange(last), last)
+    first = torch.full((len(sent), seats), last).scatter_reduce(
+        1, seat.expand_as(number), number, "amin"
+    )
+    return (sent & (number == first[:, seat])).numpy()
+
+
 class Recorder:
     """Keeps the chains of B environments with N seats: orders as they are included, settlements.
 
-    Their `balances` are all payments and fees so far. The last account but one is the market, which
-    signs settlements; the last is the validators'. A block without transactions is left out.
+    All orders of a seat in a slot are one transaction of the ledger: they stand in one block, and
+    the first of them bears tip and fee. Their `balances` are all payments and fees so far. The last
+    account but one is the market, which signs settlements; the last is the validators'. A block
+    without transactions is left out.
 
     An order or payment costs about 40 µs in all (one core), most of it the signature: 1.6 ms per
     environment and slot of 41 orders, a hundred times a whole step of a batched environment, so
@@ -81,11 +99,12 @@ class Recorder:
         self._keys = [[private_key(number, a) for a in range(accounts)] for number in self._seeds]
         self._owed = torch.zeros(len(seed), seats, dtype=torch.float64)
         self._charged = torch.zeros_like(self._owed)
-        self._waiting: dict[tuple[int, int, int], np.void] = {}
+        self._waiting: dict[tuple[int, int, int], np.ndarray] = {}
 
     def record_orders(
         self, slot: int, sent: Tensor, price: Tensor, quantity: Tensor, tip: Tensor,
         submitted_s: Tensor, receipts: Receipts, committed_s: Tensor | None = None,
+        seat: Tensor | None = None,
     ) -> None:  # fmt: skip
         """Append the blocks of one slot; call it for every slot, in order.
 
@@ -94,40 +113,46 @@ class Recorder:
 
         Args:
             slot: number of the slot since reset.
-            sent: bool [B, N].
-            price: [B, N], currency per unit.
-            quantity: [B, N], units; positive sells, negative buys.
+            sent: bool [B, M].
+            price: [B, M], currency per unit.
+            quantity: [B, M], units; positive sells, negative buys.
             tip: [B, N], currency.
             submitted_s: [B, N], seconds since the window opened.
             receipts: what the ledger answered.
             committed_s: [B, N], as `CommitReveal` says, where orders are committed to; an order
                 without a commitment by gate closure is written without content.
+            seat: int64 [M] whose orders they are; None for one of each seat, in turn.
 
         Raises:
             LedgerError: for amounts that are not finite, receipts of unknown transactions, or
                 commitments that are missing.
         """
-        orders = self._orders(slot, price, quantity)
+        sent = sent.cpu()
+        seat = torch.arange(self._seats) if seat is None else seat.cpu()
+        orders = self._orders(slot, price, quantity, seat)
         written = []
         if self._disclosure.committed:
             if committed_s is None:
                 raise LedgerError(f"slot {slot} has no commitments; give record() committed_s")
+            committed_s = committed_s.cpu()[:, seat].where(sent, torch.inf)
             written.append(self._commits(orders, slot, committed_s))
         self._hide(orders, slot, sent, committed_s)
-        orders["tip"] = fixed_point("tip", tip, MICRO)
         own_fee, earlier = receipts.fee, receipts.earlier
         if earlier is not None:
             at = earlier.environment, earlier.seat
             own_fee = own_fee.index_put(at, -earlier.fee, accumulate=True)
-            written.append((earlier.environment, earlier.block_s, self._come_in(receipts)))
+            written.append(self._come_in(receipts))
         # A difference of sums, which rounding may put below 0.
-        orders["fee"] = fixed_point("fee", own_fee.clamp(min=0), MICRO)
-        in_block = receipts.latency_s.isfinite().cpu()
-        waits = sent.cpu() & ~in_block
-        for b, seat in waits.nonzero().tolist():
-            self._waiting[b, slot, seat] = orders[b, seat].copy()
-        written.append(_chosen(orders, in_block, submitted_s.double() + receipts.latency_s))
-        written.append(self._fees(orders, slot, in_block))
+        fee = fixed_point("fee", own_fee.clamp(min=0), MICRO)
+        block_s = (submitted_s.double() + receipts.latency_s).cpu()[:, seat].where(sent, torch.inf)
+        first = _first_of_each(sent, seat, self._seats)
+        orders["tip"] = fixed_point("tip", tip, MICRO)[:, seat] * first
+        orders["fee"] = fee[:, seat] * first
+        waits = sent & ~block_s.isfinite()
+        for b, sender in _seats_of(waits, seat).tolist():
+            self._waiting[b, slot, sender] = orders[b, waits[b] & (seat == sender)].copy()
+        written.append(_chosen(orders, block_s.isfinite(), block_s))
+        written.append(self._fees(slot, fee, receipts.latency_s.isfinite().cpu()))
         environment, block_s, records = zip(*written, strict=True)
         # Rounding aside no block lies outside the slot.
         time_s = torch.cat([one.cpu().double() for one in block_s]).clamp(0, self._slot_s)
@@ -167,11 +192,14 @@ class Recorder:
         names: np.ndarray = names_of(self._seed, slot, self._seats).numpy()
         return names + slot * self._seats
 
-    def _orders(self, slot: int, price: Tensor, quantity: Tensor) -> np.ndarray:
-        """Return a slot's orders in the open, `RECORD` [B, N]."""
+    def _orders(self, slot: int, price: Tensor, quantity: Tensor, seat: Tensor) -> np.ndarray:
+        """Return a slot's orders in the open, `RECORD` [B, M]."""
         records = np.zeros(tuple(price.shape), RECORD)
-        records["kind"], records["slot"], records["nonce"] = ORDER, slot, slot
-        records["sender"], records["receiver"] = self.accounts(slot), self._market
+        place = (seat.unsqueeze(-1) == seat).tril(-1).sum(-1).numpy()
+        records["kind"], records["slot"], records["place"] = ORDER, slot, place
+        records["nonce"] = slot * (place.max() + 1) + place
+        records["sender"] = self.accounts(slot)[:, seat.numpy()]
+        records["receiver"] = self._market
         records["price"] = fixed_point("price", price, MICRO)
         records["quantity"] = fixed_point("quantity", quantity, MILLI)
         return records
@@ -183,19 +211,18 @@ class Recorder:
         commits = orders.copy()
         committed = committed_s.isfinite().cpu()
         self._seal(commits, slot, committed)
-        commits["kind"], commits["nonce"] = COMMIT, slot + _COMMITS
+        commits["kind"], commits["nonce"] = COMMIT, commits["nonce"] + _COMMITS
         return _chosen(commits, committed, committed_s)
 
     def _fees(
-        self, orders: np.ndarray, slot: int, in_block: Tensor
+        self, slot: int, fee: np.ndarray, in_block: Tensor
     ) -> tuple[Tensor, Tensor, np.ndarray]:
         """Return what is charged to seats without an order in a block, at the slot's end."""
-        fees = np.zeros_like(orders)
-        for name in ("slot", "sender", "receiver", "fee"):
-            fees[name] = orders[name]
-        fees["kind"], fees["nonce"] = FEE, slot + _FEES
-        charged = torch.from_numpy(orders["fee"] != 0) & ~in_block
-        return _chosen(fees, charged, torch.full(orders.shape, self._slot_s))
+        fees = np.zeros(fee.shape, RECORD)
+        fees["kind"], fees["slot"], fees["nonce"] = FEE, slot, slot + _FEES
+        fees["sender"], fees["receiver"], fees["fee"] = self.accounts(slot), self._market, fee
+        charged = torch.from_numpy(fee != 0) & ~in_block
+        return _chosen(fees, charged, torch.full(fee.shape, self._slot_s))
 
     def _hide(
         self, orders: np.ndarray, slot: int, sent: Tensor, committed_s: Tensor | None
@@ -206,36 +233,44 @@ class Recorder:
         elif committed_s is not None and self._disclosure.committed:
             known = committed_s.isfinite().cpu().numpy()
             orders["kind"] = np.where(known, REVEAL, ORDER)
-            for b, seat in np.argwhere(known).tolist():
-                orders["secret"][b, seat] = np.void(salt(self._seeds[b], slot, seat))
+            for b, order in np.argwhere(known).tolist():
+                orders["secret"][b, order] = np.void(salt(self._seeds[b], slot, order))
             for name in ("price", "quantity"):
                 orders[name][~known] = 0
 
     def _seal(self, orders: np.ndarray, slot: int, chosen: Tensor) -> None:
         """Put hashes in place of prices and quantities; those of orders not chosen just go."""
-        for b, seat in chosen.nonzero().tolist():
-            own = salt(self._seeds[b], slot, seat)
-            digest = self.chains[b].commitment(orders[b, seat], own)
-            orders["secret"][b, seat] = np.void(digest)
+        for b, order in chosen.nonzero().tolist():
+            own = salt(self._seeds[b], slot, order)
+            digest = self.chains[b].commitment(orders[b, order], own)
+            orders["secret"][b, order] = np.void(digest)
         orders["price"], orders["quantity"] = 0, 0
 
-    def _come_in(self, receipts: Receipts) -> np.ndarray:
+    def _come_in(self, receipts: Receipts) -> tuple[Tensor, Tensor, np.ndarray]:
         """Return the records of earlier slots' transactions that came into a block now."""
         earlier = receipts.earlier
         assert earlier is not None
         names = zip(
             earlier.environment.tolist(), earlier.slot.tolist(), earlier.seat.tolist(), strict=True
         )
-        records = np.zeros(earlier.slot.numel(), RECORD)
-        for index, name in enumerate(names):
+        fees = fixed_point("fee", earlier.fee, MICRO)
+        found = [np.zeros(0, RECORD)]
+        for name, fee in zip(names, fees, strict=True):
             if name not in self._waiting:
                 raise LedgerError(
                     "environment {}, slot {}, seat {} comes into a block but was never recorded; "
                     "record every slot since reset".format(*name)
                 )
-            records[index] = self._waiting.pop(name)
-        records["fee"] = fixed_point("fee", earlier.fee, MICRO)
-        return records
+            records = self._waiting.pop(name)
+            records["fee"][0] = fee
+            found.append(records)
+        count = torch.tensor([len(records) for records in found[1:]], dtype=torch.int64)
+        environment, block_s = earlier.environment.cpu(), earlier.block_s.cpu()
+        return (
+            environment.repeat_interleave(count),
+            block_s.repeat_interleave(count),
+            np.concatenate(found, dtype=RECORD),
+        )
 
     def record_settlement(self, slot: int, amount: Tensor, fee: Tensor, block_s: float) -> None:
         """Append a block of payments between the market and the seats.

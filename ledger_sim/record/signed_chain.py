@@ -38,6 +38,7 @@ RECORD = np.dtype(
         ("sender", ">u4"),  # account that signs
         ("receiver", ">u4"),  # account that a payment's amount goes to
         ("slot", ">u4"),  # slot in which it was sent
+        ("place", ">u2"),  # of an order among its sender's in the slot; else 0
         ("nonce", ">u8"),  # never used twice by a sender
         ("price", ">i8"),  # millionths of the currency per unit
         ("quantity", ">i8"),  # thousandths of a unit; positive sells, negative buys
@@ -47,10 +48,10 @@ RECORD = np.dtype(
         ("secret", "V32"),  # a hidden order's hash; the salt in the REVEAL that opens it; else 0
     ]
 )
-_COMMITTED = ("sender", "slot", "price", "quantity")
+_COMMITTED = ("sender", "slot", "place", "price", "quantity")
 _HEADER = struct.Struct(">32sQ32s32sQII")
 _GENESIS = struct.Struct(">8sqI")
-_MAGIC = b"GBCHAIN2"
+_MAGIC = b"GBCHAIN3"
 _SIGNATURE, _KEY = 64, 32
 
 
@@ -169,7 +170,7 @@ class SignedChain:
         return b"transaction" + self.id + record
 
     def commitment(self, record: np.void, salt: bytes) -> bytes:
-        """Return the hash of 32 bytes that binds an order's sender, slot, price and quantity."""
+        """Return the 32-byte hash that binds an order's sender, slot, place, price, quantity."""
         fields = b"".join(record[name].tobytes() for name in _COMMITTED)
         return sha256(b"commitment" + self.id + fields + salt).digest()
 

@@ -41,12 +41,12 @@ class _Past:
 
     Attributes:
         nonces: by sender.
-        orders: whether committed to, sender, slot.
+        orders: whether committed to, sender, slot, place.
         commitments: hashes.
     """
 
     nonces: set[tuple[int, int]] = field(default_factory=set)
-    orders: set[tuple[bool, int, int]] = field(default_factory=set)
+    orders: set[tuple[bool, int, int, int]] = field(default_factory=set)
     commitments: set[bytes] = field(default_factory=set)
 
 
@@ -65,8 +65,8 @@ def verify(
     - The market alone pays and publishes volumes; seats alone order, commit, reveal and are
       charged fees apart. The validators send nothing.
     - No fee is negative, and nothing but a payment moves an amount.
-    - An account has one order in a slot, open or revealed, and one commitment; so that a
-      commitment, which binds account and slot, is opened once.
+    - An account has one order in each place of a slot, open or revealed, and one commitment; so
+      that a commitment, which binds account, slot and place, is opened once.
 
     So are the signatures of all transactions in a block whose Merkle root is wrong, to tell which
     one was changed. What an amount should be, the market knows: its signature is not questioned.
@@ -183,13 +183,13 @@ def _against_rules(chain: SignedChain, records: np.ndarray) -> Iterator[tuple[in
 
 def _repeated(records: np.ndarray, past: _Past) -> Iterator[tuple[int, str]]:
     """List the transactions that come a second time, to which `past` adds these."""
-    columns = (records[name].tolist() for name in ("kind", "sender", "slot", "nonce"))
-    for index, (kind, sender, slot, nonce) in enumerate(zip(*columns, strict=True)):
-        order = (kind == COMMIT, sender, slot)
+    columns = (records[name].tolist() for name in ("kind", "sender", "slot", "place", "nonce"))
+    for index, (kind, sender, slot, place, nonce) in enumerate(zip(*columns, strict=True)):
+        order = (kind == COMMIT, sender, slot, place)
         if (sender, nonce) in past.nonces:
             yield index, f"replayed: account {sender} used nonce {nonce} before"
         elif kind in _ORDERS and order in past.orders:
-            yield index, f"second {KINDS[kind]} of account {sender} in slot {slot}"
+            yield index, f"second {KINDS[kind]} of account {sender} in slot {slot}, place {place}"
         past.nonces.add((sender, nonce))
         if kind in _ORDERS:
             past.orders.add(order)

@@ -7,7 +7,7 @@ itself is RLlib's, `ray.rllib.algorithms.ppo.torch.ppo_torch_learner`; the netwo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -22,11 +22,12 @@ from torch import Tensor
 
 from gridbazaar.agents.config import Count
 from gridbazaar.agents.learning.actor_critic import NetworkSettings, actor_critics, draw
-from gridbazaar.agents.learning.algorithm import ALGORITHMS, Algorithm, Spaces, Workload
+from gridbazaar.agents.learning.algorithm import ALGORITHMS, Algorithm, Workload
 from gridbazaar.agents.learning.rllib.learner import DayLearner
 from gridbazaar.agents.learning.rllib.training import DayTraining
 from gridbazaar.agents.learning.rollout import Choice, Trajectory
 from gridbazaar.envs.config import NonNegative, Positive, Share
+from gridbazaar.envs.spaces import Spaces
 
 _KL_COEFFICIENTS = "kl_coefficients"
 
@@ -40,9 +41,9 @@ class PPOSettings(NetworkSettings):
     gamma: Share = Field(description="discount per interval")
     lambda_: Share = Field(description="of generalised advantage estimation")
     num_epochs: Count = Field(description="passes over each iteration's batch")
-    minibatch_size: Count = Field(description="agent steps of all roles together")
+    minibatch_size: Count = Field(description="agent steps of all groups together")
     clip_param: Positive = Field(description="bound of the policy ratio")
-    grad_clip: Positive = Field(description="global norm per role")
+    grad_clip: Positive = Field(description="global norm per group")
     vf_loss_coeff: NonNegative
     vf_clip_param: Positive = Field(description="bound of the critic's squared error")
     entropy_coeff: NonNegative = Field(description="weight of the entropy at the start")
@@ -63,7 +64,7 @@ class PPOSettings(NetworkSettings):
 
 @ALGORITHMS.register("ppo")
 class PPO(Algorithm):
-    """Proximal policy optimisation, one policy and one critic per role."""
+    """Proximal policy optimisation, one policy and one critic per group of seats."""
 
     Config = PPOSettings
     curves = {  # noqa: RUF012 - a constant, as declared
@@ -79,9 +80,9 @@ class PPO(Algorithm):
     def __init__(self, config: PPOSettings):
         self._config = config
 
-    def modules(self, roles: Sequence[str], spaces: Spaces) -> MultiRLModuleSpec:
-        """Return actor and critic of each role; see Algorithm."""
-        return actor_critics(roles, spaces, self._config)
+    def modules(self, spaces: Mapping[str, Spaces]) -> MultiRLModuleSpec:
+        """Return actor and critic of each group; see Algorithm."""
+        return actor_critics(spaces, self._config)
 
     def explore(self, module: Any, observation: Tensor, noise: Tensor, memory: None) -> Choice:
         """Draw from a normal distribution and remember it; see Algorithm."""
@@ -108,7 +109,7 @@ class PPO(Algorithm):
         }
 
     def prepare(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Standardise a role's advantages over all runners; see Algorithm."""
+        """Standardise a group's advantages over all runners; see Algorithm."""
         advantage = standardise(rows[Postprocessing.ADVANTAGES])
         return {**rows, Postprocessing.ADVANTAGES: advantage}
 
@@ -176,16 +177,16 @@ class PPOLearner(DayLearner, PPOTorchLearner):
         """Put the entropy's weight where its schedule wants it now."""
         super().before_gradient_based_update(timesteps=timesteps)
         now = timesteps[NUM_ENV_STEPS_SAMPLED_LIFETIME]
-        for role in self.module.keys():  # noqa: SIM118 - a module, not a dict
-            self.entropy_coeff_schedulers_per_module[role].update(timestep=now)
+        for name in self.module.keys():  # noqa: SIM118 - a module, not a dict
+            self.entropy_coeff_schedulers_per_module[name].update(timestep=now)
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return RLlib's state and the divergence weights, which RLlib leaves out."""
-        coefficients = {role: float(c) for role, c in self.curr_kl_coeffs_per_module.items()}
+        coefficients = {name: float(c) for name, c in self.curr_kl_coeffs_per_module.items()}
         return {**super().get_state(*args, **kwargs), _KL_COEFFICIENTS: coefficients}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take a state that `get_state` gave."""
         super().set_state(state)
-        for role, coefficient in state.get(_KL_COEFFICIENTS, {}).items():
-            self.curr_kl_coeffs_per_module[role].fill_(coefficient)
+        for name, coefficient in state.get(_KL_COEFFICIENTS, {}).items():
+            self.curr_kl_coeffs_per_module[name].fill_(coefficient)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 from gridbazaar import plugins
 from gridbazaar.agents.config import TrainConfig
-from gridbazaar.agents.learning.algorithm import Algorithm, Spaces, Workload
+from gridbazaar.agents.learning.algorithm import Algorithm, Workload
 from gridbazaar.agents.learning.rllib.env_runner import DayRunner
+from gridbazaar.envs.spaces import Spaces
 
 # Ray seeds NumPy's old generator, which takes 32 bits.
 _NUMPY_SEEDS = 1 << 32
@@ -34,31 +34,29 @@ def workload(config: TrainConfig, num_seats: int, slots: int) -> Workload:
 
 
 def rllib_config(
-    config: TrainConfig, algorithm: Algorithm, roles: Sequence[str], spaces: Spaces, work: Workload
+    config: TrainConfig, algorithm: Algorithm, spaces: Mapping[str, Spaces], work: Workload
 ) -> AlgorithmConfig:
     """Translate a run into RLlib's terms.
 
     Args:
         config: as composed from configs/train.yaml.
         algorithm: made of `config.algorithm`.
-        roles: those of the community, one module each.
-        spaces: of its seats.
+        spaces: of the groups of seats, one module each.
         work: see `workload`.
     """
     cuda = config.device == "cuda"
-    observation, action = spaces.observation, spaces.action
+    first = next(iter(spaces.values()))
     return (
         algorithm.training(work)
         .environment(
             None,
-            observation_space=observation,
-            action_space=action,
+            observation_space=first.observation,
+            action_space=first.action,
             disable_env_checking=True,
             env_config={
                 "train": config.model_dump(),
                 "algorithm": algorithm,
-                "roles": list(roles),
-                "spaces": spaces,
+                "spaces": dict(spaces),
                 "plugins": plugins.modules(),
             },
         )
@@ -69,15 +67,11 @@ def rllib_config(
         )
         .learners(num_learners=config.num_learners, num_gpus_per_learner=int(cuda))
         .multi_agent(
-            policies={role: (None, observation, action, {}) for role in roles},
-            policy_mapping_fn=role_of,
+            policies={g: (None, each.observation, each.action, {}) for g, each in spaces.items()},
+            # Our runner plays whole batches and asks for no agent's policy, but RLlib wants one.
+            policy_mapping_fn=lambda *_, **__: next(iter(spaces)),
         )
-        .rl_module(rl_module_spec=algorithm.modules(roles, spaces))
+        .rl_module(rl_module_spec=algorithm.modules(spaces))
         .training(train_batch_size_per_learner=work.agent_steps // work.learners)
         .debugging(seed=config.seed % _NUMPY_SEEDS, log_level="ERROR")
     )
-
-
-def role_of(agent: str, *_: Any, **__: Any) -> str:
-    """Return the module that plays a seat named `<role>_<number>`."""
-    return agent.rpartition("_")[0]

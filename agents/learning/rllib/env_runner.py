@@ -1,8 +1,8 @@
-"""RLlib's env runner for whole batches: days as tensors in, one ready train batch per role out."""
+"""RLlib's env runner for whole batches: days as tensors in, a ready train batch per policy out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -18,11 +18,12 @@ from torch import Tensor
 
 from gridbazaar import plugins
 from gridbazaar.agents.config import TrainConfig
-from gridbazaar.agents.learning.algorithm import Algorithm, Spaces
+from gridbazaar.agents.learning.algorithm import Algorithm
 from gridbazaar.agents.learning.reward_shaping import shape_reward
 from gridbazaar.agents.learning.rollout import Choice, Rollout, play
 from gridbazaar.envs.build import build
 from gridbazaar.envs.simulation import Simulation
+from gridbazaar.envs.spaces import Spaces
 
 REWARD, COST = "reward_eur_per_day", "community_cost_eur_per_day"
 
@@ -39,8 +40,8 @@ def iteration_seed(seed: int, iteration: int, runner: int) -> int:
 class DayRunner(EnvRunner, Checkpointable):
     """Plays one day in each of `num_envs` markets per call of `sample`.
 
-    `config.env_config` holds `train`, a TrainConfig as plain data, the `algorithm`, `roles`, one
-    module each, their `spaces`, and the modules of `plugins` that registered what is used.
+    `config.env_config` holds `train`, a TrainConfig as plain data, the `algorithm`, the `spaces` of
+    the groups of seats, one module each, and the modules of `plugins` that registered what is used.
     """
 
     def __init__(self, *, config: Any, **kwargs: Any):
@@ -49,8 +50,7 @@ class DayRunner(EnvRunner, Checkpointable):
         plugins.follow(told["plugins"])
         self.settings = TrainConfig.model_validate(told["train"])
         self.algorithm: Algorithm = told["algorithm"]
-        self.roles: Sequence[str] = told["roles"]
-        self.spaces: Spaces = told["spaces"]
+        self.spaces: Mapping[str, Spaces] = told["spaces"]
         self._simulation: Simulation | None = None
         self.make_module()
 
@@ -60,8 +60,6 @@ class DayRunner(EnvRunner, Checkpointable):
         if self._simulation is None:
             s = self.settings
             self._simulation = build(s.world, s.num_envs, "train", s.seed, s.device)
-            community = self._simulation.community
-            self._seats = {role: community.seats_of(role) for role in self.roles}
         return self._simulation
 
     def make_module(self) -> None:
@@ -73,8 +71,9 @@ class DayRunner(EnvRunner, Checkpointable):
 
     def get_spaces(self) -> dict[str, tuple[gym.Space, gym.Space]]:
         """Return observation and action space of every module."""
-        pair = (self.spaces.observation, self.spaces.action)
-        return dict.fromkeys(("__env__", "__env_single__", *self.roles), pair)
+        pairs = {name: (each.observation, each.action) for name, each in self.spaces.items()}
+        first = next(iter(pairs.values()))
+        return {"__env__": first, "__env_single__": first, **pairs}
 
     def assert_healthy(self) -> None:
         """Raise AssertionError unless the networks were built."""
@@ -108,7 +107,7 @@ class DayRunner(EnvRunner, Checkpointable):
 
     @torch.no_grad()
     def sample(self, iteration: int = 0, **_: Any) -> MultiAgentBatch:
-        """Play one day in every market and return one flat batch per role.
+        """Play one day in every market and return one flat batch per group of seats.
 
         Args:
             iteration: number of the training iteration; with the seed it decides the days.
@@ -116,31 +115,30 @@ class DayRunner(EnvRunner, Checkpointable):
         sim, shaping = self.simulation, self.settings.reward
         rollout = play(
             sim,
-            self._seats,
             self._explore,
-            self.spaces.action.shape[0],
             iteration_seed(self.settings.seed, iteration, self.worker_index or 0),
             self.algorithm.global_state,
         )
         earned = rollout.reward - rollout.given if shaping.less_given_bill else rollout.reward
         reward = shape_reward(earned, shaping.team_weight, shaping.scale)
         batches = {
-            role: SampleBatch(
-                self.algorithm.process(self.module[role], rollout.trajectory(role, reward))
+            group: SampleBatch(
+                self.algorithm.process(self.module[group], rollout.trajectory(group, reward))
             )
-            for role in self.roles
+            for group in self.spaces
         }
         self._log(sim, rollout)
         return MultiAgentBatch(batches, sim.slots * sim.num_envs)
 
-    def _explore(self, role: str, observation: Tensor, noise: Tensor, memory: Any) -> Choice:
-        return self.algorithm.explore(self.module[role], observation, noise, memory)
+    def _explore(self, group: str, observation: Tensor, noise: Tensor, memory: Any) -> Choice:
+        return self.algorithm.explore(self.module[group], observation, noise, memory)
 
     def _log(self, sim: Simulation, rollout: Rollout) -> None:
         """Hand RLlib's metrics the steps played and what the seats really earned."""
         earned = rollout.reward.sum(0)
-        for role, seats in self._seats.items():
-            self.metrics.log_value((REWARD, role), float(earned[:, seats].mean()), reduce="mean")
+        for group in sim.game.groups:
+            mean = float(earned[:, group.seats].mean())
+            self.metrics.log_value((REWARD, group.name), mean, reduce="mean")
         self.metrics.log_value(COST, float(-earned.sum(-1).mean()), reduce="mean")
         steps = sim.slots * sim.num_envs
         self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, steps, reduce="sum")

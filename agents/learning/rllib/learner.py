@@ -1,4 +1,4 @@
-"""RLlib's learner, fed with minibatches that keep the roles' proportions."""
+"""RLlib's learner, fed with minibatches that keep the policies' proportions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class ProportionalMinibatches:
-    """Every role's rows, shuffled anew in each epoch, in the same number of equal parts.
+    """Every policy's rows, shuffled anew in each epoch, in the same number of equal parts.
 
     RLlib's own iterator gives each module minibatches of one size and starts small batches over
     until the largest is through: two storage seats beside twenty consumers would be learned from
@@ -37,20 +37,20 @@ class ProportionalMinibatches:
     def __iter__(self) -> Iterator[MultiAgentBatch]:
         generator = torch.Generator().manual_seed(self._seed)
         columns = {
-            role: {key: torch.as_tensor(column) for key, column in rows.items()}
-            for role, rows in self._batch.policy_batches.items()
+            policy: {key: torch.as_tensor(column) for key, column in rows.items()}
+            for policy, rows in self._batch.policy_batches.items()
         }
         for _ in range(self._num_epochs):
             orders = {
-                role: self._shuffled(len(rows), generator)
-                for role, rows in self._batch.policy_batches.items()
+                policy: self._shuffled(len(rows), generator)
+                for policy, rows in self._batch.policy_batches.items()
             }
             for part in range(self._parts):
                 minibatch = {}
-                for role, order in orders.items():
-                    chosen = order[part].to(next(iter(columns[role].values())).device)
-                    minibatch[role] = SampleBatch(
-                        {key: column[chosen] for key, column in columns[role].items()}
+                for policy, order in orders.items():
+                    chosen = order[part].to(next(iter(columns[policy].values())).device)
+                    minibatch[policy] = SampleBatch(
+                        {key: column[chosen] for key, column in columns[policy].items()}
                     )
                 yield MultiAgentBatch(minibatch, self._batch.env_steps() // self._parts)
 

@@ -20,7 +20,7 @@ from ray.rllib.utils.metrics import (
 
 
 class DayTraining(Algorithm):
-    """One day in every market, then one update of every role.
+    """One day in every market, then one update of every policy.
 
     An algorithm that learns otherwise, from a replay buffer say, overrides `training_step` and
     calls `sample_days` and `learn` as it likes.
@@ -41,7 +41,7 @@ class DayTraining(Algorithm):
         self.learn(self.sample_days())
 
     def sample_days(self) -> MultiAgentBatch:
-        """Return the rows of all runners, as the algorithm prepares them for each role."""
+        """Return the rows of all runners, as the algorithm prepares them for each policy."""
         group, iteration = self.env_runner_group, self.iteration
         # Weights go out before sampling, so that a restored algorithm needs no special case.
         group.sync_weights(
@@ -59,13 +59,13 @@ class DayTraining(Algorithm):
             batch = batches[0] if len(batches) == 1 else concat_samples(batches)
             prepare = self.config.env_config["algorithm"].prepare
             rows = {
-                role: SampleBatch(prepare(dict(part)))
-                for role, part in batch.policy_batches.items()
+                policy: SampleBatch(prepare(dict(part)))
+                for policy, part in batch.policy_batches.items()
             }
             return MultiAgentBatch(rows, batch.env_steps())
 
     def learn(self, batch: MultiAgentBatch) -> None:
-        """Update every role from a batch, in epochs and minibatches as configured."""
+        """Update every policy from a batch, in epochs and minibatches as configured."""
         steps = (self.iteration + 1) * batch.env_steps()
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER), reduce="mean"):
             results: Any = self.learner_group.update(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from ray.rllib.core.columns import Columns
@@ -11,11 +11,12 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 
 from gridbazaar.agents.learning.actor_critic import NetworkSettings, actor_critics, draw
-from gridbazaar.agents.learning.algorithm import ALGORITHMS, Algorithm, Spaces, Workload
+from gridbazaar.agents.learning.algorithm import ALGORITHMS, Algorithm, Workload
 from gridbazaar.agents.learning.rllib.learner import DayLearner
 from gridbazaar.agents.learning.rllib.training import DayTrainingConfig
 from gridbazaar.agents.learning.rollout import Choice, Trajectory
 from gridbazaar.config import Positive
+from gridbazaar.envs.spaces import Spaces
 
 
 class ToyReinforceSettings(NetworkSettings):
@@ -31,7 +32,7 @@ class ToyReinforceLearner(DayLearner):
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: Any, fwd_out: Any
     ) -> Tensor:
-        """Return the loss of one minibatch of one role."""
+        """Return the loss of one minibatch of one policy."""
         kind = self.module[module_id].get_train_action_dist_cls()
         policy = kind.from_logits(fwd_out[Columns.ACTION_DIST_INPUTS])
         return -(policy.logp(batch[Columns.ACTIONS]) * batch[Postprocessing.ADVANTAGES]).mean()
@@ -51,9 +52,9 @@ class ToyReinforce(Algorithm):
         config = DayTrainingConfig().learners(learner_class=ToyReinforceLearner)
         return config.training(lr=self._config.lr)
 
-    def modules(self, roles: Sequence[str], spaces: Spaces) -> MultiRLModuleSpec:
-        """Return a policy for each role."""
-        return actor_critics(roles, spaces, self._config)
+    def modules(self, spaces: Mapping[str, Spaces]) -> MultiRLModuleSpec:
+        """Return a policy for each group of seats."""
+        return actor_critics(spaces, self._config)
 
     def explore(self, module: Any, observation: Tensor, noise: Tensor, memory: None) -> Choice:
         """Draw from the policy."""
