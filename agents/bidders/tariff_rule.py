@@ -55,11 +55,11 @@ class TariffRule:
         return positions.action(positions.valuation), None
 
     def _at(self, price: Tensor) -> Tensor:
-        """Return what content is worth, [B, N, K], that is to be bought from the grid at a price."""
+        """Return what content is worth, [B, N, K], that the grid is to sell at a price."""
         return (price.unsqueeze(-1) + _TICK) / self._game.efficiency
 
     def _shifts(self, seat: Seat) -> Tensor:
-        """Return whether a battery gains by shifting from the day's cheapest to its dearest hour."""
+        """Return whether a battery gains by shifting from the cheapest hour to the dearest."""
         gain = seat.read("retail_high") - seat.read("retail_low")
         return (gain > self._config.least_gain).unsqueeze(-1) & ~seat.leaves
 
