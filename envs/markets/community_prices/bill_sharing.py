@@ -74,7 +74,5 @@ def net_by_seat(quantity_kw: Tensor, owners: Owners) -> Tensor:
     offered, wanted = (owners.total((quantity_kw * side).clamp(min=0)) for side in (1, -1))
     own_kw = torch.minimum(offered, wanted)
     tiny = torch.finfo(quantity_kw.dtype).tiny
-    sold, bought = (
-        owners.of_seat(1 - own_kw / side.clamp(min=tiny)) for side in (offered, wanted)
-    )
+    sold, bought = (owners.of_seat(1 - own_kw / side.clamp(min=tiny)) for side in (offered, wanted))
     return quantity_kw * torch.where(quantity_kw > 0, sold, bought)
