@@ -190,6 +190,14 @@ def voltages(
     return figure
 
 
+# What a run's table must hold to be drawn.
+CURVES = (
+    "agent_steps",
+    "train_community_cost_eur_per_day",
+    "validation_community_cost_eur_per_day",
+)
+
+
 def learning_curve(curves: dict[str, Any], colours: dict[str, str]) -> Figure | None:
     """Community cost in training and validation per run; None without a curve."""
     if not curves:

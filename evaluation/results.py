@@ -195,8 +195,7 @@ def _curves(config: EvaluationConfig) -> dict[str, pd.DataFrame]:
         file = next((p / _CURVE for p in (path, *path.parents) if (p / _CURVE).is_file()), None)
         if file is not None:
             try:
-                curves[label(bidder)] = pd.read_csv(file)
-                plots.learning_curve({label(bidder): curves[label(bidder)]}, {})
+                curves[label(bidder)] = pd.read_csv(file)[list(plots.CURVES)].astype(float)
             except (ValueError, KeyError) as error:  # pandas' own errors among them
                 raise DataError(
                     f"{file} is no learning curve any more ({error}); bring it back or remove it"
