@@ -71,9 +71,7 @@ def as_planned(seen: Seen, power_kw: Tensor, net_kw: Tensor, game: Game) -> Tens
     decision = Decision(
         must_run_price=torch.where(must_run_kw > 0, seen.feed_in + _TICK, seen.retail - _TICK),
         correction_kw=net_kw - seen.forecast_kw,
-        value=torch.where(
-            gives, (ask - game.wear_price) * game.efficiency, bid / game.efficiency
-        ),
+        value=torch.where(gives, (ask - game.wear_price) * game.efficiency, bid / game.efficiency),
         margin=torch.zeros_like(share),
         share=share,
         tip=nothing,

@@ -9,7 +9,6 @@ from gridbazaar.evaluation.config import configure
 from gridbazaar.evaluation.mechanisms import COLUMNS, groups, marks, more, notes, shades, shown
 from gridbazaar.evaluation.report import headlines, market_verdicts
 from gridbazaar.evaluation.results import evaluate, table
-from gridbazaar.evaluation.summary import reference_market_of
 from gridbazaar.evaluation.tables import terminal
 from gridbazaar.evaluation.timing import timed
 
@@ -209,4 +208,4 @@ def test_reference_market_must_exist_and_falls_back_to_the_first_that_plays():
     with pytest.raises(UnknownNameError, match="did you mean 'vcg'"):
         configure(["name=x", "reference_market=vgc"])
     config = configure(["name=x", "market=[mcafee,vcg]"])
-    assert reference_market_of(config) == "mcafee"
+    assert config.reference_of_markets == "mcafee"
