@@ -155,14 +155,18 @@ def waterfall(falls: Sequence[Row]) -> Figure | None:
             colour = GREEN if after <= before else ORANGE
             axes.bar(x, after - before, bottom=before, color=colour, width=0.7)
             axes.annotate(
-                f"{after - before:+.2f}", (x, max(before, after)), xytext=(0, 3), ha="center",
-                textcoords="offset points", fontsize=9,
-            )  # fmt: skip
+                f"{after - before:+.2f}".replace("-0.00", "+0.00"),
+                (x, max(before, after)),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
+            )
         axes.set_xticks(range(len(costs) + 1), [*names, "optimum"], rotation=35, ha="right")
         axes.set_title(f"{fall['bidder']} · {fall['ledger']}".replace("_", " "))
         low, high = min(costs), max(costs)
         axes.set_ylim(low - 0.35 * (high - low) - 1e-6, high + 0.12 * (high - low) + 1e-6)
-    panels[0][0].set_ylabel("community cost per day; the axis does not begin at 0")
+    panels[0][0].set_ylabel("community cost a day, from above 0")
     return figure
 
 

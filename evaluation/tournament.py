@@ -154,9 +154,12 @@ def run(
         bidder, _, ledger = words
         outcome = kept.get(f"{number:06d}", stage.facts)
         if outcome is None:
-            outcome = _judge(stage.play(*words), yardstick, example, planned.get(ledger))
+            played = stage.play(*words)
+            if bidder == PLANNER:
+                planned[ledger] = played.record.seat_cost.sum(-1)
+            outcome = _judge(played, yardstick, example, planned.get(ledger))
             kept.put(f"{number:06d}", outcome)
-        if bidder == PLANNER:
+        elif bidder == PLANNER:
             planned[ledger] = outcome.figures["community_cost"]
         outcomes.append(outcome)
     return Tournament(

@@ -191,9 +191,17 @@ def test_words_change_every_ledger_but_the_ideal_one():
 
 def test_results_name_the_layers_of_a_ledger():
     layered = "ledger.layers=[{name: multisig, required: 1}, pseudonyms]"
-    words = ["name=a", "bidder=own_use", "ledger=block", layered, "days=1", "signatures=false"]
+    words = [
+        "name=a",
+        "bidder=own_use",
+        "ledger=block",
+        layered,
+        "days=1",
+        "signatures=false",
+        "planner=false",
+    ]
     config = configure(words)
-    alone, own_use, best = map(title_of, rows(config, run(config, load)))
+    alone, _, _, own_use, best = map(title_of, rows(config, run(config, load)))
     assert own_use == "own use · uniform auction · block + multisig + pseudonyms"
     assert "+" not in alone + best
 
