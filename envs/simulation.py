@@ -80,7 +80,7 @@ class Simulation:
         check_split(split, c.days)
         self._data = Dataset(c)
         self.fleet, self.game = c.fleet, Game.of(c, rules)
-        self.order_slots = OrderSlots(c.fleet)
+        self.order_slots = OrderSlots(c.fleet, c.pv_kwp > 0)
         self._firming = Firming(rules.firming, c)
         self._observe = Observer(c)
         self._global_state = GlobalState(self.game.layout, c.seats)
@@ -180,9 +180,7 @@ class Simulation:
         forecast_kw, band, curve = self._offer(decision)
         quantity_kw, orders, receipts = self._submit(decision, curve)
         clearing = self.market.clear(orders, context)
-        market_receipts, market_fee_eur = submit(
-            self.ledger, self.market, orders, clearing, self.order_slots
-        )
+        market_receipts, market_fee_eur = submit(self.ledger, self.market, orders, clearing)
         finality_s = receipts.finality_s + market_receipts.delay_s
 
         cleared = self.order_slots.pieces(clearing.cleared_kw)
@@ -197,8 +195,8 @@ class Simulation:
         used = self._use(devices_kw)
 
         traded = Traded(
-            cleared_kw=self.order_slots.seat_sums(clearing.cleared_kw),
-            payment_eur=self.order_slots.seat_sums(clearing.payment_eur),
+            cleared_kw=orders.by_seat(clearing.cleared_kw),
+            payment_eur=orders.by_seat(clearing.payment_eur),
             position_kw=position_kw,
             firmed_kw=firmed_kw,
             net_kw=delivered.net_kw,
@@ -332,7 +330,7 @@ class Simulation:
             self.ledger,
             quantity_kw,
             limit_price,
-            slots,
+            slots.owners,
             decision.tip,
             self.submission_s,
             self.rules.gate_closure_s,

@@ -128,13 +128,13 @@ def test_unknown_splits_seeds_and_sizes_are_refused(town):
 def test_wrong_actions_are_refused(town):
     sim = town.simulation()
     sim.reset(seed=0)
-    shape = (2, sim.num_seats, 3)
-    with pytest.raises(ValueError, match=r"action has shape \(2, 3\), expected \(2, 41, 3\)"):
+    shape = (2, sim.num_seats, 6)
+    with pytest.raises(ValueError, match=r"action has shape \(2, 3\), expected \(2, 41, 6\)"):
         sim.step(torch.zeros(2, 3))
     action = torch.zeros(shape, dtype=torch.float64)
     action[1, 7, 2] = torch.inf
     action[1, 8, 2] = -torch.inf
-    with pytest.raises(ValueError, match="seat 7 in market 1 has inf as entry 2"):
+    with pytest.raises(ValueError, match="seat 7 in market 1 has inf as value"):
         sim.step(action)
 
 

@@ -130,10 +130,18 @@ class Vehicle(Store):
         """Return the energy of the cars, whose floor is zero; see Store."""
         return state.energy_kwh
 
-    def above_promise(self, state: Parked) -> Tensor:
-        """Return the energy beyond what, charged on from there, is full at departure; see Store."""
+    def owed(self, state: Parked) -> Tensor:
+        """Return what must be charged now so that the car is full at departure; see Store."""
+        return (-self._beyond(state)).clamp(min=0)
+
+    def spare(self, state: Parked) -> Tensor:
+        """Return what can be charged again before departure; see Store."""
+        return torch.minimum(self._beyond(state), state.energy_kwh).clamp(min=0)
+
+    def _beyond(self, state: Parked) -> Tensor:
+        """Return the energy beyond what, charged on from the next slot, is full at departure."""
         later = (state.slots_left - 1).clamp(min=0) * self._storable_kwh
-        return state.energy_kwh - (state.capacity_kwh - later).clamp(min=0)
+        return state.energy_kwh - (state.capacity_kwh - later)
 
     def room(self, state: Parked) -> Tensor:
         """Return what the cars still want; see Store."""

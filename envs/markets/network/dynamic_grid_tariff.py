@@ -63,7 +63,7 @@ class DynamicGridTariff(Market):
 
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match until no pair that can pay its charge has energy left."""
-        grid = grid_of(context, self.config, *orders.quantity_kw.shape)
+        grid = grid_of(context, self.config, orders)
         seller, buyer = split(orders.quantity_kw)
         share = _share_of_longest(grid, orders.quantity_kw)
         pair_share = share[seller.unsqueeze(-1), buyer.unsqueeze(-2)]
