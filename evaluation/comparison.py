@@ -24,6 +24,12 @@ FIGURES = {
             "Mean savings over the mean savings of the optimum with perfect foresight",
         ),
         Kpi(
+            "planner_share",
+            "%",
+            "higher",
+            "Mean savings over the mean savings of the central planner on the same ledger",
+        ),
+        Kpi(
             "gini_of_savings",
             "1",
             "lower",
@@ -36,6 +42,7 @@ FIGURES = {
 RATIOS = {
     "savings_percent": ("savings", "baseline_cost"),
     "optimum_share": ("savings", "optimum_savings"),
+    "planner_share": ("savings", "planner_savings"),
 }
 
 
@@ -51,9 +58,15 @@ class Yardstick:
     seat_cost: Tensor
     optimum_cost: Tensor
 
-    def figures(self, seat_cost: Tensor) -> dict[str, Tensor]:
-        """Return the figures [B] of an outcome that costs the seats so much, [B, N] EUR."""
-        return compare(seat_cost, self.seat_cost) | self._wholes()
+    def figures(self, seat_cost: Tensor, planned: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the figures [B] of an outcome that costs the seats so much, [B, N] EUR.
+
+        `planned` is what the planner costs, [B] EUR, where it played.
+        """
+        found = compare(seat_cost, self.seat_cost) | self._wholes()
+        if planned is not None:
+            found["planner_savings"] = self.seat_cost.sum(-1) - planned
+        return found
 
     def of_optimum(self) -> dict[str, Tensor]:
         """Return those [B] of the optimum itself, which knows no seats."""

@@ -44,6 +44,7 @@ class EvaluationConfig(Config):
     reference: str | None
     reference_market: str
     resamples: Annotated[int, Field(ge=100, le=1_000_000)]
+    planner: bool
     carbon_kg_per_kwh: NonNegative
     signatures: bool
     signed_days: Count | None
@@ -57,6 +58,12 @@ class EvaluationConfig(Config):
             market=option("market", market),
             ledger=compose("world", (f"ledger={ledger}", *words))["ledger"],
         )
+
+    @property
+    def reference_of_markets(self) -> str:
+        """Return the market that others are compared with."""
+        wanted = self.reference_market
+        return wanted if wanted in self.market else self.market[0]
 
     def ledger_label(self, ledger: str) -> str:
         """Return how tables call a ledger: its name, and what is built on top, the lowest first."""

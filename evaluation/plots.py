@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 
 from gridbazaar.envs.observation import ROLES
 from gridbazaar.evaluation.mechanisms import marks
-from gridbazaar.evaluation.palette import GREY, INK, ROLE
+from gridbazaar.evaluation.palette import GREEN, GREY, INK, ORANGE, ROLE
 from gridbazaar.evaluation.tournament import OPTIMUM, VOLTAGE_QUANTILES, Combination, Outcome
 
 Row = Mapping[str, Any]
@@ -136,6 +137,36 @@ def savings(rows: Sequence[Row], colours: dict[str, str]) -> Figure:
     _name_rows(axes, played)
     axes.set_xlabel("% of what perfect foresight saves over the grid alone (dashed)")
     axes.set_title(_title("Savings reached", rows))
+    return figure
+
+
+def waterfall(falls: Sequence[Row]) -> Figure | None:
+    """Steps from the grid alone to the optimum, a panel per ledger; None without any."""
+    if not falls:
+        return None
+    figure, panels = plt.subplots(
+        1, len(falls), figsize=(max(9, 4.6 * len(falls)), 4.4), sharey=True, squeeze=False
+    )
+    for axes, fall in zip(panels[0], falls, strict=True):
+        costs = [step["cost"] for step in fall["steps"]]
+        names = [step["name"] for step in fall["steps"]]
+        axes.bar([0, len(costs)], [costs[0], costs[-1]], color=[GREY, INK], width=0.7)
+        for x, (before, after) in enumerate(pairwise(costs), 1):
+            colour = GREEN if after <= before else ORANGE
+            axes.bar(x, after - before, bottom=before, color=colour, width=0.7)
+            axes.annotate(
+                f"{after - before:+.2f}".replace("-0.00", "+0.00"),
+                (x, max(before, after)),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
+            )
+        axes.set_xticks(range(len(costs) + 1), [*names, "optimum"], rotation=35, ha="right")
+        axes.set_title(f"{fall['bidder']} · {fall['ledger']}".replace("_", " "))
+        low, high = min(costs), max(costs)
+        axes.set_ylim(low - 0.35 * (high - low) - 1e-6, high + 0.12 * (high - low) + 1e-6)
+    panels[0][0].set_ylabel("community cost a day, from above 0")
     return figure
 
 

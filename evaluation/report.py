@@ -15,7 +15,8 @@ import yaml
 from gridbazaar.envs.kpis import GROUPS
 from gridbazaar.evaluation import mechanisms
 from gridbazaar.evaluation.plots import title_of
-from gridbazaar.evaluation.tournament import OPTIMUM
+from gridbazaar.evaluation.tournament import BOUNDS, OPTIMUM
+from gridbazaar.evaluation.waterfall import MEANINGS
 
 Row = Mapping[str, Any]
 # Blue to orange, as in the plots; pale, so that figures stay readable.
@@ -29,8 +30,8 @@ def render(summary: Mapping[str, Any], plots: Mapping[str, Path], days: str) -> 
 
     Args:
         summary: what summary.json holds, with the times of timing.json.
-        plots: PNG file by name: cost, differences, mechanisms, heat, savings, roles, voltages, day,
-            learning; those that are absent leave their place out.
+        plots: PNG file by name: cost, differences, waterfall, mechanisms, heat, savings, roles,
+            voltages, day, learning; those that are absent leave their place out.
         days: which days were played, in words.
     """
     folder = Path(__file__).parent
@@ -40,6 +41,7 @@ def render(summary: Mapping[str, Any], plots: Mapping[str, Path], days: str) -> 
     environment.globals.update(
         cell=cell,
         heading=heading,
+        number=number,
         interval=interval,
         title_of=lambda row: title_of(row) + mechanisms.marks(row),
         more=mechanisms.more,
@@ -61,6 +63,7 @@ def render(summary: Mapping[str, Any], plots: Mapping[str, Path], days: str) -> 
         references=mechanisms.references(rows),
         reference_market=mechanisms.reference_market(rows),
         notes=mechanisms.notes(rows),
+        steps=MEANINGS,
         tables=tables(summary["kpis"]),
         images={name: _inline(path) for name, path in plots.items()},
         config=yaml.safe_dump(summary["config"], sort_keys=False, allow_unicode=True),
@@ -81,7 +84,7 @@ def headlines(rows: Sequence[Row]) -> list[tuple[str, str]]:
     The cheapest is sought among those to which the operator adds no money.
     """
     alone = next(row for row in rows if row["baseline"])
-    played = [r for r in rows if r["bidder"] != OPTIMUM and not mechanisms.subsidised(r)]
+    played = [r for r in rows if r["bidder"] not in BOUNDS and not mechanisms.subsidised(r)]
     best = min(played, key=mechanisms.cost)
     unit = best["kpis"]["community_cost"]["unit"]
     entries = [
@@ -94,8 +97,9 @@ def headlines(rows: Sequence[Row]) -> list[tuple[str, str]]:
     for name, words in (
         ("savings_percent", "saved over the grid alone"),
         ("optimum_share", "of what perfect foresight would save"),
+        ("planner_share", "of what a central planner saves who knows what the seats know"),
     ):
-        value = best["kpis"][name]["mean"]
+        value = best["kpis"].get(name, {}).get("mean")
         if value is not None and best is not alone:
             entries.append((f"{value:.1f} %", words))
     return entries
@@ -105,7 +109,7 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
     """Return a sentence per market and ledger on the reference against the other bidders."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        if row["difference"]:
+        if row["difference"] and row["bidder"] not in BOUNDS:
             groups.setdefault((row["market"], row["ledger"]), []).append(row)
     sentences = []
     for (market, ledger), others in groups.items():
@@ -124,7 +128,7 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
 def market_verdicts(rows: Sequence[Row]) -> list[str]:
     """Return a sentence per bidder and ledger on the other markets against the reference market."""
     sentences = []
-    for group in mechanisms.groups(rows):
+    for group in mechanisms.groups([row for row in rows if row["bidder"] not in BOUNDS]):
         others = [
             row["market_difference"]
             for row in group.rows

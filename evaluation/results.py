@@ -25,12 +25,13 @@ from gridbazaar.evaluation.config import EvaluationConfig, is_learned, label
 from gridbazaar.evaluation.day_plot import day as day_plot
 from gridbazaar.evaluation.kept import KeptOutcomes
 from gridbazaar.evaluation.mechanisms import several
-from gridbazaar.evaluation.palette import bidder_colours, style
+from gridbazaar.evaluation.palette import GREY, INK, bidder_colours, style
 from gridbazaar.evaluation.report import render
 from gridbazaar.evaluation.summary import episodes, kpi_table, reference_of, rows, strict
 from gridbazaar.evaluation.tables import markdown, terminal
 from gridbazaar.evaluation.timing import timed, timing
-from gridbazaar.evaluation.tournament import OPTIMUM, Maker, Tournament, run
+from gridbazaar.evaluation.tournament import BOUNDS, PLANNER, PLAYED, Maker, Tournament, run
+from gridbazaar.evaluation.waterfall import waterfalls
 
 _CURVE = "progress.csv"  # as gridbazaar.agents.learning.curves writes it
 
@@ -106,8 +107,9 @@ def write(
         },
         "kpis": kpi_table(tournament.facts.currency),
         "rows": found,
+        "waterfalls": waterfalls(found, config.reference_of_markets),
     }
-    pictures = _draw(folder / "plots", config, tournament, found, curves)
+    pictures = _draw(folder / "plots", config, tournament, summary, curves)
     summary, times = strict(summary), strict(timing(tournament))
     for name, content in (("summary", summary), ("timing", times)):
         text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
@@ -131,17 +133,20 @@ def _draw(
     folder: Path,
     config: EvaluationConfig,
     tournament: Tournament,
-    found: Sequence[dict[str, Any]],
+    summary: dict[str, Any],
     curves: dict[str, pd.DataFrame],
 ) -> dict[str, Path]:
     """Draw all plots as PNG; return their files by name."""
+    found = summary["rows"]
     names = [label(bidder) for bidder in (*config.bidder, config.baseline)]
     learned = [label(bidder) for bidder in config.bidder if is_learned(bidder)]
     colours = bidder_colours(list(dict.fromkeys(names)), learned)
+    colours |= {PLAYED: INK, PLANNER: GREY}
     with style():
         figures: dict[str, Figure | None] = {
             "cost": plots.cost(found, colours),
             "differences": plots.differences(found, colours),
+            "waterfall": plots.waterfall(summary["waterfalls"]),
             "mechanisms": mechanism_plots.differences(found, colours),
             "heat": mechanism_plots.heat(found) if several(found) else None,
             "savings": plots.savings(found, colours),
@@ -166,7 +171,7 @@ def _example(
     played = [
         (row, outcome)
         for row, outcome in zip(found, tournament.outcomes, strict=True)
-        if row["bidder"] != OPTIMUM
+        if row["bidder"] not in BOUNDS
     ]
     mine = [pair for pair in played if pair[0]["bidder"] == reference_of(config)]
     first = next((pair for pair in mine if not pair[0]["baseline"]), mine[0])

@@ -53,12 +53,6 @@ def reference_of(config: EvaluationConfig) -> str:
     return label(next(filter(is_learned, config.bidder), config.bidder[0]))
 
 
-def reference_market_of(config: EvaluationConfig) -> str:
-    """Return the market that others are compared with."""
-    wanted = config.reference_market
-    return wanted if wanted in config.market else config.market[0]
-
-
 def rows(config: EvaluationConfig, tournament: Tournament) -> list[dict[str, Any]]:
     """Return a row per outcome: bidder, market, ledger, kpis, differences and audit.
 
@@ -68,7 +62,7 @@ def rows(config: EvaluationConfig, tournament: Tournament) -> list[dict[str, Any
     """
     bootstrap = Bootstrap(len(tournament.first_slot), config.resamples, config.seed)
     table = kpi_table(tournament.facts.currency)
-    bidder, market = reference_of(config), reference_market_of(config)
+    bidder, market = reference_of(config), config.reference_of_markets
     days = [_daily(tournament, outcome) for outcome in tournament.outcomes]
     found = {o.combination: d for o, d in zip(tournament.outcomes, days, strict=True)}
 
@@ -147,6 +141,8 @@ def _figures(
     summaries = dict(zip(names, found, strict=True))
     if ratios:
         for name, (part, whole) in RATIOS.items():
+            if whole not in daily:
+                continue
             share = bootstrap.ratio(daily[part], daily[whole])
             summaries[name] = Summary(*(100 * value for value in asdict(share).values()))
     return {

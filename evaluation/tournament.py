@@ -14,6 +14,7 @@ from torch import Tensor
 from gridbazaar.agents.bidders import Bidder
 from gridbazaar.envs import build, kpis
 from gridbazaar.envs.build import make_market
+from gridbazaar.envs.config import WorldConfig
 from gridbazaar.envs.day import seeds_of
 from gridbazaar.envs.day_record import DayRecord, Facts
 from gridbazaar.envs.game import Game
@@ -21,14 +22,18 @@ from gridbazaar.envs.simulation import Simulation
 from gridbazaar.evaluation.audit import Audit, AuditResult
 from gridbazaar.evaluation.comparison import Yardstick
 from gridbazaar.evaluation.config import IDEAL, EvaluationConfig, label
-from gridbazaar.evaluation.optimum import Optimum, days_of, unknown
+from gridbazaar.evaluation.optimum import Optimum, Plan, days_of, unknown
+from gridbazaar.evaluation.planner import Planner
+from gridbazaar.evaluation.playback import Playback
 from gridbazaar.evaluation.rollout import play
 from gridbazaar.evaluation.stopwatch import Stopwatch
 
 _log = logging.getLogger(__name__)
 
 GRID_ONLY, NONE = "grid_only", "-"
-OPTIMUM = "optimum"
+# The program's least cost; its plans, played; the central planner.
+OPTIMUM, PLAYED, PLANNER = "optimum", "optimum_played", "planner"
+BOUNDS = (OPTIMUM, PLAYED, PLANNER)
 # Shares of all bus voltages of all intervals that the report shows.
 VOLTAGE_QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 _MOST_VOLTAGES = 2_000_000
@@ -74,7 +79,8 @@ class Tournament:
     """All outcomes, on D days times R repeats: B = R * D, a repeat's days side by side.
 
     Attributes:
-        outcomes: baseline first, then the combinations; the optimum last.
+        outcomes: baseline first, then the bounds that are played, then the combinations; the
+            optimum last.
         first_slot: [D] of the days in the year's data.
         repeats: R.
         example: number of the example day among the days.
@@ -142,19 +148,19 @@ def run(
     alone, best = _bounds(stage, config, progress, kept)
     yardstick = _yardstick(alone, best)
     example = yardstick.middling_day(len(stage.first_slot))
-    wanted = [
-        (bidder, market, ledger)
-        for market in config.market
-        for ledger in config.ledger
-        for bidder in config.bidder
-        if (bidder, market, ledger) != (config.baseline, GRID_ONLY, IDEAL)
-    ]
+    planned: dict[str, Tensor] = {}
     outcomes = []
-    for number, words in enumerate(progress(wanted, "combinations")):
+    for number, words in enumerate(progress(_wanted(stage, config), "combinations")):
+        bidder, _, ledger = words
         outcome = kept.get(f"{number:06d}", stage.facts)
         if outcome is None:
-            outcome = _judge(stage.play(*words), yardstick, example)
+            played = stage.play(*words)
+            if bidder == PLANNER:
+                planned[ledger] = played.record.seat_cost.sum(-1)
+            outcome = _judge(played, yardstick, example, planned.get(ledger))
             kept.put(f"{number:06d}", outcome)
+        elif bidder == PLANNER:
+            planned[ledger] = outcome.figures["community_cost"]
         outcomes.append(outcome)
     return Tournament(
         outcomes=(alone, *outcomes, best),
@@ -166,14 +172,34 @@ def run(
     )
 
 
+def _wanted(stage: _Stage, config: EvaluationConfig) -> list[tuple[str, str, str]]:
+    """Return bidder, market and ledger of all that is to be played, those of a world together.
+
+    The reference market comes first, and on each ledger the bounds come before those who are held
+    against them.
+    """
+    reference = config.reference_of_markets
+    bounded = stage.bounded
+    words = []
+    if bounded and IDEAL not in config.ledger:
+        words.append((PLAYED, reference, IDEAL))
+    for market in sorted(config.market, key=lambda name: name != reference):
+        for ledger in config.ledger:
+            bounds = [PLAYED] * bounded
+            bounds += [PLANNER] * (bounded and config.planner and market == reference)
+            words += [(bidder, market, ledger) for bidder in (*bounds, *config.bidder)]
+    return [each for each in words if each != (config.baseline, GRID_ONLY, IDEAL)]
+
+
 def _bounds(
     stage: _Stage, config: EvaluationConfig, progress: Progress, kept: Kept
 ) -> tuple[Outcome, Outcome]:
     """Return what the grid alone and the optimum come to."""
     alone, best = kept.get(GRID_ONLY, stage.facts), kept.get(OPTIMUM, stage.facts)
     if alone is None or best is None:
-        played = stage.play(config.baseline, GRID_ONLY, IDEAL)
-        cost = stage.optimum_costs(progress)
+        played = stage.play(config.baseline, GRID_ONLY, IDEAL, alone=True)
+        stage.solve(progress)
+        cost = [plan.cost_eur for plan in stage.plans] or [math.nan] * len(stage.days)
         yardstick = Yardstick(played.record.seat_cost, torch.tensor(cost, dtype=torch.float64))
         alone = _judge(played, yardstick, yardstick.middling_day(len(stage.first_slot)))
         best = Outcome(Combination(OPTIMUM, NONE, NONE), yardstick.of_optimum())
@@ -197,12 +223,14 @@ class _Played:
     clearing_ms: float
 
 
-def _judge(played: _Played, yardstick: Yardstick, example: int) -> Outcome:
-    """Return what a combination came to beside the grid alone and the optimum."""
+def _judge(
+    played: _Played, yardstick: Yardstick, example: int, planned: Tensor | None = None
+) -> Outcome:
+    """Return what a combination came to beside the grid alone, the optimum and the planner."""
     record = played.record
     return Outcome(
         combination=played.combination,
-        figures=kpis.compute(record) | yardstick.figures(record.seat_cost),
+        figures=kpis.compute(record) | yardstick.figures(record.seat_cost, planned),
         seat_cost=record.seat_cost,
         example=record.select(example),
         voltages=_quantiles(record.voltage_pu[record.solved]),
@@ -216,7 +244,7 @@ class _Stage:
 
     def __init__(self, config: EvaluationConfig, make: Maker):
         self._config = config
-        self._worlds: dict[tuple[str, str], tuple[Simulation, Stopwatch]] = {}
+        self._worlds: dict[tuple[str, str, bool], tuple[Simulation, Stopwatch]] = {}
         self._ledgers = {name: config.ledger_label(name) for name in (IDEAL, *config.ledger)}
         probe, _ = self._build(GRID_ONLY, IDEAL, 1)
         self._bidders = {
@@ -230,37 +258,54 @@ class _Stage:
         limits = probe.delivery.limits
         self.band = (float(limits.vm_min_pu.median()), float(limits.vm_max_pu.median()))
         self.optimum = Optimum(probe.community, config.task.rules.unserved_price)
-        simulation, _ = self._world(GRID_ONLY, IDEAL)
+        simulation, _ = self._world(GRID_ONLY, IDEAL, alone=True)
         simulation.reset(days=self._days, seed=self._seed)
         self.days = days_of(simulation)
-
-    def optimum_costs(self, progress: Progress) -> list[float]:
-        """Return the optimum's cost of each day, NaN for all where one of them has none."""
-        if missing := unknown(self.days):
+        self.plans: list[Plan] = []
+        missing = unknown(self.days)
+        self.bounded = not missing
+        if missing:
             _log.warning("%s", missing)
-            return [math.nan] * len(self.days)
-        return [self.optimum.solve(day).cost_eur for day in progress(self.days, "optimum")]
 
-    def _build(self, market: str, ledger: str, num_envs: int) -> tuple[Simulation, Stopwatch]:
+    def solve(self, progress: Progress = lambda items, _: items) -> None:
+        """Find the optimum's plan of each day, none where one of them has none."""
+        if self.bounded and not self.plans:
+            self.plans = [self.optimum.solve(day) for day in progress(self.days, "optimum")]
+
+    def _build(
+        self, market: str, ledger: str, num_envs: int, alone: bool = False
+    ) -> tuple[Simulation, Stopwatch]:
         c = self._config
         world, dtype = c.world(market, ledger), getattr(torch, c.precision)
+        if alone:
+            world = without_positions(world)
         watch = Stopwatch(make_market(world.market))
         return build(world, num_envs, c.split, c.seed, c.device, dtype, watch), watch
 
-    def _world(self, market: str, ledger: str) -> tuple[Simulation, Stopwatch]:
-        if (market, ledger) not in self._worlds:
+    def _world(self, market: str, ledger: str, alone: bool = False) -> tuple[Simulation, Stopwatch]:
+        key = (market, ledger, alone)
+        if key not in self._worlds:
             # One at a time: a world holds the year's data of its community.
-            self._worlds = {(market, ledger): self._build(market, ledger, len(self._days))}
-        return self._worlds[market, ledger]
+            self._worlds = {key: self._build(market, ledger, len(self._days), alone)}
+        return self._worlds[key]
 
-    def play(self, bidder: str, market: str, ledger: str) -> _Played:
-        """Play one combination on all days."""
-        simulation, watch = self._world(market, ledger)
+    def _bidder(self, name: str, simulation: Simulation) -> Bidder:
+        if name == PLANNER:
+            return Planner(simulation)
+        if name == PLAYED:
+            self.solve()
+            like = simulation.community.pv_kwp
+            return Playback(self.plans, self.days, simulation.game, like)
+        return self._bidders[name]
+
+    def play(self, bidder: str, market: str, ledger: str, alone: bool = False) -> _Played:
+        """Play one combination on all days; `alone` is without a market's positions."""
+        simulation, watch = self._world(market, ledger, alone)
         audit = self._audit(simulation) if self._config.signatures and ledger != IDEAL else None
         watch.start()
         record = play(
             simulation,
-            self._bidders[bidder],
+            self._bidder(bidder, simulation),
             self._days,
             self._seed,
             self.facts,
@@ -278,6 +323,17 @@ class _Stage:
         days = len(self.first_slot)
         markets = _spread(days, min(self._config.signed_days or days, days))
         return Audit(simulation, self._seed, markets)
+
+
+def without_positions(world: WorldConfig) -> WorldConfig:
+    """Return a world in which nobody promises anything: each meter at the grid's own prices.
+
+    What the grid alone costs is no matter of forecasts, for devices follow their own meter.
+    """
+    rules = world.task.rules.model_copy(
+        update={"quantity": "metered", "firming": "none", "imbalance": "grid"}
+    )
+    return world.model_copy(update={"task": world.task.model_copy(update={"rules": rules})})
 
 
 def _spread(count: int, chosen: int) -> Tensor:

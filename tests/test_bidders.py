@@ -10,20 +10,30 @@ from hypothesis import strategies as st
 
 from gridbazaar import envs
 from gridbazaar.agents.bidders import BIDDERS, make
+from gridbazaar.agents.bidders.auction_bidder import truthful_positions
+from gridbazaar.agents.bidders.own_use import own_use_action
+from gridbazaar.agents.bidders.positions import laid
 from gridbazaar.agents.bidders.seat import Seat
-from gridbazaar.envs.action import decide, encode
-from gridbazaar.envs.markets import Context
+from gridbazaar.agents.bidders.valuation import Limits, limits_of
 from gridbazaar.envs.observation import FEATURES, read
+from gridbazaar.envs.supply_curve import Offer, supply_curve
 
 every_bidder = pytest.mark.parametrize("name", BIDDERS.names())
-every_tariff = pytest.mark.parametrize("tariff", ["german_tou_all_year", "ce_sdt_nsw"])
+PRICING = [
+    "zero_intelligence",
+    "zip",
+    "gjerstad_dickhaut",
+    "adaptive_aggressive",
+    "fixed_margin",
+    "best_response",
+]
 RULES = envs.world().task.rules
 GAME = game_of(RULES)
 
 
-def bidding(name):
+def bidding(name, game=GAME):
     """A policy that keeps the bidder's state, fresh for a day."""
-    bidder, state = make(name, GAME), None
+    bidder, state = make(name, game), None
 
     def act(observation):
         nonlocal state
@@ -33,22 +43,23 @@ def bidding(name):
     return act
 
 
-def decided(action, observation):
-    """Return limit price and power of an action, as the simulation takes them."""
-    context = Context(
-        buyer_ceiling=read(observation, "retail") - read(observation, "local_charge"),
-        seller_floor=read(observation, "feed_in"),
-        slot_h=0.25,
+def decided(action, observation, game=GAME):
+    """Return the decision that an action means, as the simulation takes it."""
+    low, high = (read(observation, name)[:, :1] for name in ("day_low", "day_high"))
+    return game.meaning(low, high).decide(action)
+
+
+def named(decision, game=GAME):
+    """Return the limits at which devices take and give, as the simulation has them."""
+    value, margin = decision.value, decision.margin
+    return Limits(
+        value * game.efficiency - margin, value / game.efficiency + game.wear_price + margin
     )
-    out = decide(action, context, read(observation, "flexible_kw").unsqueeze(-1), RULES)
-    return out.limit_price, out.requested_kw[..., 0]
 
 
-@pytest.fixture(scope="module")
-def seen(town):
-    """Observations [96][3, N, SIZE] of a day that the truthful bidder played."""
-    sim = town.simulation(num_envs=3)
-    observations, act = [], bidding("truthful")
+def watched(sim):
+    """Observations [96][B, N, size] of a day that the truthful bidder played."""
+    observations, act = [], bidding("truthful", sim.game)
 
     def watch(observation):
         observations.append(observation)
@@ -59,15 +70,27 @@ def seen(town):
     return observations
 
 
-def replay(name, observations):
-    act = bidding(name)
+@pytest.fixture(scope="module")
+def seen(town):
+    return watched(town.simulation(num_envs=3))
+
+
+@pytest.fixture(scope="module", params=["german_tou_all_year", "ce_sdt_nsw"])
+def lent(town, request):
+    """A game in which cars feed back, and observations of it."""
+    sim = town.simulation(f"tariff@task.tariff={request.param}", "task.devices.vehicle.v2g=true")
+    return sim.game, watched(sim)
+
+
+def replay(name, observations, game=GAME):
+    act = bidding(name, game)
     return [act(observation) for observation in observations]
 
 
 @every_bidder
 def test_actions_are_numbers_within_bounds(name, seen):
     for observation, action in zip(seen, replay(name, seen), strict=True):
-        assert action.shape == (*observation.shape[:2], 3)
+        assert action.shape == (*observation.shape[:2], 6)
         assert action.dtype is observation.dtype
         assert action.isfinite().all()
         assert (action.abs() <= 1).all()
@@ -97,60 +120,135 @@ def test_observations_are_left_as_they_were(name, seen, dtype):
     assert torch.equal(before, observation)
 
 
+OWN = ("task.rules.dispatch=own", "task.rules.firming=none")
+
+
 @every_bidder
-@every_tariff
-def test_a_day_is_played_to_its_end(town, name, tariff):
-    sim = town.simulation(f"tariff@task.tariff={tariff}")
-    *_, last = play(sim, bidding(name))
+def test_devices_that_seats_dispatch_run_as_their_share_says(town, name):
+    sim = town.simulation(*OWN)
+    act, taken, given = bidding(name, sim.game), 0.0, 0.0
+
+    def watched(observation):
+        nonlocal asked
+        seat, action = Seat(observation, sim.game.layout), act(observation)
+        share = decided(action, observation, sim.game).share
+        power = seat.must_kw + seat.give_kw * share.clamp(min=0) + seat.take_kw * share.clamp(max=0)
+        asked = power.sum((1, 2))
+        return action
+
+    asked = None
+    for interval in play(sim, watched):
+        power = torch.cat(list(interval.device_kw.values()), -1)
+        torch.testing.assert_close(power.sum(-1), asked, rtol=0, atol=1e-6)
+        taken, given = (
+            taken + float(power.clamp(max=0).sum()),
+            given + float(power.clamp(min=0).sum()),
+        )
+    assert taken < 0 < given
+
+
+def loss_of(decision, observation, game=GAME):
+    """Return by how much prices lose money [B, P], of what can be traded."""
+    seat = Seat(observation, game.layout)
+    worth, limits = truthful_positions(seat, game).valuation.must_run, named(decision, game)
+    own = truthful_positions(seat, game).valuation.devices
+    sells = seat.must_run_kw > 0
+    must_run = torch.where(sells, 1, -1) * (worth - decision.must_run_price)
+    tradable = laid(seat.must_run_kw, seat.take_kw, seat.give_kw).abs() > 1e-6
+    return laid(must_run, limits.bid - own.bid, own.ask - limits.ask) * tradable
+
+
+def losses(name, game, observations):
+    """Return what a bidder's prices lose against what energy is worth, [96, B, P]."""
+    actions = replay(name, observations, game)
+    pairs = zip(actions, observations, strict=True)
+    return torch.stack([loss_of(decided(a, o, game), o, game) for a, o in pairs])
+
+
+@pytest.mark.parametrize("name", PRICING)
+def test_no_price_loses_money_against_what_energy_is_worth(lent, name):
+    loss = losses(name, *lent)
+    assert loss.max() < 1e-6
+    assert loss.min() < -0.01
+
+
+def test_the_truthful_never_bids_away_from_what_energy_is_worth(lent):
+    assert losses("truthful", *lent).abs().max() < 1e-6
+
+
+def test_unconstrained_zero_intelligence_is_not_held_by_its_worth(lent):
+    assert losses("zero_intelligence_unconstrained", *lent).max() > 0.05
+
+
+@pytest.mark.parametrize("name", PRICING)
+def test_no_margin_is_asked_of_the_seat_itself(lent, name):
+    """What a home's own battery stores and covers is what it would at true valuations."""
+    game, observations = lent
+
+    def own_use(name):
+        for observation, action in zip(observations, replay(name, observations, game), strict=True):
+            seat, decision = Seat(observation, game.layout), decided(action, observation, game)
+            offer = Offer(seat.take_kw, seat.give_kw, *named(decision, game))
+            yield supply_curve(seat.must_run_kw, decision.must_run_price, offer).own_kw
+
+    own, true = torch.stack(list(own_use(name))), torch.stack(list(own_use("truthful")))
+    torch.testing.assert_close(own, true, rtol=0, atol=1e-6)
+    assert min(own.max(), -own.min()) > 0.1
+
+
+def cost_of(simulation, name):
+    """Return the community's cost [B] EUR of a day, played to its end."""
+    *before, last = play(simulation, bidding(name, simulation.game))
     assert last.done
+    return -torch.stack([i.reward.total.sum(-1) for i in (*before, last)]).sum(0)
 
 
-def worth_of(observation, action):
-    """Return what the energy offered is worth to each seat, whether it sells, and its price."""
-    seat = Seat(observation, GAME)
-    price, power = decided(action, observation)
-    return seat.limit(power.unsqueeze(-1)), seat.net_kw + power, price
+def test_all_but_the_unconstrained_cost_less_than_the_grid_alone(town):
+    alone = cost_of(town.simulation(market="grid_only"), "stand_alone")
+    for name in BIDDERS.names():
+        cost = cost_of(town.simulation(), name)
+        assert cost.isfinite().all()
+        if name != "zero_intelligence_unconstrained":
+            assert (cost < alone).all(), name
 
 
-@pytest.mark.parametrize("name", ["truthful", "zero_intelligence", "zip"])
-@every_tariff
-def test_no_price_loses_money_against_the_seats_worth(town, name, tariff):
-    sim = town.simulation(f"tariff@task.tariff={tariff}")
-    act, traded = bidding(name), 0
+def test_what_stands_alone_trades_no_flexibility(town):
+    """Its devices do the same whether a market is there or not."""
 
-    def checked(observation):
-        nonlocal traded
-        action = act(observation)
-        worth, offered, price = worth_of(observation, action)
-        loss = (worth - price) * offered.sign()
-        assert loss[offered.abs() > 1e-6].max() < 1e-9
-        traded += int((offered != 0).sum())
-        return action
+    def powers(market):
+        sim = town.simulation("task.rules.firming=none", market=market)
+        for interval in play(sim, bidding("stand_alone", sim.game), slots=60):
+            yield torch.cat(list(interval.device_kw.values()), -1)
 
-    for _ in play(sim, checked):
-        pass
-    assert traded > 0
+    alone, among = powers("grid_only"), powers("uniform_auction")
+    for one, other in zip(alone, among, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
 
 
-@every_tariff
-def test_the_truthful_never_bids_away_from_its_worth(town, tariff):
-    act = bidding("truthful")
-
-    def checked(observation):
-        action = act(observation)
-        worth, offered, price = worth_of(observation, action)
-        away = (worth - price).abs()[offered.abs() > 1e-6]
-        assert away.max() < 1e-9
-        return action
-
-    for _ in play(town.simulation(f"tariff@task.tariff={tariff}"), checked):
-        pass
+@pytest.mark.parametrize("name", ["truthful", "community_mpc"])
+def test_cars_feed_back_what_drivers_lend(town, name):
+    """Under a wide spread, and no more than lets every car leave full."""
+    lent = ("tariff@task.tariff=ce_sdt_nsw", "task.devices.vehicle.v2g=true")
+    sim = town.simulation(*lent)
+    fed = missed = 0.0
+    for interval in play(sim, bidding(name, sim.game)):
+        fed += float(interval.device_kw["vehicle"].clamp(min=0).sum())
+        missed += float(interval.unserved_kwh.sum())
+    assert fed > 0
+    assert missed == pytest.approx(0, abs=1e-6)
 
 
 def test_zero_intelligence_uses_the_whole_range(seen):
-    prices = torch.cat([a[..., 0].flatten() for a in replay("zero_intelligence", seen)])
-    assert prices.min() < -0.95
-    assert prices.max() > 0.95
+    seat = Seat(seen[50], GAME.layout)
+    worth = truthful_positions(seat, GAME)
+    traders, act = worth.traders(), bidding("zero_intelligence")
+    price = torch.stack([decided(act(seen[50]), seen[50]).must_run_price for _ in range(300)])
+    N = price.shape[-1]
+    buys = ~traders.sells[:, :N] & (seat.must_run_kw < -0.01) & ~(seat.give_kw > 0)[..., 0]
+    charge = seat.local_charge
+    way = (price - charge - seat.floor) / (seat.ceiling - seat.floor)
+    assert way[:, buys].min() < 0.05
+    assert way[:, buys].max() > 0.95
 
 
 def test_zero_intelligence_draws_anew_for_another_seed(seen):
@@ -168,35 +266,34 @@ def shown(observation, **values):
 
 
 # A home that sells 3 kW without storage, where the grid pays 0.08 and a local kWh is worth 0.34.
-def home(seen, net_kw):
-    return shown(
-        seen[0][:, :1],
-        is_prosumer=1.0,
-        is_ev=0.0,
-        is_storage=0.0,
-        forecast_pv=max(net_kw, 0.0),
-        forecast_load=max(-net_kw, 0.0),
-        flexible_kw=0.0,
-        feed_in=0.08,
-        retail=0.38,
-        local_charge=0.04,
-    )
+def home(seen, net_kw, **values):
+    told = {"is_prosumer": 1.0, "is_ev": 0.0, "is_storage": 0.0, "slots_to_departure": 0.0}
+    told |= {"forecast_pv": max(net_kw, 0.0), "forecast_load": max(-net_kw, 0.0)}
+    told |= {"flexible_kw": 0.0, "must_take": 0.0, "can_take": 0.0, "can_give": 0.0}
+    told |= {"feed_in": 0.08, "retail": 0.38, "local_charge": 0.04}
+    told |= {"day_low": 0.08, "day_high": 0.38, "retail_low": 0.38, "included": 1.0}
+    return shown(seen[0][:, :1], **(told | values))
 
 
 @pytest.mark.parametrize("net_kw", [3.0, -3.0])
 @pytest.mark.parametrize("market_price", [0.12, 0.2, 0.3])
 def test_zip_moves_towards_the_market_price(seen, net_kw, market_price):
+    """The market's price: what a buyer names at its own meter is more by the local charge."""
     bidder, observation = make("zip", GAME), home(seen, net_kw)
-    action, state = bidder.act(observation, None)
     sells = net_kw > 0
-    start, _ = decided(action, observation)
+
+    def market(action):
+        return decided(action, observation).must_run_price - (0.0 if sells else 0.04)
+
+    action, state = bidder.act(observation, None)
+    start = market(action)
     for _ in range(60):
-        asked, _ = decided(action, observation)
+        asked = market(action)
         accepted = asked <= market_price if sells else asked >= market_price
         told = shown(observation, last_price=market_price, last_volume=1.0, filled=0.0)
         told[..., [f.name for f in FEATURES].index("filled")] = accepted.to(told)
         action, state = bidder.act(told, state)
-        price, _ = decided(action, told)
+        price = market(action)
         assert (price >= 0.08 - 1e-9).all()
         assert (price <= 0.34 + 1e-9).all()
     assert ((price - market_price).abs() < 0.06).all()
@@ -210,8 +307,26 @@ def test_a_zip_seller_never_asks_below_its_floor(seen):
     for _ in range(50):
         told = shown(observation, last_price=0.01, last_volume=1.0, filled=0.0)
         action, state = bidder.act(told, state)
-        assert (decided(action, told)[0] >= 0.08 - 1e-9).all()
-    assert (decided(action, told)[0] < 0.09).all()
+        assert (decided(action, told).must_run_price >= 0.08 - 1e-9).all()
+    assert (decided(action, told).must_run_price < 0.09).all()
+
+
+def test_a_position_without_an_order_hears_nothing_of_itself(seen):
+    """A device that cannot give is not passed over, and one that can is."""
+    home_kw = {"flexible_kw": 4.0, "can_give": 1.0, "is_storage": 1.0, "is_prosumer": 0.0}
+    told = {"last_price": 0.1, "last_volume": 1.0, "give_filled": 0.0}
+
+    def ask_after(rounds, **values):
+        observation = home(seen, 0.0, **(home_kw | told | values))
+        bidder, state = make("zip", GAME, {"margin": [0.3, 0.3]}), None
+        for _ in range(rounds):
+            action, state = bidder.act(observation, state)
+        return named(decided(action, observation)).ask
+
+    assert (ask_after(20) < ask_after(1) - 0.01).all()
+    torch.testing.assert_close(ask_after(20, can_give=0.0), ask_after(1, can_give=0.0))
+    late = {"included": 0.0}  # says nothing of the price
+    torch.testing.assert_close(ask_after(20, **late), ask_after(1, **late))
 
 
 def test_cars_wait_for_a_cheaper_hour_only_while_there_is_time(seen):
@@ -223,50 +338,83 @@ def test_cars_wait_for_a_cheaper_hour_only_while_there_is_time(seen):
         is_ev=1.0,
         is_storage=0.0,
         flexible_kw=11.0,
+        can_take=1.0,
         room_kwh=5.0,
         forecast_pv=0.0,
         forecast_load=0.0,
         slots_to_departure=20.0,
         urgency=0.2,
+        day_low=0.08,
+        day_high=0.4,
         **outlook,
     )
     bidder = make("tariff_rule", GAME)
-    assert (bidder.act(car, None)[0][..., 1] == 0).all()
-    assert (bidder.act(shown(car, urgency=0.95), None)[0][..., 1] < 0).all()
-    assert (bidder.act(shown(car, slots_to_departure=3.0), None)[0][..., 1] < 0).all()
-    assert (bidder.act(shown(car, retail=0.1), None)[0][..., 1] < 0).all()
+
+    def buys_from_the_grid(**values):
+        told = shown(car, **values)
+        bid = named(decided(bidder.act(told, None)[0], told)).bid[..., 0]
+        return (bid >= read(told, "retail")).all()
+
+    assert not buys_from_the_grid()
+    assert buys_from_the_grid(urgency=0.95)
+    assert buys_from_the_grid(slots_to_departure=3.0)
+    assert buys_from_the_grid(retail=0.1)
 
 
 @settings(deadline=None, max_examples=50)
 @given(
-    action=st.lists(st.floats(-1, 1), min_size=3, max_size=3),
-    margin=st.floats(0, 1),
-    rated=st.floats(0.1, 50),
+    value=st.floats(0, 0.4),
+    below=st.floats(0, 0.3),
+    beyond=st.floats(0, 0.3),
+    efficiency=st.floats(0.5, 1),
+    wear_price=st.floats(0, 0.1),
 )
-def test_encode_and_decide_are_inverse(action, margin, rated):
-    rules = RULES.model_copy(update={"price_margin": margin})
-    f64 = torch.float64
-    context = Context(torch.tensor([[0.34]], dtype=f64), torch.tensor([[0.08]], dtype=f64), 0.25)
-    given_action, power = torch.tensor([[action]], dtype=f64), torch.tensor([[rated]], dtype=f64)
-    meant = decide(given_action, context, power, rules)
-    again = encode(meant.limit_price, meant.requested_kw, meant.tip, context, power, rules)
-    torch.testing.assert_close(again, given_action, rtol=0, atol=1e-9)
-    low, high = 0.08, 0.34
-    reach = (high - low) * margin / 2
-    assert low - reach - 1e-12 <= meant.limit_price.item() <= high + reach + 1e-12
+def test_value_and_margin_mean_any_pair_of_limits(value, below, beyond, efficiency, wear_price):
+    device = [torch.tensor([[each]], dtype=torch.float64) for each in (efficiency, wear_price)]
+    game = game_of(RULES)
+    game = type(game)(RULES, 0.25, game.layout, *device, game.largest_kw)
+    own = limits_of(torch.tensor([[[value]]], dtype=torch.float64), game)
+    limits = Limits(own.bid - below, own.ask + beyond)
+    meant, margin = limits.value(game)
+    assert (margin >= 0).all()
+    torch.testing.assert_close(meant * device[0] - margin, limits.bid, rtol=0, atol=1e-12)
+    asked = meant / device[0] + device[1] + margin
+    torch.testing.assert_close(asked, limits.ask, rtol=0, atol=1e-12)
 
 
-def test_what_is_out_of_reach_becomes_the_nearest_within_it():
-    context = Context(torch.tensor([[0.34]]), torch.tensor([[0.08]]), 0.25)
-    far = torch.tensor([[9.0]])
-    action = encode(far, -far[..., None], far, context, torch.tensor([[2.0]]), RULES)
-    assert action.tolist() == [[[1, -1, 1]]]
-    none = encode(far * 0.02, far[..., None] * 0, far * 0, context, torch.tensor([[0.0]]), RULES)
-    assert none.isfinite().all()
-    beyond = decide(torch.tensor([[[5.0, -5.0, 5.0]]]), context, torch.tensor([[2.0]]), RULES)
-    assert beyond.limit_price.item() == pytest.approx(0.34)
-    assert beyond.requested_kw.item() == -2
-    assert beyond.tip.item() == pytest.approx(RULES.max_tip)
+@pytest.mark.parametrize("kept", [True, False])
+def test_actions_mean_the_prices_that_were_named(seen, kept):
+    """What is within the day's prices is neither cut nor rounded; a crossing pair meets halfway."""
+    observation = seen[50]
+    positions = truthful_positions(Seat(observation, GAME.layout), GAME)
+    traders = positions.traders()
+    draw = torch.rand(traders.low.shape, generator=torch.Generator().manual_seed(1))
+    wanted = traders.low + draw.to(traders.low) * (traders.high - traders.low)
+    prices = positions.prices(traders.keep_valuation(wanted) if kept else wanted)
+    found = decided(positions.action(prices), observation)
+    limits, seat = named(found), Seat(observation, GAME.layout)
+    torch.testing.assert_close(found.must_run_price, prices.must_run, rtol=0, atol=1e-9)
+    efficiency, wear = GAME.efficiency, GAME.wear_price
+    crossing = prices.devices.bid > (prices.devices.ask - wear) * efficiency**2
+    owned = (seat.rated_kw > 0) & ~crossing
+    assert owned.any()
+    torch.testing.assert_close(limits.bid[owned], prices.devices.bid[owned], rtol=0, atol=1e-7)
+    torch.testing.assert_close(limits.ask[owned], prices.devices.ask[owned], rtol=0, atol=1e-7)
+
+
+def test_own_use_needs_nothing_but_the_layout(seen):
+    """A home's battery offers what own use asks, at a price at which it is not for sale."""
+    told = {"flexible_kw": 4.0, "can_take": 0.75, "can_give": 0.5, "energy_kwh": 1.0}
+    sunny, dark = home(seen, 1.5, **told), home(seen, -1.0, **told)
+    price, _, value, margin, share, tip = own_use_action(sunny).unbind(-1)
+    assert (price + 1).abs().max() < 1e-6
+    for entry, meant in ((value, 1.0), (margin, -1.0), (share, 0.0), (tip, -1.0)):
+        torch.testing.assert_close(entry, torch.full_like(entry, meant))
+    price, _, value, _, share, _ = own_use_action(dark).unbind(-1)
+    for entry, meant in ((price, 1.0), (value, -1.0), (share, 0.0)):
+        torch.testing.assert_close(entry, torch.full_like(entry, meant))
+    assert own_use_action(dark, own_dispatch=True)[..., 4].allclose(torch.tensor(0.5).double())
+    assert own_use_action(sunny, own_dispatch=True)[..., 4].allclose(torch.tensor(-0.5).double())
 
 
 def test_parameters_are_validated_by_name():

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import game_of, play
+from conftest import game_of
 from scipy.optimize import linprog
 
 from gridbazaar import envs
@@ -18,10 +18,7 @@ from gridbazaar.agents.bidders.adaptive_aggressive import _aggressiveness_of, _t
 from gridbazaar.agents.bidders.chance import Chance
 from gridbazaar.agents.bidders.gjerstad_dickhaut import Events, beliefs
 from gridbazaar.agents.bidders.price_rule import News, Traders
-from gridbazaar.agents.bidders.seat import Seat
 from gridbazaar.agents.bidders.storage_plan import Outlook, Store, plan
-from gridbazaar.envs.action import decide
-from gridbazaar.envs.markets import Context
 from gridbazaar.envs.observation import FEATURES, read
 from gridbazaar.studies import bidder_validation
 
@@ -51,14 +48,16 @@ def shown(observation, **values):
     return changed
 
 
-def decided(action, observation):
-    context = Context(
-        buyer_ceiling=read(observation, "retail") - read(observation, "local_charge"),
-        seller_floor=read(observation, "feed_in"),
-        slot_h=0.25,
-    )
-    out = decide(action, context, read(observation, "flexible_kw").unsqueeze(-1), RULES)
-    return out.limit_price, out.requested_kw[..., 0]
+def decided(action, observation, game=GAME):
+    low, high = (read(observation, name)[:, :1] for name in ("day_low", "day_high"))
+    return game.meaning(low, high).decide(action)
+
+
+def limits(decision):
+    """Return bid and ask [B, N, 1] of a seat's device, as the simulation has them."""
+    value, margin = decision.value, decision.margin
+    bid = value * GAME.efficiency - margin
+    return bid, value / GAME.efficiency + GAME.wear_price + margin
 
 
 def random_stores(count, stages, seed=0):
@@ -161,21 +160,55 @@ def car(seen, **values):
     roles = {"is_prosumer": 0.0, "is_consumer": 0.0, "is_ev": 1.0, "is_storage": 0.0}
     cheaper = {f"retail_in_{h}h": 0.2 for h in (1, 2, 4, 8, 12)}
     told = {"flexible_kw": 11.0, "room_kwh": 5.0, "energy_kwh": 0.0, "retail": 0.4}
-    told |= {"slots_to_departure": 20.0, "day_left": 0.9, "retail_low": 0.2}
+    told |= {"slots_to_departure": 20.0, "day_left": 0.9, "retail_low": 0.2, "feed_in": 0.08}
+    told |= {"day_low": 0.08, "day_high": 0.4, "must_take": 0.0, "can_take": 1.0, "can_give": 0.0}
     return shown(seen[:, :1], **roles, **cheaper, **(told | values))
 
 
-def test_mpc_cars_wait_for_a_cheaper_hour_only_while_there_is_time(seen):
-    bidder = make("mpc", GAME)
+@pytest.mark.parametrize("name", ["mpc", "community_mpc"])
+def test_mpc_cars_wait_for_a_cheaper_hour_only_while_there_is_time(seen, name):
+    """In the prices they bid, and in the power where they dispatch themselves."""
+    rules = RULES.model_copy(update={"dispatch": "own", "firming": "none"})
+    bidder, own = make(name, GAME), make(name, game_of(rules))
 
-    def power(**values):
-        observation = car(seen, **values)
-        return decided(bidder.act(observation, None)[0], observation)[1]
+    def buys(**values):
+        told = car(seen, community_net=-1.0, last_must_run=-1.0, **values)
+        bid, _ = limits(decided(bidder.act(told, None)[0], told))
+        share = decided(own.act(told, None)[0], told, game_of(rules)).share[..., 0]
+        from_grid = bid[..., 0] >= read(told, "retail")
+        assert torch.equal(from_grid, share < -0.3)
+        return from_grid.all()
 
-    assert power().abs().max() < 1e-6
-    assert (power(slots_to_departure=2.0) < -9).all()
-    assert (power(retail=0.1) < -9).all()
-    assert (power(slots_to_departure=1.0, room_kwh=1.0) < -3.9).all()
+    assert not buys()
+    assert buys(slots_to_departure=2.0)
+    assert buys(retail=0.1)
+    assert buys(slots_to_departure=1.0, room_kwh=1.0)
+
+
+def test_a_battery_is_priced_at_what_its_plan_says_more_energy_is_worth(seen):
+    """Between the cheap and the dear hour: it would buy at neither's price, nor sell below it."""
+    told = shown(
+        car(seen, slots_to_departure=0.0, energy_kwh=2.0, room_kwh=2.0, can_give=1.0),
+        is_ev=0.0,
+        is_prosumer=1.0,
+        forecast_pv=0.0,
+        forecast_load=1.0,
+        load_4h=1.0,
+        load_left=24.0,
+        pv_4h=0.0,
+        pv_left=0.0,
+        retail=0.3,
+        retail_in_1h=0.4,
+        retail_in_2h=0.4,
+        retail_in_4h=0.2,
+        retail_in_8h=0.2,
+        retail_in_12h=0.2,
+    )
+    bid, ask = limits(decided(make("mpc", GAME).act(told, None)[0], told))
+    # 2 kWh last until the dear hours: a kWh more would displace a kWh bought at 0.4.
+    assert (ask > 0.3).all()
+    assert (bid < 0.4).all()
+    assert (bid > 0.3).all()
 
 
 def some_traders(seed=0, markets=3, seats=6):
@@ -183,47 +216,6 @@ def some_traders(seed=0, markets=3, seats=6):
     limit = 0.1 + 0.2 * torch.rand(markets, seats, generator=draw, dtype=F64)
     low, high = torch.full_like(limit, 0.05), torch.full_like(limit, 0.4)
     return Traders(torch.rand(limit.shape, generator=draw) > 0.5, limit, limit, low, high)
-
-
-@pytest.mark.parametrize(
-    "name", ["fixed_margin", "best_response", "gjerstad_dickhaut", "adaptive_aggressive"]
-)
-def test_no_price_loses_money_against_the_seats_worth(town, name):
-    bidder, state = make(name, GAME), None
-
-    def checked(observation):
-        nonlocal state
-        action, state = bidder.act(observation, state)
-        price, power = decided(action, observation)
-        seat = Seat(observation, GAME)
-        offered = seat.net_kw + power
-        loss = (seat.limit(power.unsqueeze(-1)) - price) * offered.sign()
-        assert loss[offered.abs() > 1e-6].max() < 1e-6
-        return action
-
-    for _ in play(town.simulation(), checked):
-        pass
-
-
-def test_unconstrained_zero_intelligence_is_not_held_by_its_worth(town):
-    bidder, state, lost, prices = make("zero_intelligence_unconstrained", GAME), None, 0, []
-
-    def watched(observation):
-        nonlocal state, lost
-        action, state = bidder.act(observation, state)
-        price, power = decided(action, observation)
-        seat = Seat(observation, GAME)
-        loss = (seat.limit(power.unsqueeze(-1)) - price) * (seat.net_kw + power).sign()
-        lost += int((loss > 1e-3).sum())
-        prices.append(action[..., 0].flatten())
-        return action
-
-    for _ in play(town.simulation(), watched):
-        pass
-    assert lost > 0
-    spread = torch.cat(prices)
-    assert spread.min() < -0.95
-    assert spread.max() > 0.95
 
 
 def heard(*pairs):
@@ -369,24 +361,6 @@ def test_a_fixed_margin_is_the_same_share_on_both_sides():
     price, _ = rule.quote(traders, None, None)
     share = torch.where(traders.sells, 1.1, 0.9).to(F64)
     torch.testing.assert_close(price, (traders.valuation * share).clamp(0.05, 0.4))
-
-
-@pytest.mark.parametrize("slot_h", [0.25, 1.0])
-def test_a_bidder_knows_how_long_its_battery_must_last(seen, slot_h):
-    home = shown(
-        seen[:, :1],
-        is_prosumer=1.0,
-        is_ev=0.0,
-        is_storage=0.0,
-        forecast_pv=0.0,
-        forecast_load=5.0,
-        flexible_kw=4.0,
-        energy_kwh=0.5,
-        room_kwh=3.0,
-    )
-    bidder = make("truthful", game_of(RULES, slot_h))
-    _, power = decided(bidder.act(home, None)[0], home)
-    torch.testing.assert_close(power, torch.full_like(power, 0.5 / slot_h))
 
 
 def test_an_open_book_trades_at_the_standing_quote_and_is_cleared(bench):

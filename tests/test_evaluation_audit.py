@@ -103,7 +103,7 @@ def test_an_audit_finds_what_was_cut_off_after_it_was_written(town):
 def test_late_orders_stand_in_the_chain_at_the_time_of_their_block(town, open_day):
     for day, late in ((open_day, False), (Day(town, **TIGHT), True)):
         wanted, missed = [], 0
-        seat, counts = day.simulation.order_slots.seat, []
+        seat, counts = day.simulation.order_slots.owners.seat, []
         for slot, interval in enumerate(day.intervals):
             receipts = interval.receipts
             block_s = (day.simulation.submission_s + receipts.latency_s)[MARKET]
@@ -191,9 +191,17 @@ def test_words_change_every_ledger_but_the_ideal_one():
 
 def test_results_name_the_layers_of_a_ledger():
     layered = "ledger.layers=[{name: multisig, required: 1}, pseudonyms]"
-    words = ["name=a", "bidder=own_use", "ledger=block", layered, "days=1", "signatures=false"]
+    words = [
+        "name=a",
+        "bidder=own_use",
+        "ledger=block",
+        layered,
+        "days=1",
+        "signatures=false",
+        "planner=false",
+    ]
     config = configure(words)
-    alone, own_use, best = map(title_of, rows(config, run(config, load)))
+    alone, _, _, own_use, best = map(title_of, rows(config, run(config, load)))
     assert own_use == "own use · uniform auction · block + multisig + pseudonyms"
     assert "+" not in alone + best
 

@@ -9,7 +9,6 @@ from gridbazaar.evaluation.config import configure
 from gridbazaar.evaluation.mechanisms import COLUMNS, groups, marks, more, notes, shades, shown
 from gridbazaar.evaluation.report import headlines, market_verdicts
 from gridbazaar.evaluation.results import evaluate, table
-from gridbazaar.evaluation.summary import reference_market_of
 from gridbazaar.evaluation.tables import terminal
 from gridbazaar.evaluation.timing import timed
 
@@ -43,6 +42,7 @@ def folder(tmp_path_factory):
         "days=2",
         "resamples=100",
         "signatures=false",
+        "planner=false",
     ]
     return evaluate(configure(words), quiet=True)
 
@@ -77,9 +77,10 @@ def test_terminal_shows_every_market_under_every_bidder_and_ledger(folder, summa
     assert [line.split()[0] for line in lines[1:3]] == ["optimum", "grid"]
     for name in MARKETS:
         found = [line for line in lines if line.startswith(f"  {name}")]
-        assert len(found) == len(BIDDERS) * LEDGERS
+        assert len(found) == (len(BIDDERS) + 1) * LEDGERS
     titles = [line for line in lines if line.endswith((" · ideal", " · block"))]
-    assert titles == [f"{b} · {ledger}" for ledger in ("ideal", "block") for b in BIDDERS]
+    names = ("optimum_played", *BIDDERS)
+    assert titles == [f"{b} · {ledger}" for ledger in ("ideal", "block") for b in names]
 
 
 def test_markdown_has_a_line_per_row_of_as_many_cells_as_heads(folder, summary):
@@ -111,7 +112,7 @@ def test_what_undercuts_the_optimum_is_subsidised_and_says_so(summary):
     for found in summary["rows"]:
         assert ("*" in marks(found)) == (found["market"] == "vcg")
         if "*" not in marks(found):
-            assert mechanisms.cost(found) >= mechanisms.cost(bound)
+            assert mechanisms.cost(found) >= mechanisms.cost(bound) * (1 - 1e-6)
 
 
 def test_operators_that_add_more_than_rounding_are_marked():
@@ -209,4 +210,4 @@ def test_reference_market_must_exist_and_falls_back_to_the_first_that_plays():
     with pytest.raises(UnknownNameError, match="did you mean 'vcg'"):
         configure(["name=x", "reference_market=vgc"])
     config = configure(["name=x", "market=[mcafee,vcg]"])
-    assert reference_market_of(config) == "mcafee"
+    assert config.reference_of_markets == "mcafee"

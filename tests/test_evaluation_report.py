@@ -16,6 +16,7 @@ from gridbazaar.evaluation.report import heading, number, tables
 from gridbazaar.evaluation.results import evaluate, table
 from gridbazaar.evaluation.tables import BIDDER_COLUMNS
 from gridbazaar.evaluation.timing import timed
+from gridbazaar.evaluation.waterfall import MEANINGS
 
 DAYS, REPEATS = 2, 2
 
@@ -32,6 +33,7 @@ def words(tmp_path_factory):
         f"repeats={REPEATS}",
         "resamples=100",
         "signed_days=1",
+        "planner=false",
     ]
 
 
@@ -53,8 +55,10 @@ def test_summary_has_a_row_per_combination_the_grid_alone_and_the_optimum(summar
     places = [(row["bidder"], row["market"], row["ledger"]) for row in summary["rows"]]
     assert places == [
         ("stand_alone", "grid_only", "ideal"),
+        ("optimum_played", "uniform_auction", "ideal"),
         ("truthful", "uniform_auction", "ideal"),
         ("zip", "uniform_auction", "ideal"),
+        ("optimum_played", "uniform_auction", "block"),
         ("truthful", "uniform_auction", "block"),
         ("zip", "uniform_auction", "block"),
         ("optimum", "-", "-"),
@@ -63,7 +67,7 @@ def test_summary_has_a_row_per_combination_the_grid_alone_and_the_optimum(summar
 
 def test_every_figure_has_mean_iqm_interval_and_unit(summary):
     for row in summary["rows"][:-1]:
-        assert row["kpis"].keys() == {*KPIS, *FIGURES}
+        assert row["kpis"].keys() == {*KPIS, *FIGURES} - {"planner_share"}
         for name, figure in row["kpis"].items():
             assert figure.keys() == {"mean", "iqm", "low", "high", "unit"}
             if figure["mean"] is not None and name not in ("savings_percent", "optimum_share"):
@@ -103,7 +107,10 @@ def test_nobody_beats_the_optimum_and_shares_follow(summary):
     assert best["kpis"]["optimum_share"]["mean"] == pytest.approx(100)
     for row in played:
         cost, kpis = row["kpis"]["community_cost"]["mean"], row["kpis"]
-        assert cost > low
+        if row["bidder"] == "optimum_played" and row["ledger"] == "ideal":
+            assert cost == pytest.approx(low, rel=1e-5)
+        else:
+            assert cost > low
         assert kpis["savings"]["mean"] == pytest.approx(base - cost)
         assert kpis["optimum_share"]["mean"] == pytest.approx(100 * (base - cost) / (base - low))
 
@@ -111,7 +118,7 @@ def test_nobody_beats_the_optimum_and_shares_follow(summary):
 def test_differences_are_paired_within_market_and_ledger(summary):
     for row in summary["rows"]:
         difference = row["difference"]
-        if row["bidder"] != "zip":
+        if row["bidder"] not in ("zip", "optimum_played"):
             assert difference is None
             continue
         reference = next(
@@ -149,6 +156,7 @@ def test_episodes_hold_every_day_repeat_and_combination(folder, summary):
 def test_report_has_all_sections_and_needs_nothing_else(folder):
     page = (folder / "report.html").read_text()
     sections = [
+        "waterfall",
         "comparison",
         "roles",
         "market",
@@ -160,7 +168,7 @@ def test_report_has_all_sections_and_needs_nothing_else(folder):
     ]
     assert all(f'id="{section}"' in page for section in sections)
     sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)
-    assert len(sources) == len(list((folder / "plots").glob("*.png"))) == 6
+    assert len(sources) == len(list((folder / "plots").glob("*.png"))) == 7
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert "http" not in re.sub(r"<pre>.*?</pre>", "", page, flags=re.S)
     assert "nan" not in re.sub(r'src="[^"]*"', "", page).lower().replace("finance", "")
@@ -175,6 +183,35 @@ def test_every_key_figure_stands_in_one_table_of_the_report(folder, summary):
     page = (folder / "report.html").read_text()
     heads = re.findall(r"<th title=[^>]*>([^<]+)<br>", page)
     assert {heading(name) for name in names} <= set(heads)
+
+
+def test_waterfalls_add_up_from_the_grid_alone_to_the_optimum(words, summary, tmp_path):
+    words = [*words, f"folder={tmp_path}", "days=1", "repeats=1", "signatures=false"]
+    planned = evaluate(configure([*words, "planner=true", "ledger=block"]), quiet=True)
+    planned = json.loads((planned / "summary.json").read_text())
+    for found, ledgers in ((summary, ["ideal", "block"]), (planned, ["block"])):
+        means = {
+            (row["bidder"], row["ledger"]): row["kpis"]["community_cost"]["mean"]
+            for row in found["rows"]
+        }
+        assert [fall["ledger"] for fall in found["waterfalls"]] == ledgers
+        for fall in found["waterfalls"]:
+            steps, ledger = fall["steps"], fall["ledger"]
+            assert steps[0]["cost"] == means["stand_alone", "ideal"]
+            total = sum(step["change"] for step in steps)
+            assert total == pytest.approx(means["optimum", "-"])
+            by_name = {step["name"]: step["cost"] for step in steps}
+            assert set(by_name) - {"grid alone"} <= MEANINGS.keys()
+            cheapest = min(means[name, ledger] for name in ("truthful", "zip"))
+            assert by_name["coordination"] == cheapest == means[fall["bidder"], ledger]
+            assert by_name["ledger"] == means["optimum_played", "ideal"]
+            if found is planned:
+                assert by_name["bidding"] == means["planner", ledger]
+    of_planner = next(row for row in planned["rows"] if row["bidder"] == "planner")["kpis"]
+    assert of_planner["planner_share"]["mean"] == pytest.approx(100)
+    one = next(row for row in planned["rows"] if row["bidder"] == "truthful")["kpis"]
+    share = one["savings"]["mean"] / of_planner["savings"]["mean"]
+    assert one["planner_share"]["mean"] == pytest.approx(100 * share)
 
 
 def test_columns_of_mechanisms_and_of_the_terminal_are_key_figures(summary):

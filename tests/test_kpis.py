@@ -110,11 +110,11 @@ def test_energy_by_channel_adds_up(town, rules, ledger):
     for interval in intervals:
         filled_kw = interval.clearing.cleared_kw * (~interval.receipts.reverted).unsqueeze(-1)
         traded, grid_kw = interval.traded, interval.bill.grid_kw
-        pool_kw = traded.net_kw - sim.order_slots.seat_sums(filled_kw) - grid_kw
+        pool_kw = traded.net_kw - sim.order_slots.owners.total(filled_kw) - grid_kw
         # The pool only passes on: what one seat gives another takes.
         assert pool_kw.sum(-1).abs().max() < 1e-9
         parts = (pool_kw - traded.firmed_kw, traded.firmed_kw, grid_kw)
-        sold_kw = sim.order_slots.seat_sums(filled_kw.clamp(min=0))
+        sold_kw = sim.order_slots.owners.total(filled_kw.clamp(min=0))
         sold_kw = sold_kw + sum(part.clamp(min=0) for part in parts)
         passed_on += torch.minimum(sold_kw, sold_kw - traded.net_kw).sum(-1) * 0.25
     day = DayRecord.of(intervals, Facts.of(sim.community, 0.5), sim.delivery.limits)

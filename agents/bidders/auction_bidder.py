@@ -14,7 +14,7 @@ from gridbazaar.agents.bidders.positions import Positions, laid
 from gridbazaar.agents.bidders.price_rule import News, PriceRule, Traders
 from gridbazaar.agents.bidders.protocol import BidderConfig
 from gridbazaar.agents.bidders.seat import Seat
-from gridbazaar.agents.bidders.valuation import content_value, limits_of
+from gridbazaar.agents.bidders.valuation import valued_limits
 from gridbazaar.envs.game import Game
 
 
@@ -65,7 +65,7 @@ class AuctionBidder(ABC):
 
 def truthful_positions(seat: Seat, game: Game) -> Positions:
     """Return the positions at the valuations of the task's own rule."""
-    limits, runs_kw = limits_of(content_value(seat, game), game), None
+    limits, runs_kw = valued_limits(seat, game), None
     if game.rules.dispatch == "own":
         runs_kw = own_use_power(seat) + balancing_power(seat)
     return Positions(seat, limits, game, runs_kw)

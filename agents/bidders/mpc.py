@@ -12,7 +12,7 @@ from gridbazaar.agents.bidders.outlook import expect
 from gridbazaar.agents.bidders.positions import Positions
 from gridbazaar.agents.bidders.protocol import BIDDERS, BidderConfig
 from gridbazaar.agents.bidders.seat import Seat
-from gridbazaar.agents.bidders.storage_plan import Store, plan
+from gridbazaar.agents.bidders.storage_plan import Outlook, Store, plan
 from gridbazaar.agents.bidders.valuation import limits_of, stored_worth
 from gridbazaar.config import NonNegative
 from gridbazaar.envs.game import Game
@@ -55,8 +55,8 @@ class Mpc:
         values: list[Tensor] = []
         for k in range(seat.devices):
             others_kw = torch.stack(powers).sum(0) if powers else None
-            outlook = expect(seat, k, game.slot_h, self._config.day_length_h, others_kw)
-            power, worth = plan(self._store(seat, k), outlook, self._config.impatience)
+            outlook, store = self._outlook(seat, k, others_kw), self._store(seat, k)
+            power, worth = plan(store, outlook, self._config.impatience)
             powers.append(power)
             values.append(worth)
         runs_kw = None
@@ -65,6 +65,10 @@ class Mpc:
             runs_kw = torch.minimum(torch.maximum(wanted, -seat.take_kw), seat.give_kw)
         positions = Positions(seat, limits_of(torch.stack(values, -1), game), game, runs_kw)
         return positions.action(positions.valuation), None
+
+    def _outlook(self, seat: Seat, k: int, others_kw: Tensor | None) -> Outlook:
+        """Return what device k expects; `others_kw` [B, N] do those planned before it."""
+        return expect(seat, k, self._game.slot_h, self._config.day_length_h, others_kw)
 
     def _store(self, seat: Seat, k: int) -> Store:
         """Return device k of each seat; a car that feeds nothing back is a store of what it wants.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,27 +37,66 @@ def expect(
         day_length_h: daylight at midwinter and midsummer.
         now_kw: [B, N] of the seat's other devices in the slot bid for, where they are planned.
     """
+    stages = _stages(seat, device, slot_h)
+    leaves = seat.leaves[..., device].unsqueeze(-1)
+    sun = _sun(seat, stages.start, stages.open_hours, day_length_h)
+    load = _load(seat, stages.start, stages.day_left)
+    home = torch.where(leaves, 0.0, sun - load)
+    if now_kw is not None:
+        home = torch.cat([home[..., :1] + now_kw.unsqueeze(-1), home[..., 1:]], -1)
+    is_storage = seat.is_storage.unsqueeze(-1)
+    last_kw = seat.read_each("last_power")[..., device] * seat.rated_kw[..., device]
+    left_over = _share(seat, device, seat.rated_kw * is_storage, "last_export")
+    left_over = torch.cat([left_over[..., :1] - last_kw.unsqueeze(-1), left_over[..., 1:]], -1)
+    return _outlook(seat, stages.hours, torch.where(is_storage, left_over, home), is_storage)
+
+
+def expect_community(seat: Seat, device: int, slot_h: float) -> Outlook:
+    """Return what a device expects that is to serve its share of the whole community.
+
+    Batteries and plugged cars share what homes leave over, or lack, by rated power. In the slot bid
+    for it is what meters showed in the last interval, later what they showed yesterday.
+
+    Args:
+        seat: the observation.
+        device: number of the device slot.
+        slot_h: hours of an interval.
+    """
+    serving_kw = seat.rated_kw * (seat.room_kwh + seat.stored_kwh > 0)
+    net = _share(seat, device, serving_kw, "last_must_run")
+    hours = _stages(seat, device, slot_h).hours
+    return _outlook(seat, hours, net, torch.ones_like(seat.is_storage).unsqueeze(-1))
+
+
+class _Stages(NamedTuple):
+    """[stages] h from now at which each begins; [B, N, stages] h until the day's end, or less for a
+    car that leaves; [B, N, 1] h until the day's end."""
+
+    start: Tensor
+    open_hours: Tensor
+    hours: Tensor
+    day_left: Tensor
+
+
+def _stages(seat: Seat, device: int, slot_h: float) -> _Stages:
     start = seat.net_kw.new_tensor([0, slot_h, *OUTLOOK_HOURS])
     stop = seat.net_kw.new_tensor([slot_h, *OUTLOOK_HOURS, _DAY])
     day_left = (seat.read("day_left") * _DAY).unsqueeze(-1)
-    leaves = seat.leaves[..., device]
     stay_h = seat.read_each("slots_to_departure")[..., device] * slot_h
-    parked = torch.where(leaves, stay_h, _DAY)
-    left = torch.minimum(day_left, parked.unsqueeze(-1))
-    hours = (torch.minimum(stop, left) - start).clamp(min=0)
+    parked = torch.where(seat.leaves[..., device], stay_h, _DAY).unsqueeze(-1)
     open_hours = (torch.minimum(stop, day_left) - start).clamp(min=0)
+    hours = (torch.minimum(stop, torch.minimum(day_left, parked)) - start).clamp(min=0)
+    return _Stages(start, open_hours, hours, day_left)
 
-    sun = _sun(seat, start, open_hours, day_length_h)
-    load = _load(seat, start, day_left)
-    home = torch.where(leaves.unsqueeze(-1), 0.0, sun - load)
-    if now_kw is not None:
-        home = torch.cat([home[..., :1] + now_kw.unsqueeze(-1), home[..., 1:]], -1)
-    left_over = _left_over(seat, device)
-    net = torch.where(seat.is_storage.unsqueeze(-1), left_over, home)
+
+def _outlook(seat: Seat, hours: Tensor, net: Tensor, sells: Tensor) -> Outlook:
+    """Return the outlook at the grid's prices; what others are sold saves them its network charge.
+
+    `sells` is bool [B, N, 1], whether what the device covers is the need of others.
+    """
     retail = _columns(seat, "retail", ["retail"] * 2)
+    own = torch.where(sells, retail - seat.local_charge.unsqueeze(-1), retail)
     export = seat.feed_in.unsqueeze(-1).expand_as(retail)
-    local = retail - seat.read("local_charge").unsqueeze(-1)
-    own = torch.where(seat.is_storage.unsqueeze(-1), local, retail)
     return Outlook(hours, net, own_price=own, export_price=export, grid_price=retail)
 
 
@@ -93,16 +133,20 @@ def _sun(seat: Seat, start: Tensor, hours: Tensor, day_length_h: tuple[float, fl
     return torch.cat([seat.read("forecast_pv").unsqueeze(-1), sun[..., 1:]], -1)
 
 
-def _left_over(seat: Seat, device: int) -> Tensor:
-    """Return each community battery's share [B, N, stages] of what the other seats leave over."""
+def _share(seat: Seat, device: int, serving_kw: Tensor, last: str) -> Tensor:
+    """Return the part [B, N, stages] kW of what homes leave over that a device is to serve.
+
+    Args:
+        seat: the observation.
+        device: number of the device slot.
+        serving_kw: [B, N, K] rated powers that share it.
+        last: feature that says what it was in the last interval.
+    """
     means = [seat.read(f"community_net_{h}h") for h in OUTLOOK_HOURS]
-    net = [means[0]]
+    net = [seat.read(last), means[0]]
     for i in range(1, len(OUTLOOK_HOURS)):
         a, b = OUTLOOK_HOURS[i - 1], OUTLOOK_HOURS[i]
         net.append((b * means[i] - a * means[i - 1]) / (b - a))
     net.append(torch.zeros_like(net[0]))
-    rated = seat.rated_kw * seat.is_storage.unsqueeze(-1)
-    share = rated[..., device] / rated.sum((1, 2)).unsqueeze(-1).clamp(min=1e-6) * seat.seats
-    last_kw = seat.read_each("last_power")[..., device] * seat.rated_kw[..., device]
-    now = seat.read("last_export") * share - last_kw
-    return torch.cat([now.unsqueeze(-1), torch.stack(net, -1) * share.unsqueeze(-1)], -1)
+    all_kw = serving_kw.sum((1, 2)).unsqueeze(-1).clamp(min=1e-6)
+    return torch.stack(net, -1) * (serving_kw[..., device] / all_kw * seat.seats).unsqueeze(-1)

@@ -10,7 +10,7 @@ from gridbazaar.agents.bidders.own_use import balancing_power, own_use_power
 from gridbazaar.agents.bidders.positions import Positions
 from gridbazaar.agents.bidders.protocol import BIDDERS, BidderConfig
 from gridbazaar.agents.bidders.seat import Seat
-from gridbazaar.agents.bidders.valuation import content_value, limits_of
+from gridbazaar.agents.bidders.valuation import Limits, limits_of, valued_limits
 from gridbazaar.config import EnergyPrice, PositiveShare
 from gridbazaar.envs.game import Game
 from gridbazaar.envs.observation import OUTLOOK_HOURS
@@ -47,19 +47,17 @@ class TariffRule:
         """Decide one interval; see Bidder."""
         seat, game = Seat(observation, self._game.layout), self._game
         shifts, charges = self._shifts(seat), self._charges_now(seat)
-        value = content_value(seat, game)
-        value = torch.where(shifts, self._at(seat.read("retail_low")), value)
-        value = torch.where(charges, self._at(seat.retail), value)
+        low, now = seat.read("retail_low").unsqueeze(-1), seat.retail.unsqueeze(-1)
+        bought = torch.where(seat.leaves, now, low)
+        at_grid = limits_of((bought + _TICK) / game.efficiency, game)
+        rule, follows = valued_limits(seat, game), shifts | charges
+        limits = Limits(*(torch.where(follows, a, b) for a, b in zip(at_grid, rule, strict=True)))
         runs_kw = self._power(seat, shifts, charges) if game.rules.dispatch == "own" else None
-        positions = Positions(seat, limits_of(value, game), game, runs_kw)
+        positions = Positions(seat, limits, game, runs_kw)
         return positions.action(positions.valuation), None
 
-    def _at(self, price: Tensor) -> Tensor:
-        """Return what content is worth, [B, N, K], that the grid is to sell at a price."""
-        return (price.unsqueeze(-1) + _TICK) / self._game.efficiency
-
     def _shifts(self, seat: Seat) -> Tensor:
-        """Return whether a battery gains by shifting from the cheapest hour to the dearest."""
+        """Return whether a battery gains by shifting to the day's dearest hour, [B, N, K]."""
         gain = seat.read("retail_high") - seat.read("retail_low")
         return (gain > self._config.least_gain).unsqueeze(-1) & ~seat.leaves
 

@@ -12,7 +12,7 @@ from gridbazaar.envs.game import Game
 
 @BIDDERS.register("truthful")
 class Truthful:
-    """Names what energy is worth: the grid's price, and what devices hold by the task's rule."""
+    """Names what energy is worth to it: the grid's price, and the task's own rule for devices."""
 
     Config = BidderConfig
 

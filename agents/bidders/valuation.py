@@ -11,8 +11,6 @@ from gridbazaar.agents.bidders.seat import Seat
 from gridbazaar.envs.game import Game
 from gridbazaar.envs.observation import OUTLOOK_HOURS
 
-_TICK = 1e-4  # EUR/kWh by which waiting is preferred among equal prices
-
 
 class Limits(NamedTuple):
     """The most that each device gives for a kWh, and the least it takes for one, [B, N, K].
@@ -38,19 +36,22 @@ def limits_of(value: Tensor, game: Game) -> Limits:
     return Limits(value * game.efficiency, value / game.efficiency + game.wear_price)
 
 
-def content_value(seat: Seat, game: Game) -> Tensor:
-    """Return what a kWh in a device is worth by the task's own rule, [B, N, K] EUR/kWh.
+def valued_limits(seat: Seat, game: Game) -> Limits:
+    """Return the limits of devices by the task's own rule of what a kWh in a battery is worth.
 
-    It lies between what the grid pays and its lowest price until the day's end, as the task values
-    what is left in a battery (`task.rules.stored_worth`). To a car it is what a kWh will cost until
-    it leaves: likewise where the community had a surplus yesterday in those hours, else the grid's
-    lowest price.
+    That lies between what the grid pays and its lowest price until the day's end
+    (`task.rules.stored_worth`). What a waiting car takes is worth likewise what lies between what
+    the grid pays and its lowest price until departure; what it gives must be bought again: at the
+    same price where the community had a surplus yesterday in those hours, else from the grid.
     """
     later, sunny = until_departure(seat, game)
-    feed_in, share = seat.feed_in.unsqueeze(-1), game.rules.stored_worth
-    price = torch.where(sunny, feed_in + share * (later - feed_in), later - _TICK)
+    feed_in = seat.feed_in.unsqueeze(-1)
+    patient = feed_in + game.rules.stored_worth * (later - feed_in)
     stored = stored_worth(seat, game).unsqueeze(-1)
-    return torch.where(seat.leaves, price / game.efficiency, stored)
+    taken = torch.where(seat.leaves, patient / game.efficiency, stored)
+    again = torch.where(sunny, patient, later) / game.efficiency
+    given = torch.where(seat.leaves, again, stored)
+    return Limits(limits_of(taken, game).bid, limits_of(given, game).ask)
 
 
 def stored_worth(seat: Seat, game: Game) -> Tensor:
