@@ -4,6 +4,7 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 PYTEST_WORKERS ?= 2
+ATTACKS ?= 10
 DEMO_TRAIN ?=
 DEMO_EVALUATE ?= 'bidder=[all,runs/demo]' 'ledger=[ideal,block]'
 
@@ -12,11 +13,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 FOLDERS := agents configs envs evaluation ledger_sim studies
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types layers tables bench clean
+.PHONY: help demo test test-all lint types layers tables bench clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
-		|| sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1  \2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
+		|| sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' Makefile
 
 demo: .venv/.runtime ## train the default bidders, compare them on held-out days, write a report
 	$(BIN)/python train.py name=demo $(if $(wildcard runs/demo),resume=true,$(DEMO_TRAIN))
@@ -25,6 +26,11 @@ demo: .venv/.runtime ## train the default bidders, compare them on held-out days
 
 test: lint types layers ## every check and the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+
+# The same run with every test in it, and ten times the random attacks.
+test-all: lint types layers ## the same with the long tests and ten times the random attacks
+	GRIDBAZAAR_ATTACKS=$(ATTACKS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "long or not long" \
+		-n $(PYTEST_WORKERS) --dist loadfile
 
 lint: .venv/.dev ## ruff: rules and format
 	$(BIN)/ruff check .

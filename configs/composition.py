@@ -69,6 +69,8 @@ def complete_ledger(ledger: dict[str, Any]) -> dict[str, Any]:
         ConfigError: as `compose`.
     """
     layers = ledger.get("layers") or []
+    if not isinstance(layers, list):
+        raise ConfigError(f"ledger.layers is {layers!r}: expected a list, as in [pseudonyms]")
     return {**ledger, "layers": [_complete_layer(layer, ledger) for layer in layers]}
 
 
@@ -110,7 +112,8 @@ def _compose(folder: Path, entry: str, overrides: Sequence[str]) -> dict[str, An
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         what = " ".join(str(error).split())
         raise ConfigError(f"{folder / entry}.yaml is not valid YAML: {what}") from None
-    except (HydraException, OmegaConfBaseException) as error:
+    # Hydra's ValueError says that a group was given null, a number or a truth value.
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(_explain(folder, entry, overrides, error)) from None
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
@@ -158,7 +161,7 @@ def _doubled(found: re.Match[str]) -> str:
 def _complete(word: str) -> str:
     """Let `task=semiurb4` mean its newest version, `task=semiurb4-v0`."""
     group, equals, name = word.partition("=")
-    if equals and group in groups() and name not in options(group):
+    if equals and name and group in groups() and name not in options(group):
         versions = [known for known in options(group) if known.rpartition("-v")[0] == name]
         if versions:
             return f"{group}={max(versions, key=lambda v: int(v.rpartition('-v')[2]))}"
@@ -181,7 +184,9 @@ def _explain(folder: Path, entry: str, overrides: Sequence[str], error: Exceptio
         key, equals, value = word.lstrip("+~").partition("=")
         if not equals and not word.startswith("~"):
             return f"{word!r} is no override; write key=value, as in market=uniform_auction"
-        if key in known_groups and value not in options(key) and not value.startswith(("{", "[")):
+        if key in known_groups and value not in options(key):
+            if value.startswith(("{", "[")):
+                return f"{word!r}: {key} takes one name here; {nearest(value, options(key))}"
             return f"unknown {key} {value!r}: {nearest(value, options(key))}"
         if key not in known and key not in known_groups:
             near = [name for name in known if name.startswith(f"{key.split('.')[0]}.")] or known

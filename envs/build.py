@@ -27,6 +27,7 @@ from gridbazaar.envs.grid.network import Network
 from gridbazaar.envs.grid.power_flow import PowerFlow
 from gridbazaar.envs.layout import Layout
 from gridbazaar.envs.markets import MARKETS, Market
+from gridbazaar.envs.memory import Size, check_memory
 from gridbazaar.envs.placement import load_grid_and_series
 from gridbazaar.envs.prices import SlotPrices
 from gridbazaar.envs.seating import Seating
@@ -50,11 +51,13 @@ def build(
 ) -> Simulation:
     """Build `num_envs` parallel markets of one world, that draw their days from `split`.
 
-    `market` stands in for the mechanism that the world names.
+    `market` stands in for the mechanism that the world names. Raises ConfigError, before anything
+    large is made, where the machine has not the memory for it.
     """
     task = world.task
     net, series = load_grid_and_series(task)
     _check_split(split, series)
+    check_memory(_size(task, net, series), num_envs, device, dtype)
     community, delivery = place_community(task, net, series, device, dtype)
     market = market or make_market(world.market)
     slot_s = series.slot_minutes * 60
@@ -66,6 +69,18 @@ def build(
             "and the second lie within it"
         )
     return Simulation(community, delivery, market, ledger, task.rules, num_envs, split, seed)
+
+
+def _size(task: TaskConfig, net: Any, series: Series) -> Size:
+    """Return how large a world is, its seats but for those that further kinds of devices bring."""
+    return Size(
+        slots=len(series.load_kw),
+        seats=len(series.home_names)
+        + len(series.sessions.charger_names)
+        + task.ownership.community_batteries,
+        buses=len(net.bus),
+        branches=len(net.line) + len(net.trafo),
+    )
 
 
 def _in_slots(ledger: Mapping[str, Any], slot_s: int) -> dict[str, Any]:

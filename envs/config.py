@@ -6,7 +6,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, field_validator, model_validator
 
-from gridbazaar.config import Config, NonNegative, Positive, Seed, Share
+from gridbazaar.config import (
+    Config,
+    EnergyPrice,
+    Money,
+    NonNegative,
+    Positive,
+    Seed,
+    Share,
+    bounded,
+)
 from gridbazaar.envs.data.ownership import OwnershipConfig
 from gridbazaar.envs.data.user_series import UserData
 from gridbazaar.envs.devices import DEVICES, DeviceConfig
@@ -17,9 +26,9 @@ class LimitsConfig(Config):
     """What happens where voltage or loading leave their band."""
 
     action: Literal["price", "curtail", "prevent"]
-    voltage_price: NonNegative = Field(description="EUR per p.u. beyond the band and hour and bus")
-    loading_price: NonNegative = Field(description="EUR per % beyond the rating and hour")
-    unsolved_price: NonNegative = Field(description="EUR for an interval without a power flow")
+    voltage_price: Money = Field(description="EUR per p.u. beyond the band and hour and bus")
+    loading_price: Money = Field(description="EUR per % beyond the rating and hour")
+    unsolved_price: Money = Field(description="EUR for an interval without a power flow")
 
 
 class RulesConfig(Config):
@@ -30,7 +39,7 @@ class RulesConfig(Config):
         description="s from the opening of the book to the sending of the orders; earlier where "
         "the ledger needs longer to take 99 of 100 in time"
     )
-    max_tip: NonNegative = Field(description="EUR, priority fee meant by an action of +1")
+    max_tip: Money = Field(description="EUR, priority fee meant by an action of +1")
     dispatch: Literal["market", "own"] = Field(
         description="whether devices run as their orders clear, or as their seats say"
     )
@@ -43,16 +52,18 @@ class RulesConfig(Config):
     firming: Literal["none", "own", "storage_seats", "community"] = Field(
         description="whose devices make up for deviations before delivery"
     )
-    penalty_price: NonNegative = Field(
+    penalty_price: EnergyPrice = Field(
         description="EUR per kWh promised and not kept, without a pool"
     )
-    unserved_price: NonNegative = Field(description="EUR per kWh a departing car misses")
+    unserved_price: EnergyPrice = Field(description="EUR per kWh a departing car misses")
     stored_worth: Share = Field(
         description="worth of a kWh left in a battery at the day's end: 0 the feed-in tariff, "
         "1 the lowest retail price of the next day"
     )
     forecast: Literal["persistence", "perfect"]
-    forecast_spread: NonNegative = Field(description="log-normal error on top of the forecast")
+    forecast_spread: Annotated[float, bounded(0, 3, "", "such a forecast says nothing")] = Field(
+        description="standard deviation of the logarithm of a log-normal error of the forecast"
+    )
     limits: LimitsConfig
 
     @model_validator(mode="after")

@@ -106,7 +106,7 @@ class LastInterval:
             publisher: of the day's volumes; None where the book is open to all.
             slot_s: seconds of an interval.
         """
-        cleared_kw = slots.seat_sums(clearing.cleared_kw.abs())
+        cleared_kw = orders.by_seat(clearing.cleared_kw.abs())
         volumes, published = _known_volumes(
             publisher, orders, clearing, slots, cleared_kw, self.public
         )

@@ -6,12 +6,11 @@ import torch
 from torch import Tensor
 
 from gridbazaar.envs.markets import Clearing, Market, Orders
-from gridbazaar.envs.supply_curve import OrderSlots
 from gridbazaar.ledger_sim import Ledger, MarketReceipts, MarketTransactions
 
 
 def submit(
-    ledger: Ledger, market: Market, orders: Orders, clearing: Clearing, slots: OrderSlots
+    ledger: Ledger, market: Market, orders: Orders, clearing: Clearing
 ) -> tuple[MarketReceipts, Tensor]:
     """Write messages, clearing and settlement of an interval.
 
@@ -20,7 +19,6 @@ def submit(
         market: the mechanism; one whose seats talk to each other alone writes no messages.
         orders: the book at gate closure.
         clearing: what became of it.
-        slots: whose orders they are.
 
     Returns:
         what the ledger says of it, and the fee of each seat [B, N] EUR: shared alike by the seats
@@ -28,9 +26,8 @@ def submit(
         and something of earlier intervals is due.
     """
     quantity_kw = orders.quantity_kw
-    ordered = slots.seat_sums((quantity_kw != 0).to(quantity_kw)).clamp(max=1)
-    traded = slots.seat_sums((clearing.cleared_kw != 0).to(quantity_kw)).clamp(max=1)
-    count = ordered.sum(-1)
+    ordered = (orders.by_seat(quantity_kw.abs()) != 0).to(quantity_kw)
+    count = (quantity_kw != 0).sum(-1, dtype=quantity_kw.dtype)
     if market.messages_on_ledger:
         messages = clearing.messages.to(quantity_kw) * (count > 0)
     else:
@@ -40,7 +37,9 @@ def submit(
             rounds=clearing.iterations * (messages > 0),
             messages=messages,
             orders=count,
-            traders=traded.sum(-1),
+            traders=(orders.by_seat(clearing.cleared_kw.abs()) != 0).sum(
+                -1, dtype=quantity_kw.dtype
+            ),
         )
     )
     payers = ordered.masked_fill((count == 0).unsqueeze(-1), 1.0)

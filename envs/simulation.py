@@ -21,14 +21,13 @@ from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.last_interval import LastInterval
 from gridbazaar.envs.market_transactions import submit
 from gridbazaar.envs.markets import Context, Market, Orders
-from gridbazaar.envs.markets.book import tolerance_kw
 from gridbazaar.envs.observation import Feature
 from gridbazaar.envs.observer import Observer
 from gridbazaar.envs.pool import PoolPrices, pool_prices
 from gridbazaar.envs.reward import reward
 from gridbazaar.envs.settlement import Traded, imbalance_prices, settle
 from gridbazaar.envs.state import State
-from gridbazaar.envs.submission import send_orders, shuffled
+from gridbazaar.envs.submission import least_order_kw, orders_of, send_orders, shuffled
 from gridbazaar.envs.supply_curve import Offer, OrderSlots, SupplyCurve, supply_curve
 from gridbazaar.ledger_sim import Ledger, Receipts
 from gridbazaar.ledger_sim.record.privacy import VolumePublisher, disclosure_of
@@ -80,7 +79,8 @@ class Simulation:
         check_split(split, c.days)
         self._data = Dataset(c)
         self.fleet, self.game = c.fleet, Game.of(c, rules)
-        self.order_slots = OrderSlots(c.fleet)
+        self.order_slots = OrderSlots(c.fleet, c.pv_kwp > 0)
+        self._least_kw = self.order_slots.owners.of_seat(least_order_kw(c))
         self._firming = Firming(rules.firming, c)
         self._observe = Observer(c)
         self._global_state = GlobalState(self.game.layout, c.seats, c.groups)
@@ -180,9 +180,7 @@ class Simulation:
         forecast_kw, band, curve = self._offer(decision)
         quantity_kw, orders, receipts = self._submit(decision, curve)
         clearing = self.market.clear(orders, context)
-        market_receipts, market_fee_eur = submit(
-            self.ledger, self.market, orders, clearing, self.order_slots
-        )
+        market_receipts, market_fee_eur = submit(self.ledger, self.market, orders, clearing)
         finality_s = receipts.finality_s + market_receipts.delay_s
 
         cleared = self.order_slots.pieces(clearing.cleared_kw)
@@ -197,8 +195,8 @@ class Simulation:
         used = self._use(devices_kw)
 
         traded = Traded(
-            cleared_kw=self.order_slots.seat_sums(clearing.cleared_kw),
-            payment_eur=self.order_slots.seat_sums(clearing.payment_eur),
+            cleared_kw=orders.by_seat(clearing.cleared_kw),
+            payment_eur=orders.by_seat(clearing.payment_eur),
             position_kw=position_kw,
             firmed_kw=firmed_kw,
             net_kw=delivered.net_kw,
@@ -330,12 +328,12 @@ class Simulation:
         """
         slots = self.order_slots
         quantity_kw, limit_price = slots.orders(curve, self._slot.tariff.local_charge)
-        quantity_kw = quantity_kw.where(quantity_kw.abs() > tolerance_kw(quantity_kw), 0.0)
+        quantity_kw = orders_of(quantity_kw, self._least_kw)
         orders, receipts = send_orders(
             self.ledger,
             quantity_kw,
             limit_price,
-            slots,
+            slots.owners,
             decision.tip,
             self.submission_s,
             self.rules.gate_closure_s,

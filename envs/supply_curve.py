@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gridbazaar.envs.devices.fleet import Fleet
+from gridbazaar.envs.markets import Owners
 
 
 class Offer(NamedTuple):
@@ -108,22 +109,25 @@ class OrderSlots:
 
     Args:
         fleet: the devices.
+        sunny: bool [N], seats that own PV; what they sell beside their devices is green.
 
     Attributes:
         seats: N.
-        seat: int64 [M] who sends the order in each place.
+        owners: of the orders in all places.
     """
 
-    def __init__(self, fleet: Fleet):
-        seats, self._devices = fleet.rated_kw.shape
-        self.seats = seats
-        self._place = fleet.place
+    def __init__(self, fleet: Fleet, sunny: Tensor):
+        self.seats, self._devices = fleet.rated_kw.shape
+        self._place, self._unit = fleet.place, fleet.unit
         owner = fleet.place // self._devices
-        number = torch.arange(seats, device=owner.device)
-        self.seat = torch.cat([number, owner, owner, owner])
-        self._counts = [seats, *[len(owner)] * 3]
-        # Places of no device read the one behind all orders.
-        self._unit = fleet.unit
+        number = torch.arange(self.seats, device=owner.device)
+        stored = torch.zeros_like(owner, dtype=torch.bool)
+        self.owners = Owners.of(
+            torch.cat([number, owner, owner, owner]),
+            self.seats,
+            torch.cat([sunny, sunny[owner], stored, stored]),
+        )
+        self._counts = [self.seats, *[len(owner)] * 3]
 
     def orders(self, curve: SupplyCurve, local_charge: Tensor) -> tuple[Tensor, Tensor]:
         """Return quantities [B, M] kW and limit prices [B, M] EUR/kWh of the curves' pieces.
@@ -145,12 +149,6 @@ class OrderSlots:
         rest, *devices = pieces
         rows = [each.flatten(1).index_select(1, self._place) for each in devices]
         return torch.cat([rest, *rows], 1)
-
-    def seat_sums(self, values: Tensor) -> Tensor:
-        """Return the sums [B, N] over each seat's places of [B, M]."""
-        seats = self._counts[0]
-        more = values[:, seats:]
-        return values[:, :seats].index_add(1, self.seat[seats:], more)
 
     def pieces(self, values: Tensor) -> Pieces:
         """Return what the places of the book [B, M] hold, by piece; zero where no device is."""

@@ -68,7 +68,7 @@ class Audit:
         """Append one interval's orders, settlement and published volumes; call it after each."""
         start = time.perf_counter()
         pick, recorder, slot = self._markets, self._recorder, self._slot
-        bill, seat = interval.bill, self._simulation.order_slots.seat
+        bill, seat = interval.bill, self._simulation.order_slots.owners.seat
         sent_kw = interval.sent_kw[pick]
         committed = committed_s(self._simulation.ledger)
         tip = interval.decision.tip[pick]

@@ -43,7 +43,7 @@ class EvaluationConfig(Config):
     baseline: str
     reference: str | None
     reference_market: str
-    resamples: Annotated[int, Field(ge=100)]
+    resamples: Annotated[int, Field(ge=100, le=1_000_000)]
     carbon_kg_per_kwh: NonNegative
     signatures: bool
     signed_days: Count | None
@@ -77,6 +77,11 @@ def configure(words: Sequence[str]) -> EvaluationConfig:
     changes = tuple(word for word in words if word.startswith("ledger."))
     lists, others = _split(word for word in words if word not in changes)
     values: dict[str, Any] = {**compose("evaluate", others), **lists}
+    if not isinstance(values["ledger_changes"], list):
+        raise ConfigError(
+            f"ledger_changes is {values['ledger_changes']!r}: expected a list of words, as in "
+            "[ledger.layers=[pseudonyms]]"
+        )
     values["ledger_changes"] = (*values["ledger_changes"], *changes)
     values["bidder"] = _names("bidder", values["bidder"], BIDDERS.names(), _is_folder)
     values["market"] = _names("market", values["market"], options("market"))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -17,8 +18,28 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from gridbazaar.errors import ConfigError, nearest
 from gridbazaar.sourced import flaw, is_sourced
 
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+
+def bounded(low: float, high: float, unit: str, why: str) -> AfterValidator:
+    """Return an annotation of a number that keeps it within bounds and says why they are there."""
+
+    def check(value: float) -> float:
+        if not low <= value <= high:
+            raise ValueError(f"expected {low:,g} to {high:,g} {unit}: {why}")
+        return value
+
+    return AfterValidator(check)
+
+
+_UNSORTED = "with margins on top, order books would no longer tell prices apart"
+_DROWNED = "beside a larger amount a reward of float32, with its 7 digits, would hold nothing else"
+_INFINITE = bounded(0, 1e12, "in the unit of this entry", "products of larger ones leave float32")
+
+Positive = Annotated[float, Field(gt=0), _INFINITE]
+NonNegative = Annotated[float, Field(ge=0), _INFINITE]
+# Money is the tariff's currency, be it euro or dong.
+EnergyPrice = Annotated[float, Field(ge=0), bounded(0, 1e5, "per kWh", _UNSORTED)]
+SignedEnergyPrice = Annotated[float, Field(ge=0), bounded(-1e5, 1e5, "per kWh", _UNSORTED)]
+Money = Annotated[float, Field(ge=0), bounded(0, 1e6, "of the tariff's currency", _DROWNED)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
 Tolerance = Annotated[float, Field(gt=0, lt=1)]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 import torch
 from conftest import game_of
 
-from gridbazaar import configs, envs
+from gridbazaar import configs, envs, ledger_sim
 from gridbazaar.agents.bidders import BIDDERS, make
+from gridbazaar.envs.data.tariffs import parse_tariff
 from gridbazaar.envs.markets import MARKETS
 from gridbazaar.errors import ConfigError, DataError
+from gridbazaar.evaluation.config import configure as configure_evaluation
 
 
 def refused(*overrides, **names):
@@ -128,13 +131,13 @@ def test_unknown_splits_seeds_and_sizes_are_refused(town):
 def test_wrong_actions_are_refused(town):
     sim = town.simulation()
     sim.reset(seed=0)
-    shape = (2, sim.num_seats, 3)
-    with pytest.raises(ValueError, match=r"action has shape \(2, 3\), expected \(2, 41, 3\)"):
+    shape = (2, sim.num_seats, 6)
+    with pytest.raises(ValueError, match=r"action has shape \(2, 3\), expected \(2, 41, 6\)"):
         sim.step(torch.zeros(2, 3))
     action = torch.zeros(shape, dtype=torch.float64)
     action[1, 7, 2] = torch.inf
     action[1, 8, 2] = -torch.inf
-    with pytest.raises(ValueError, match="seat 7 in market 1 has inf as entry 2"):
+    with pytest.raises(ValueError, match="seat 7 in market 1 has inf as value"):
         sim.step(action)
 
 
@@ -171,3 +174,119 @@ def test_no_group_is_called_as_a_key_of_the_commands_is(entry):
     assert values["device"] == "cuda"
     chosen = {"task", "market", "ledger", "bidder", "algorithm"}  # these are meant
     assert not set(values) & (set(configs.groups()) - chosen)
+
+
+@pytest.mark.parametrize(
+    ("override", "bound"),
+    [
+        *(
+            (f"task.rules.{price}={value}", "0 to 100,000 per kWh")
+            for price in ("penalty_price", "unserved_price")
+            for value in ("1e300", "100001")
+        ),
+        ("task.rules.max_tip=1e300", "0 to 1e+06 of the tariff's currency"),
+        ("task.rules.limits.voltage_price=1e300", "0 to 1e+06 of the tariff's currency"),
+        ("task.rules.limits.loading_price=1e300", "0 to 1e+06 of the tariff's currency"),
+        ("task.rules.limits.unsolved_price=1e300", "0 to 1e+06 of the tariff's currency"),
+        ("task.rules.price_margin=5", "0 to 4 times the range"),
+        ("task.rules.forecast_spread=1e3", "0 to 3"),
+        ("task.devices.storage.wear_price=1e300", "0 to 100,000 per kWh"),
+        ("task.devices.vehicle.wear_price=1e300", "0 to 100,000 per kWh"),
+        ("task.devices.vehicle.lent_kwh=1e300", "0 to 1e+12"),
+        ("task.ownership.pv_kwp_max=1e300", "0 to 1e+12"),
+    ],
+)
+def test_a_bound_is_given_with_its_unit_and_its_reason(override, bound):
+    message = refused(override)
+    assert f"{override.partition('=')[0]} is " in message
+    assert f"expected {bound}" in message
+    assert len(message.partition(bound)[2]) > 20  # the reason
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("override", ["task.rules.penalty_price=-1", "task.rules.max_tip=-1e-9"])
+def test_no_price_is_below_zero(override):
+    assert "greater than or equal to 0" in refused(override)
+
+
+@pytest.mark.parametrize(
+    ("override", "group"),
+    [
+        ("feed_in=1e6", "tariff"),
+        ("base=-1e300", "tariff"),
+        ("local_network_share=1.5", "tariff"),
+    ],
+)
+def test_tariffs_are_bounded_where_they_are_read(override, group):
+    world = envs.world(overrides=(f"task.{group}.{override}",))
+    with pytest.raises(ConfigError, match=override.partition("=")[0]):
+        parse_tariff(world.task.tariff)
+
+
+def test_prices_that_are_bounded_alone_are_bounded_together():
+    tariff = {**envs.world().task.tariff, "base": 9.99e4, "feed_in": 0.1}
+    tariff["seasons"] = [
+        {
+            "months": list(range(1, 13)),
+            "windows": [{"start": "00:00", "end": "24:00", "network": 5e2}],
+        }
+    ]
+    with pytest.raises(DataError, match=r"retail price of 1\.004e\+05 per kWh; expected at most"):
+        parse_tariff(tariff).prices(pd.Timestamp("2016-01-01"), 1, 15)
+
+
+@pytest.mark.parametrize(
+    ("market", "override"),
+    [
+        ("dynamic_grid_tariff", "usage_price=1e300"),
+        ("bilateral_dispatch", "distance_price=1e300"),
+        ("admm_parallel", "grey_price=1e300"),
+    ],
+)
+def test_prices_of_mechanisms_are_bounded(market, override):
+    world = envs.world(market=market, overrides=(f"market.{override}",))
+    with pytest.raises(ConfigError, match="expected 0 to 100,000 per kWh"):
+        MARKETS.configure(world.market, "market")
+
+
+@pytest.mark.parametrize("key", ["fees.price", "network.latency_s", "node_power_w"])
+def test_charges_and_times_of_ledgers_are_bounded(key):
+    world = envs.world(ledger="block", overrides=(f"ledger.{key}=1e300",))
+    with pytest.raises(ConfigError, match=f"ledger.{key} is .*expected 0 to 1e\\+"):
+        ledger_sim.make(world.ledger)
+
+
+@pytest.mark.parametrize("seed", [-5, 2**63, 10**20])
+def test_a_seed_out_of_range_is_refused_and_the_last_within_is_not(seed):
+    assert f"task.seed is {seed}" in refused(f"task.seed={seed}")
+    assert envs.world(overrides=(f"task.seed={2**63 - 1}",)).task.seed == 2**63 - 1
+
+
+@pytest.mark.parametrize("group", ["task", "market", "ledger"])
+@pytest.mark.parametrize("value", ["null", "3", "3.5", "true", "-1", "", "[a,b]", "{a: 1}"])
+def test_a_group_takes_one_name_and_nothing_else(group, value):
+    with pytest.raises(ConfigError) as caught:
+        configs.compose("world", [f"{group}={value}"])
+    message = str(caught.value)
+    assert group in message
+    assert "known are" in message
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["task.rules", "task.feeder", "task.data", "task.tariff", "task.devices", "task.ownership"],
+)
+def test_a_part_of_a_task_cannot_be_null(part):
+    assert f"{part} is None" in refused(f"{part}=null")
+
+
+@pytest.mark.parametrize("value", ["3", "true", "pseudonyms"])
+def test_layers_are_a_list(value):
+    with pytest.raises(ConfigError, match=r"ledger.layers is .*: expected a list"):
+        configs.compose("world", ["ledger=block", f"ledger.layers={value}"])
+
+
+@pytest.mark.parametrize("value", ["null", "3", "word"])
+def test_changes_of_the_ledgers_are_a_list(value):
+    with pytest.raises(ConfigError, match=r"ledger_changes is .*: expected a list"):
+        configure_evaluation(["name=x", f"ledger_changes={value}"])

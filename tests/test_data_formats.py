@@ -372,7 +372,7 @@ def test_ledgers_take_the_slots_of_the_data(tmp_path, slot_minutes, ledger):
     sim = envs.batched("own_data", ledger=ledger, overrides=given, num_envs=2)
     assert sim.slots == 24 * 60 // slot_minutes
     sim.reset(seed=0)
-    interval = sim.step(torch.zeros(2, sim.num_seats, 3))
+    interval = sim.step(torch.zeros(2, sim.num_seats, 6))
     assert interval.reward.total.isfinite().all()
 
 

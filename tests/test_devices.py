@@ -18,7 +18,7 @@ from gridbazaar.agents.bidders import BIDDERS, make
 from gridbazaar.configs import options
 from gridbazaar.envs import kpis
 from gridbazaar.envs.day_record import DayRecord, Facts
-from gridbazaar.envs.devices import DEVICES, Device, DeviceConfig, Profile
+from gridbazaar.envs.devices import DEVICES, Band, Device, DeviceConfig, Profile
 from gridbazaar.envs.devices.fleet import seat_power, share_cut
 from gridbazaar.envs.devices.site import Site, per_unit
 from gridbazaar.envs.devices.storage import Storage
@@ -66,7 +66,7 @@ def holding(energy: float, capacity: float) -> Content:
 )
 def test_state_of_charge_stays_within_its_band(request, soc, capacity, efficiency):
     hardware, state = battery(efficiency=efficiency), holding(soc * capacity, capacity)
-    power = hardware.feasible(state, one(request)[None])
+    power = hardware.band(state).nearest(one(request)[None])
     after = hardware.advance(state, power).energy_kwh
     assert -5.0 <= power.item() <= 4.0
     assert abs(power.item()) <= abs(request)
@@ -80,22 +80,22 @@ def test_a_round_trip_keeps_the_round_trip_efficiency():
     given_back = (full.energy_kwh - start.energy_kwh) * hardware.efficiency / H
     assert torch.allclose(given_back, one(4.0) * 0.9**2)
     assert torch.allclose(hardware.advance(full, given_back).energy_kwh, start.energy_kwh)
-    assert torch.equal(hardware.feasible(full, given_back), given_back)
+    assert torch.equal(hardware.band(full).nearest(given_back), given_back)
 
 
 def test_storage_outside_its_band_may_only_return_to_it():
     hardware, ask = battery(), one(3.0)[None]
     empty, full = holding(0.0, 10.0), holding(10.0, 10.0)
-    assert hardware.feasible(empty, ask).item() == 0
-    assert hardware.feasible(full, -ask).item() == 0
-    assert hardware.feasible(empty, -ask).item() == -3
-    assert hardware.feasible(full, ask).item() == 3
+    assert hardware.band(empty).nearest(ask).item() == 0
+    assert hardware.band(full).nearest(-ask).item() == 0
+    assert hardware.band(empty).nearest(-ask).item() == -3
+    assert hardware.band(full).nearest(ask).item() == 3
 
 
 def test_without_storage_nothing_flows():
     none = battery(0, 0, 1, 0, 0)
     for ask in (-3.0, 0.0, 3.0):
-        assert none.feasible(holding(0, 0), one(ask)[None]).item() == 0
+        assert none.band(holding(0, 0)).nearest(one(ask)[None]).item() == 0
 
 
 def test_an_arriving_car_brings_what_it_lends_and_leaves_with_what_it_got(town):
@@ -120,7 +120,9 @@ def test_an_arriving_car_brings_what_it_lends_and_leaves_with_what_it_got(town):
 def at_noon(town, kind, seed=0):
     """Return the units of a kind and a state of theirs that a random half day has led to."""
     sim = town.simulation(*ALL, num_envs=B)
-    for _ in play(sim, random_policy(seed, entries=2 + sim.fleet.slots), seed=seed, slots=50):
+    for _ in play(
+        sim, random_policy(seed, entries=len(sim.game.layout.actions)), seed=seed, slots=50
+    ):
         pass
     return sim, sim.fleet.kinds[kind], sim.devices[kind]
 
@@ -135,17 +137,17 @@ def requests(device, seed=0):
 def test_feasible_power_is_within_the_ratings_and_feasible(town, kind):
     _, device, state = at_noon(town, kind)
     for seed in range(5):
-        power = device.feasible(state, requests(device, seed))
+        power = device.band(state).nearest(requests(device, seed))
         assert (power <= device.export_kw + 1e-12).all()
         assert (power >= -device.import_kw - 1e-12).all()
-        torch.testing.assert_close(device.feasible(state, power), power)
+        torch.testing.assert_close(device.band(state).nearest(power), power)
 
 
 @every_kind
 def test_no_energy_comes_from_nothing(town, kind):
     _, device, state = at_noon(town, kind)
     for seed in range(5):
-        power = device.feasible(state, requests(device, seed))
+        power = device.band(state).nearest(requests(device, seed))
         after = device.advance(state, power)
         gained = device.content_kwh(after) - device.content_kwh(state)
         assert (gained <= -power * device.slot_h + 1e-9).all()
@@ -159,7 +161,7 @@ def test_no_state_is_changed_in_place_and_no_market_touches_another(town, kind):
     row, rows, end = sim.first_slot + sim.t, torch.tensor([2, 0]), sim.state.today.end_prices
 
     def after(state, row, power, end):
-        moved = device.advance(state, device.feasible(state, power))
+        moved = device.advance(state, device.band(state).nearest(power))
         left, unserved = device.depart(moved)
         worth = device.stored_eur(state, left, end, True)
         seen = device.observe(device.arrive(left, row))
@@ -188,7 +190,7 @@ def test_a_kind_shows_what_it_names(town, kind):
 def test_what_units_do_differentiates(town, kind):
     _, device, state = at_noon(town, kind)
     request = requests(device).requires_grad_()
-    power = device.feasible(state, request)
+    power = device.band(state).nearest(request)
     value = device.stored_eur(state, device.advance(state, power), _prices(), False)
     (value - device.wear_eur(power)).sum().backward()
     assert request.grad is not None
@@ -211,7 +213,8 @@ def test_the_profile_of_a_day_is_what_the_units_do(town, kind):
     content, missed = torch.zeros_like(profile.end_worth), 0.0
     for t in range(T):
         p = Profile(*(part[..., t] if part.dim() == 3 else part for part in profile))
-        power = device.feasible(state, requests(device, t))
+        # Less than what a unit must take, as where a feeder bears no more.
+        power = device.band(state).nearest(requests(device, t)) * 0.7
         state = device.advance(state, power)
         charge, discharge = (-power).clamp(min=0), power.clamp(min=0)
         moved = (charge * device.efficiency - discharge / device.efficiency) * device.slot_h
@@ -288,10 +291,11 @@ class Tank(Device):
     def begin(self, row, chance):
         return Heat(chance * self.capacity_kwh)
 
-    def feasible(self, state, request_kw):
+    def band(self, state):
         room = (self.capacity_kwh - state.heat_kwh * self.kept).clamp(min=0)
         most = torch.minimum(self.import_kw, room / (self.efficiency * self.slot_h))
-        return -torch.minimum((-request_kw).clamp(min=0), most)
+        nothing = torch.zeros_like(most)
+        return Band(nothing, most, nothing)
 
     def advance(self, state, power_kw):
         heated = -power_kw * self.efficiency * self.slot_h
@@ -350,7 +354,7 @@ def shared(town, toys):
 
 def check_day(sim):
     c, fleet = sim.community, sim.fleet
-    policy = random_policy(3, entries=2 + fleet.slots)
+    policy = random_policy(3, entries=len(sim.game.layout.actions))
     used, days = dict.fromkeys(fleet.kinds, 0.0), []
     for interval in play(sim, policy):
         d = interval.delivered
@@ -399,7 +403,8 @@ def test_further_devices_are_shown_behind_the_features_of_every_community(shared
     sim = shared()
     seen, layout = sim.reset(seed=2), sim.game.layout
     assert layout.features[: len(FEATURES)] == FEATURES
-    assert layout.actions == ("limit_price", "power", "power_2", "power_3", "priority_fee")
+    devices = [f"{name}{k}" for k in ("", "_2", "_3") for name in ("value", "margin", "share")]
+    assert layout.actions == ("must_run_price", "correction", *devices, "priority_fee")
     kinds, states = sim.fleet.kinds, sim.devices
     slot = dict(zip(kinds, (part % 3 for part in _split(sim.fleet)), strict=True))
     for kind, device in kinds.items():
@@ -425,8 +430,9 @@ def _split(fleet):
 def test_what_a_second_device_does_is_not_what_the_first_does(shared):
     sim = shared()
     sim.reset(seed=3)
-    action = torch.zeros(B, sim.num_seats, 5, dtype=F64)
-    action[..., 1] = -1.0
+    # Only the first device offers anything, and takes at any price of the grid.
+    action = torch.full((B, sim.num_seats, len(sim.game.layout.actions)), -1.0, dtype=F64)
+    action[..., 2], action[..., 4] = 1.0, 1.0
     first = sim.step(action)
     assert first.device_kw["storage"].sum() < 0
     assert first.device_kw["home_vehicle"].abs().sum() == 0
@@ -442,7 +448,7 @@ def test_bidders_use_all_devices_and_none_beats_the_optimum(shared, bidder):
     cost, missed = 0.0, 0.0
     for _ in range(SLOTS):
         action, state = act.act(seen, state)
-        assert action.shape == (B, sim.num_seats, 5)
+        assert action.shape == (B, sim.num_seats, len(sim.game.layout.actions))
         interval = sim.step(action)
         seen = interval.observation
         cost -= interval.reward.total.sum(-1)
@@ -458,7 +464,7 @@ def test_every_bidder_knows_how_many_devices_there_are(shared):
     seen = sim.reset(seed=1)
     for name in BIDDERS.names():
         action, _ = make(name, sim.game).act(seen, None)
-        assert action.shape == (B, sim.num_seats, 5), name
+        assert action.shape == (B, sim.num_seats, len(sim.game.layout.actions)), name
 
 
 def test_a_kind_of_its_own_needs_a_registration_and_a_configuration(town, toys):

@@ -103,7 +103,7 @@ def test_an_audit_finds_what_was_cut_off_after_it_was_written(town):
 def test_late_orders_stand_in_the_chain_at_the_time_of_their_block(town, open_day):
     for day, late in ((open_day, False), (Day(town, **TIGHT), True)):
         wanted, missed = [], 0
-        seat, counts = day.simulation.order_slots.seat, []
+        seat, counts = day.simulation.order_slots.owners.seat, []
         for slot, interval in enumerate(day.intervals):
             receipts = interval.receipts
             block_s = (day.simulation.submission_s + receipts.latency_s)[MARKET]

@@ -47,7 +47,7 @@ BATTERY = Storage(
     capacity_kwh=row(10, 10)[0],
 )
 FLEET = Fleet.of({"storage": BATTERY}, 4)
-SLOTS = OrderSlots(FLEET)
+SLOTS = OrderSlots(FLEET, torch.tensor([True, False, False, False]))
 # 3 kW of PV less 1 kW of load; 2 kW of load; a car that must charge 3.7 kW; nothing.
 MUST_RUN = row(2, -2, -3.7, 0)
 VALUATION = row(FEED_IN, RETAIL, RETAIL, FEED_IN)
@@ -64,7 +64,7 @@ CURVE = supply_curve(MUST_RUN, VALUATION, OFFER)
 def cleared(market: str) -> tuple[SupplyCurve, Clearing]:
     quantity_kw, price = SLOTS.orders(CURVE, TARIFF.local_charge)
     context = Context(TARIFF.retail - TARIFF.local_charge, TARIFF.feed_in, H)
-    orders = Orders(quantity_kw, price, torch.arange(10, dtype=F64)[None])
+    orders = Orders(quantity_kw, price, torch.arange(10, dtype=F64)[None], SLOTS.owners)
     return CURVE, make_market(option("market", market)).clear(orders, context)
 
 
@@ -77,8 +77,8 @@ def devices_kw(clearing: Clearing) -> Tensor:
 def billed(clearing: Clearing, net_kw: Tensor, firmed_kw: Tensor | None = None) -> Bill:
     base_kw = MUST_RUN - seat_power(MUST)
     traded = Traded(
-        cleared_kw=SLOTS.seat_sums(clearing.cleared_kw),
-        payment_eur=SLOTS.seat_sums(clearing.payment_eur),
+        cleared_kw=SLOTS.owners.total(clearing.cleared_kw),
+        payment_eur=SLOTS.owners.total(clearing.payment_eur),
         position_kw=base_kw + seat_power(devices_kw(clearing)),
         firmed_kw=torch.zeros(1, 4, dtype=F64) if firmed_kw is None else firmed_kw,
         net_kw=net_kw,
@@ -101,7 +101,7 @@ def test_the_home_offers_its_surplus_at_what_its_battery_would_store_it_for():
         (HOME, 5, ASK),
         (STORAGE, 5, ASK),
     ]
-    assert SLOTS.seat.tolist() == [seat for seat, *_ in expected]
+    assert SLOTS.owners.seat.tolist() == [seat for seat, *_ in expected]
     torch.testing.assert_close(quantity_kw, row(*(kw for _, kw, _ in expected)))
     torch.testing.assert_close(price, row(*(eur for *_, eur in expected)))
 

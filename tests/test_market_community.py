@@ -352,7 +352,8 @@ def test_orders_that_do_not_trade_could_have_stayed_away(name):
 @pytest.mark.parametrize("name", FAMILY)
 def test_limits_hold_beyond_the_grids_prices_and_in_single_precision(name):
     orders = random_orders(12, spread=1.0)
-    single = Orders(*[getattr(orders, f).float() for f in orders.__dataclass_fields__])
+    fields = (orders.quantity_kw, orders.limit_price, orders.arrival_s)
+    single = Orders(*[values.float() for values in fields])
     for book in (orders, single):
         dtype = book.quantity_kw.dtype
         history = torch.linspace(-0.1, 0.4, 800, dtype=dtype).view(100, 8)

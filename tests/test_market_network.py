@@ -309,8 +309,8 @@ def test_a_market_that_does_not_converge_leaves_all_to_the_grid():
 def test_the_envelope_is_as_wide_as_the_feeder_bears(allocation):
     place, size = place_on("semiurb4", 16), congesting("semiurb4")
     kind = market("operating_envelope", allocation=allocation)
-    quantity = book(16, 4 * size).quantity_kw
-    inside = kind.bounded(quantity, place)
+    orders = book(16, 4 * size)
+    quantity, inside = orders.quantity_kw, kind.bounded(orders, place)
     for side in (1, -1):
         offered, bounded = (quantity * side).clamp(min=0), (inside * side).clamp(min=0)
         clipped = (bounded < offered - 1e-9).any(1)

@@ -90,9 +90,10 @@ def test_energy_money_and_limits_hold_all_day(town, market, ledger):
         cleared, offered = interval.clearing.cleared_kw, interval.orders.quantity_kw
         assert (cleared.abs() <= offered.abs() + 1e-9).all()
         assert (cleared * offered >= 0).all()
-        gain = (interval.clearing.price - interval.decision.limit_price) * cleared
+        gain = (interval.clearing.price - interval.orders.limit_price) * cleared
         assert gain.min() >= -1e-9 or "individually_rational" not in MARKETS[market].claims
-        assert (cleared[~receipts.included] == 0).all()
+        assert (cleared[~receipts.included[:, sim.order_slots.owners.seat]] == 0).all()
+        assert bill.accounts["pool"].min() >= -1e-9
 
         battery = sim.fleet.kinds["storage"]
         held, size = interval.content_kwh["storage"], battery.capacity_kwh
@@ -200,19 +201,99 @@ def test_the_reward_is_computed_after_physics(town):
 
 
 def test_forecast_errors_break_promises_and_breaking_one_costs(town):
-    sim = town.simulation("task.rules.forecast_spread=0.5")
+    alone = ("task.rules.imbalance=grid", "task.rules.firming=none")
+    sim = town.simulation("task.rules.forecast_spread=0.5", *alone)
     penalty = sum(i.bill.penalty.sum() for i in play(sim))
     assert penalty < -0.01
 
 
-def test_perfect_forecasts_keep_every_promise(town):
-    sim = town.simulation("task.rules.forecast=perfect")
-    broken = traded = 0.0
-    for interval in play(sim):
-        broken = min(broken, interval.bill.penalty.min().item())
+@pytest.mark.parametrize(
+    "known",
+    [
+        ("task.rules.forecast=perfect", "task.rules.firming=community"),
+        ("task.rules.quantity=metered", "task.rules.firming=none"),
+    ],
+    ids=["perfect", "metered"],
+)
+def test_who_knows_the_slot_deviates_from_nothing(town, known):
+    sim, traded = town.simulation(*known), 0.0
+    policy = random_policy(7)
+
+    def forecasts_alone(observation):
+        action = policy(observation)
+        action[..., 1] = 0  # no correction
+        return action
+
+    for interval in play(sim, forecasts_alone):
+        # Features are stored in single precision.
+        assert interval.traded.deviation_kw.abs().max() < 1e-5
+        assert interval.traded.firmed_kw.abs().max() < 1e-5
         traded += interval.clearing.volume_kw.sum().item()
     assert traded > 1
-    assert broken > -1e-7  # the features are stored in single precision
+
+
+OPTIONS = {
+    "committed, pool, nobody firms": ("task.rules.firming=none",),
+    "committed, pool, own": ("task.rules.firming=own",),
+    "committed, pool, storage seats": ("task.rules.firming=storage_seats",),
+    "committed, grid": ("task.rules.imbalance=grid", "task.rules.firming=none"),
+    "committed, grid, own": ("task.rules.imbalance=grid", "task.rules.firming=own"),
+    "metered, grid": (
+        "task.rules.quantity=metered",
+        "task.rules.imbalance=grid",
+        "task.rules.firming=none",
+    ),
+    "own dispatch": ("task.rules.dispatch=own", "task.rules.firming=none"),
+    "curtailed": ("task.rules.limits.action=curtail", "task.feeder.voltage_band=[0.99,1.01]"),
+    "prevented": ("task.rules.limits.action=prevent",),
+    "V2G": ("task.devices.vehicle.v2g=true",),
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_positions_devices_and_meters_follow_from_orders_under_every_option(town, option):
+    """The page on the interval, computed anew from its record with plain sums."""
+    sim = town.simulation("task.rules.forecast_spread=0.3", *OPTIONS[option])
+    seat, firmed = sim.order_slots.owners.seat, 0.0
+    for interval in play(sim, seed=5):
+        t, d, bill = interval.traded, interval.delivered, interval.bill
+        book, cleared = interval.orders.quantity_kw, interval.clearing.cleared_kw
+        sums = torch.zeros_like(t.net_kw).index_add(1, seat, cleared)
+        torch.testing.assert_close(t.cleared_kw, sums)
+        # Without curtailment, what deviates is what was not forecast.
+        together = torch.stack(list(bill.accounts.values())).sum(0)
+        assert together.abs().max() < 1e-9
+        assert bill.accounts["pool"].min() >= -1e-9
+        assert (bill.network <= 0).all()
+        local_kw = -bill.network / (interval.tariff.local_charge * 0.25)
+        assert (local_kw <= (-t.net_kw).clamp(min=0) + 1e-9).all()
+        assert ((book != 0).sum(-1) > 0).any()
+        for kind, device in sim.fleet.kinds.items():
+            assert (interval.device_kw[kind] <= device.export_kw + 1e-9).all()
+            assert (interval.device_kw[kind] >= -device.import_kw - 1e-9).all()
+        firmed += t.firmed_kw.abs().sum().item()
+        assert d.net_kw is t.net_kw or torch.equal(d.net_kw, t.net_kw)
+    assert (firmed > 0) == (sim.rules.firming in ("storage_seats", "community"))
+
+
+def test_every_kwh_of_a_seat_is_cleared_from_the_grid_firmed_or_pooled(town):
+    """Money tells energy: at prices of one, an account holds the kW that it settled."""
+    sim = town.simulation("task.rules.forecast_spread=0.3")
+    for interval in play(sim, slots=48):
+        t, tariff = interval.traded, interval.tariff
+        bill = interval.bill
+        surplus = bill.grid.clamp(min=0) / tariff.feed_in
+        shortage = bill.grid.clamp(max=0) / tariff.retail
+        grid_kw = (surplus + shortage) / 0.25
+        pooled_kw = t.net_kw - t.cleared_kw - t.firmed_kw - grid_kw
+        deviation = t.deviation_kw
+        # The pool takes of a deviation no more than it is, and in its direction.
+        planned = t.position_kw - t.cleared_kw
+        left = grid_kw - planned
+        torch.testing.assert_close(pooled_kw, deviation - left)
+        assert (bill.pool * deviation >= -1e-12).all()
+        assert (pooled_kw * deviation >= -1e-12).all()
+        assert (pooled_kw.abs() <= deviation.abs() + 1e-9).all()
 
 
 @pytest.mark.parametrize("market", ["continuous", "uniform_auction"])
@@ -230,8 +311,9 @@ def test_orders_that_come_late_miss_the_auction_and_pay(town):
     late = 0
     for interval in play(sim):
         missed = ~interval.receipts.included
-        assert (interval.orders.quantity_kw[missed] == 0).all()
-        assert (interval.clearing.cleared_kw[missed] == 0).all()
+        orders = missed[:, sim.order_slots.owners.seat]
+        assert (interval.orders.quantity_kw[orders] == 0).all()
+        assert (interval.clearing.cleared_kw[orders] == 0).all()
         assert (interval.bill.trade[missed] == 0).all()
         late += int((missed & (interval.bill.fee < 0)).sum())
         interval.orders.check()

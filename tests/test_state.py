@@ -28,7 +28,7 @@ every_world = pytest.mark.parametrize("name", WORLDS)
 
 def actions(seed, slots, batch, seats):
     generator = torch.Generator().manual_seed(seed)
-    draw = torch.rand(slots, batch, seats, 3, generator=generator, dtype=F64)
+    draw = torch.rand(slots, batch, seats, 6, generator=generator, dtype=F64)
     return draw * 2 - 1
 
 
@@ -155,7 +155,7 @@ def test_staggered_markets_end_one_after_the_other(town):
     with pytest.raises(ValueError, match="reset all markets"):
         staggered.reset(torch.tensor([0]))
     staggered.reset(seed=1)
-    idle = torch.zeros(3, sim.num_seats, 3, dtype=F64)
+    idle = torch.zeros(3, sim.num_seats, 6, dtype=F64)
     staggered.step(idle)
     staggered.reset(torch.tensor([2]))
     for _ in range(94):

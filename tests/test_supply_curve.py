@@ -1,4 +1,4 @@
-"""Net supply curves, dispatch and firming under random offers: nothing lost, nothing beyond them."""
+"""Net supply curves, dispatch and firming of random offers: nothing lost, nothing beyond them."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def parts(curve: SupplyCurve) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("units", [0, 4, 9])
 def test_every_kw_is_in_one_piece_and_no_seat_beats_itself(units):
     devices = fleet(units)
-    slots, curve = OrderSlots(devices), draw(devices, 1)
+    slots, curve = OrderSlots(devices, torch.ones(N, dtype=torch.bool)), draw(devices, 1)
     torch.testing.assert_close(curve.rest_kw + curve.own_kw.sum(-1), curve.must_run_kw)
     assert (curve.rest_kw * curve.must_run_kw >= 0).all()
     assert (curve.own_kw * curve.must_run_kw.unsqueeze(-1) >= 0).all()
     assert min(curve.take_kw.min(), curve.give_kw.min()) >= 0
-    quantity_kw, price = slots.orders(curve, torch.full((B, 1), CHARGE, dtype=F64))
+    quantity_kw, _ = slots.orders(curve, torch.full((B, 1), CHARGE, dtype=F64))
     gives = curve.give_kw.sum(-1) - curve.take_kw.sum(-1)
-    torch.testing.assert_close(slots.seat_sums(quantity_kw), curve.must_run_kw + gives)
+    torch.testing.assert_close(slots.owners.total(quantity_kw), curve.must_run_kw + gives)
     torch.testing.assert_close(slots.laid(slots.pieces(quantity_kw)), quantity_kw)
     # A seat's must-run and a device never have a better deal left than each other.
     seller = torch.where(curve.rest_kw > 0, curve.valuation, torch.inf).unsqueeze(-1)
@@ -67,7 +67,7 @@ def test_every_kw_is_in_one_piece_and_no_seat_beats_itself(units):
 @pytest.mark.parametrize("units", [4, 9])
 def test_devices_stay_within_their_offers_and_pools_lose_nothing(units):
     devices = fleet(units)
-    slots, curve = OrderSlots(devices), draw(devices, 2)
+    slots, curve = OrderSlots(devices, torch.ones(N, dtype=torch.bool)), draw(devices, 2)
     charge = torch.full((B, 1), CHARGE, dtype=F64)
     quantity_kw, price = slots.orders(curve, charge)
     cleared = slots.pieces(fill(quantity_kw, price, cross(quantity_kw, price)))

@@ -18,12 +18,13 @@ SETTINGS = {
 every_setting = pytest.mark.parametrize("setting", SETTINGS)
 
 
-def power(value):
-    """All seats ask the same of their device, in [-1, 1]."""
+def cars_that(take=0.0, give=0.0):
+    """All devices offer a share of what they can take at the grid's, or give at any, price."""
 
     def act(observation):
-        action = observation.new_zeros(*observation.shape[:2], 3)
-        action[..., 1] = value
+        action = torch.full((*observation.shape[:2], 6), -1.0, dtype=observation.dtype)
+        action[..., 2] = 1.0 if take else -1.0
+        action[..., 4] = (take or give) * 2 - 1
         return action
 
     return act
@@ -40,20 +41,41 @@ def test_no_car_wants_more_than_its_charger_can_give(town, setting):
 @every_setting
 def test_a_car_that_charges_all_the_time_misses_nothing(town, setting):
     sim = town.simulation(*SETTINGS[setting], num_envs=6)
-    for interval in play(sim, power(-1.0)):
+    for interval in play(sim, cars_that(take=1.0)):
         assert interval.unserved_kwh.max() < 1e-4
 
 
-def test_a_car_that_never_charges_misses_all_and_pays_for_it(town):
-    sim = town.simulation(num_envs=6)
+@every_setting
+def test_a_car_that_offers_nothing_is_charged_when_its_deadline_binds(town, setting):
+    """It takes exactly what it must, in the last slots of its stay."""
+    sim = town.simulation(*SETTINGS[setting], num_envs=6)
+    cars, waited = sim.fleet.kinds["vehicle"], 0
+    for interval in play(sim, cars_that()):
+        assert interval.unserved_kwh.max() < 1e-4
+        power = interval.device_kw["vehicle"]
+        assert (power <= 0).all()
+        left = cars.slots_left[sim.first_slot + sim.t - 1]
+        content, full = interval.content_kwh["vehicle"], cars.session_kwh + cars.lent_kwh
+        lacking = full[sim.first_slot + sim.t - 1] - content
+        later = (left - 1).clamp(min=0) * cars.import_kw * cars.efficiency * cars.slot_h
+        charged = power < -1e-6
+        torch.testing.assert_close(lacking[charged], later[charged], rtol=0, atol=1e-4)
+        waited += int((left[~charged] > 1).sum())
+    assert waited > 100
+
+
+def test_what_a_departing_car_misses_is_paid_for(town, monkeypatch):
+    """A feeder that bears next to nothing cuts the charging."""
+    sim = town.simulation("task.rules.limits.action=curtail", num_envs=6)
+    limits = sim.delivery.limits
+    low = replace(limits, line_percent=torch.full_like(limits.line_percent, 0.1))
+    monkeypatch.setattr(sim.delivery, "limits", low)
     price, missed, cars = sim.rules.unserved_price, 0.0, sim.fleet.kinds["vehicle"]
-    for interval in play(sim, power(0.0)):
-        row = sim.first_slot + sim.t - 1
+    for interval in play(sim, cars_that()):
         leaving = torch.zeros_like(interval.unserved_kwh, dtype=torch.bool)
-        leaving[:, cars.seat] = cars.slots_left[row] == 1
+        leaving[:, cars.seat] = cars.slots_left[sim.first_slot + sim.t - 1] == 1
         assert (interval.unserved_kwh[~leaving] == 0).all()
         torch.testing.assert_close(interval.reward.unserved, -price * interval.unserved_kwh)
-        assert (interval.content_kwh["vehicle"] >= 0).all()
         missed += interval.unserved_kwh.sum().item()
     assert missed > 1
 
@@ -61,7 +83,7 @@ def test_a_car_that_never_charges_misses_all_and_pays_for_it(town):
 @pytest.mark.parametrize("setting", ["one way", "lossy"])
 def test_without_v2g_no_car_feeds_back(town, setting):
     sim = town.simulation(*SETTINGS[setting])
-    for interval in play(sim, power(1.0)):
+    for interval in play(sim, cars_that(give=1.0)):
         assert (interval.device_kw["vehicle"] <= 0).all()
 
 
@@ -69,7 +91,7 @@ def test_with_v2g_cars_feed_back_but_never_below_empty(town):
     sim = town.simulation("task.devices.vehicle.v2g=true", num_envs=6)
     given = worn = 0.0
     cars = sim.fleet.kinds["vehicle"]
-    for interval in play(sim, power(1.0)):
+    for interval in play(sim, cars_that(give=1.0)):
         assert (interval.content_kwh["vehicle"] >= -1e-9).all()
         out = interval.device_kw["vehicle"].clamp(min=0).sum() * 0.25
         wear = interval.reward.wear[:, cars.seat].sum()
@@ -95,7 +117,7 @@ def test_nothing_is_left_of_a_car_that_has_left(town):
 
 def test_a_car_still_plugged_at_the_days_end_is_valued_at_what_it_lacks(town):
     idle, keen = (
-        list(play(town.simulation(num_envs=6), power(value)))[-1] for value in (0.0, -1.0)
+        list(play(town.simulation(num_envs=6), cars_that(take=value)))[-1] for value in (0.0, 1.0)
     )
     cars = town.simulation(num_envs=6).community.seats_of("ev")
     assert (idle.reward.stored[:, cars] <= keen.reward.stored[:, cars] + 1e-9).all()

@@ -10,13 +10,13 @@ from gridbazaar.agents.bidders.auction_bidder import AuctionBidder, PricingConfi
 from gridbazaar.agents.bidders.chance import Chance
 from gridbazaar.agents.bidders.price_rule import News, Quotes, Traders
 from gridbazaar.agents.bidders.protocol import BIDDERS
-from gridbazaar.config import NonNegative
+from gridbazaar.config import EnergyPrice
 
 
 class BestResponseConfig(PricingConfig):
     """Parameters of the strategy."""
 
-    undercut: NonNegative = Field(
+    undercut: EnergyPrice = Field(
         description="EUR/kWh by which an order betters the last price, to be filled before it"
     )
 

@@ -11,7 +11,7 @@ from gridbazaar.agents.bidders.positions import Positions
 from gridbazaar.agents.bidders.protocol import BIDDERS, BidderConfig
 from gridbazaar.agents.bidders.seat import Seat
 from gridbazaar.agents.bidders.valuation import content_value, limits_of
-from gridbazaar.config import NonNegative, PositiveShare
+from gridbazaar.config import EnergyPrice, PositiveShare
 from gridbazaar.envs.game import Game
 from gridbazaar.envs.observation import OUTLOOK_HOURS
 
@@ -21,7 +21,7 @@ _TICK = 1e-4  # EUR/kWh beyond a price of the grid that is to be accepted
 class TariffRuleConfig(BidderConfig):
     """Parameters of the rule."""
 
-    least_gain: NonNegative = Field(
+    least_gain: EnergyPrice = Field(
         description="EUR/kWh that a battery must gain over a round trip, wear and losses included"
     )
     latest_urgency: PositiveShare = Field(

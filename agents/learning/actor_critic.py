@@ -15,13 +15,13 @@ from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from torch import Tensor
 
-from gridbazaar.agents.config import Count
 from gridbazaar.agents.learning.algorithm import AlgorithmSettings
 from gridbazaar.agents.learning.prior import PRIORS, relevant
 from gridbazaar.config import Config
 from gridbazaar.envs.spaces import Spaces
 
 LogStd = Annotated[float, Field(ge=-5, le=1)]
+Width = Annotated[int, Field(ge=1, le=16_384)]  # neurons of a hidden layer
 # First actions near the middle of their range for every observation (Andrychowicz et al.,
 # arXiv:2006.05990, advise a last policy layer 100 times smaller).
 _LAST_LAYER_SCALE = 0.01
@@ -47,7 +47,7 @@ class InitialLogStd(Config):
 class NetworkSettings(AlgorithmSettings):
     """What the networks are, for any algorithm that uses them."""
 
-    fcnet_hiddens: Annotated[list[Count], Field(min_length=1)]
+    fcnet_hiddens: Annotated[list[Width], Field(min_length=1)]
     fcnet_activation: Literal["tanh", "relu", "silu"]
     initial_log_std: InitialLogStd = Field(description="of each entry of an action")
     prior: str = Field(description="action that the policy corrects, see agents/learning/prior.py")

@@ -12,11 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from gridbazaar.config import Config, NonNegative, Share, validate
+from gridbazaar.config import Config, EnergyPrice, Share, SignedEnergyPrice, validate
 from gridbazaar.envs.data.user_files import PriceFile, read_prices
 from gridbazaar.errors import DataError, nearest
 
 DAY_MINUTES = 24 * 60
+_HIGHEST = 1e5  # per kWh, as EnergyPrice
 # Prices that ship with the project; their sources stand in the NOTICE beside them.
 EXCHANGES = {
     "german_2016": PriceFile(
@@ -47,14 +48,14 @@ class Prices:
 class MarketFeedIn(Config):
     """Feed-in at the exchange's price, less what the seller of the energy keeps per kWh."""
 
-    below_market: NonNegative
+    below_market: EnergyPrice
 
 
 class _Tariff(Config):
     name: str
     currency: str
     source: str
-    feed_in: float | MarketFeedIn | PriceFile
+    feed_in: SignedEnergyPrice | MarketFeedIn | PriceFile
     local_network_share: Share
 
 
@@ -63,7 +64,7 @@ class Window(Config):
 
     start: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
     end: Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
-    network: NonNegative
+    network: EnergyPrice
 
     def minutes(self) -> NDArray[np.int64]:
         """Return the minutes of the day that the window holds."""
@@ -131,7 +132,7 @@ class WindowTariff(_Tariff, _Seasons):
     """Prices by time of day and month: retail = base + the window's network charge."""
 
     kind: Literal["windows"]
-    base: float
+    base: SignedEnergyPrice
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -162,8 +163,8 @@ class DayAheadTariff(_Tariff):
 
     kind: Literal["day_ahead"]
     price: str | PriceFile
-    adders: NonNegative
-    network: NonNegative | _Seasons
+    adders: EnergyPrice
+    network: EnergyPrice | _Seasons
     vat: Share
 
     @field_validator("price")
@@ -223,6 +224,14 @@ def _prices(
         feed_in = read_prices(given, slot_minutes, start, days)
     else:
         feed_in = np.full(len(retail), given)
+    for name, each in (("retail price", retail), ("feed-in tariff", feed_in)):
+        extreme = each[np.abs(each).argmax()]
+        if abs(extreme) > _HIGHEST:
+            raise DataError(
+                f"tariff {tariff.name!r} comes to a {name} of {extreme:.4g} per kWh; expected at "
+                f"most {_HIGHEST:,g} either way, as order books tell no higher prices apart; give "
+                "prices in a larger unit of money"
+            )
     return Prices(
         tariff.currency,
         retail.astype(np.float32),

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from gridbazaar.config import NonNegative, PositiveShare, Share
+from gridbazaar.config import EnergyPrice, PositiveShare, Share
 from gridbazaar.envs.devices.protocol import DEVICES, DeviceConfig, Profile
 from gridbazaar.envs.devices.site import Site, per_unit
 from gridbazaar.envs.devices.store import Content, Store
@@ -24,7 +24,7 @@ class StorageConfig(DeviceConfig):
     round_trip_efficiency: PositiveShare
     soc_floor: Share
     soc_ceiling: Share
-    wear_price: NonNegative = Field(description="EUR per kWh discharged")
+    wear_price: EnergyPrice = Field(description="EUR per kWh discharged")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -55,16 +55,19 @@ class Store(Device):
         room: Tensor = self.ceiling * state.capacity_kwh - state.energy_kwh
         return room
 
-    def above_promise(self, state: Any) -> Tensor:
-        """Return the energy beyond what must be there at the slot's end, [B, D] kWh."""
-        return self.above_floor(state)
+    def owed(self, state: Any) -> Tensor:
+        """Return the energy that must come within the slot, [B, D] kWh; none for most stores."""
+        return torch.zeros_like(self.above_floor(state))
+
+    def spare(self, state: Any) -> Tensor:
+        """Return the energy that may go within the slot, [B, D] kWh: all above the floor."""
+        return self.above_floor(state).clamp(min=0)
 
     def band(self, state: Any) -> Band:
         """Return what rating and state of charge allow for a whole slot; see Device."""
-        above, room = self.above_promise(state), self.room(state).clamp(min=0)
-        charge = torch.minimum(self.import_kw, room / self._per_kw)
-        must = torch.minimum(charge, (-above).clamp(min=0) / self._per_kw)
-        give = torch.minimum(self.export_kw, above.clamp(min=0) * self._per_kwh)
+        charge = torch.minimum(self.import_kw, self.room(state).clamp(min=0) / self._per_kw)
+        must = torch.minimum(charge, self.owed(state) / self._per_kw)
+        give = torch.minimum(self.export_kw, self.spare(state) * self._per_kwh)
         return Band(-must, charge - must, give)
 
     def advance(self, state: Any, power_kw: Tensor) -> Any:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, where
 
-from gridbazaar.config import NonNegative, PositiveShare
+from gridbazaar.config import EnergyPrice, NonNegative, PositiveShare
 from gridbazaar.envs.data.sessions import SessionSlots
 from gridbazaar.envs.devices.protocol import DEVICES, DeviceConfig, Profile
 from gridbazaar.envs.devices.site import Site, per_slot, per_unit
@@ -33,7 +33,7 @@ class VehicleConfig(DeviceConfig):
     round_trip_efficiency: PositiveShare
     v2g: bool = Field(description="whether cars may feed back")
     lent_kwh: NonNegative = Field(description="kWh a driver lends for feeding back, with v2g")
-    wear_price: NonNegative = Field(description="EUR per kWh fed back")
+    wear_price: EnergyPrice = Field(description="EUR per kWh fed back")
 
 
 class Parked(NamedTuple):
@@ -130,10 +130,18 @@ class Vehicle(Store):
         """Return the energy of the cars, whose floor is zero; see Store."""
         return state.energy_kwh
 
-    def above_promise(self, state: Parked) -> Tensor:
-        """Return the energy beyond what, charged on from there, is full at departure; see Store."""
+    def owed(self, state: Parked) -> Tensor:
+        """Return what must be charged now so that the car is full at departure; see Store."""
+        return (-self._beyond(state)).clamp(min=0)
+
+    def spare(self, state: Parked) -> Tensor:
+        """Return what can be charged again before departure; see Store."""
+        return torch.minimum(self._beyond(state), state.energy_kwh).clamp(min=0)
+
+    def _beyond(self, state: Parked) -> Tensor:
+        """Return the energy beyond what, charged on from the next slot, is full at departure."""
         later = (state.slots_left - 1).clamp(min=0) * self._storable_kwh
-        return state.energy_kwh - (state.capacity_kwh - later).clamp(min=0)
+        return state.energy_kwh - (state.capacity_kwh - later)
 
     def room(self, state: Parked) -> Tensor:
         """Return what the cars still want; see Store."""

@@ -1,6 +1,7 @@
 """Market mechanisms: one file each, found by name in MARKETS."""
 
 from gridbazaar.envs.markets.order_list import Order, book_of
+from gridbazaar.envs.markets.owners import Owners
 from gridbazaar.envs.markets.protocol import (
     Claim,
     Clearing,
@@ -10,6 +11,7 @@ from gridbazaar.envs.markets.protocol import (
     MarketConfig,
     Orders,
     clear_checked,
+    uncrossed,
 )
 from gridbazaar.envs.markets.registry import MARKETS
 
@@ -23,6 +25,8 @@ __all__ = [
     "MarketConfig",
     "Order",
     "Orders",
+    "Owners",
     "book_of",
     "clear_checked",
+    "uncrossed",
 ]

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 import torch
 
+from gridbazaar.envs.markets.owners import Owners
 from gridbazaar.envs.markets.protocol import Context, Orders
 from gridbazaar.errors import UnknownNameError
 
@@ -18,7 +19,7 @@ Side = Literal["ask", "bid"]
 
 @dataclass(frozen=True)
 class Order:
-    """What one seat offers or asks for.
+    """What a seat offers or asks for, at one price.
 
     Attributes:
         seat: number, from 0.
@@ -36,36 +37,54 @@ class Order:
 
 
 def book_of(markets: Sequence[Sequence[Order]], seats: int, context: Context) -> Orders:
-    """Return the book [B, seats] of B lists of orders, in the type and on the device of `context`.
+    """Return the book of B lists of orders, in the type and on the device of `context`.
 
-    Seats that are not named have no order.
+    It is [B, seats] where no seat is named twice in a market; seats that are not named have no
+    order. Else it has as many places for each seat as the market needs that names it most often,
+    and `Orders.owners` says whose they are.
 
     Raises:
-        ValueError: a seat is unknown or named twice (also with a bid and an ask, which would cross
-            itself); a quantity, price or arrival is no finite number, a quantity not above zero, an
-            arrival before zero, a limit price not within the context's range (`Orders.check`).
+        ValueError: a seat is unknown, or a bid of a seat reaches an ask of its own; a quantity,
+            price or arrival is no finite number, a quantity not above zero, an arrival before zero,
+            a limit price not within the context's range (`Orders.check`).
         UnknownNameError: a side that is neither `ask` nor `bid`.
     """
     like = context.buyer_ceiling
-    quantity, price = (like.new_zeros(len(markets), seats) for _ in range(2))
+    lists = [_by_seat(orders, m, seats) for m, orders in enumerate(markets)]
+    most = [max([1, *[len(own[seat]) for own in lists]]) for seat in range(seats)]
+    first = [sum(most[:seat]) for seat in range(seats)]
+    quantity, price = (like.new_zeros(len(markets), sum(most)) for _ in range(2))
     arrival = torch.full_like(quantity, torch.inf)
-    for m, orders in enumerate(markets):
-        seen: dict[int, Order] = {}
-        for order in orders:
-            _check(order, m, seats)
-            if order.seat in seen:
-                raise ValueError(
-                    f"orders: seat {order.seat} in market {m} has two orders "
-                    f"({seen[order.seat].side} and {order.side}), expected one; add them up or "
-                    "drop one"
-                )
-            seen[order.seat] = order
-            quantity[m, order.seat] = order.quantity_kw * (1 if order.side == "ask" else -1)
-            price[m, order.seat] = order.limit_price
-            arrival[m, order.seat] = order.arrival_s
-    book = Orders(quantity, price, arrival)
+    for m, own in enumerate(lists):
+        for seat, orders in enumerate(own):
+            for place, order in enumerate(orders, first[seat]):
+                quantity[m, place] = order.quantity_kw * (1 if order.side == "ask" else -1)
+                price[m, place] = order.limit_price
+                arrival[m, place] = order.arrival_s
+    owners = None
+    if sum(most) > seats:
+        owner = torch.arange(seats).repeat_interleave(torch.tensor(most))
+        owners = Owners.of(owner.to(like.device), seats)
+    book = Orders(quantity, price, arrival, owners)
     book.check(context)
     return book
+
+
+def _by_seat(orders: Sequence[Order], market: int, seats: int) -> list[list[Order]]:
+    """Return the orders of each seat of a market."""
+    own: list[list[Order]] = [[] for _ in range(seats)]
+    for order in orders:
+        _check(order, market, seats)
+        own[order.seat].append(order)
+    for seat, mine in enumerate(own):
+        asks = [order.limit_price for order in mine if order.side == "ask"]
+        bids = [order.limit_price for order in mine if order.side == "bid"]
+        if asks and bids and max(bids) >= min(asks):
+            raise ValueError(
+                f"orders: seat {seat} in market {market} bids {max(bids):g} and asks {min(asks):g},"
+                " expected bids below its own asks; nobody trades with itself, so net the two first"
+            )
+    return own
 
 
 def _check(order: Order, market: int, seats: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gridbazaar.config import NonNegative
+from gridbazaar.config import EnergyPrice
 from gridbazaar.envs.markets.book import gaining, tolerance_kw
 from gridbazaar.envs.markets.protocol import Clearing, Context, MarketConfig, Orders
 
@@ -20,16 +20,16 @@ class PreferenceConfig(MarketConfig):
         grey_price: EUR/kWh for energy that does not come from the partner's own sun.
     """
 
-    distance_price: NonNegative
-    grey_price: NonNegative
+    distance_price: EnergyPrice
+    grey_price: EnergyPrice
 
 
 @dataclass(frozen=True)
 class PairBook:
-    """Sellers and buyers apart, S and K of them at most; what is short of that is filled with 0.
+    """Asks and bids apart, S and K of them at most; what is short of that is filled with 0.
 
     Attributes:
-        sellers, buyers: [B, S] and [B, K] the seats.
+        sellers, buyers: [B, S] and [B, K] the orders' numbers.
         supply_kw, demand_kw: [B, S] and [B, K] >= 0.
         ask, bid: [B, S] and [B, K] EUR/kWh.
         gain: [B, S, K] EUR/kWh, what the pair gains together by trading a kWh.
@@ -89,7 +89,7 @@ class PairBook:
 def preference(context: Context, config: PreferenceConfig) -> Tensor | float:
     """Return what buying from seat n costs seat m beside the price, [n, m] EUR/kWh.
 
-    Without a feeder all partners are alike.
+    Of a context by order, from order n to order m. Without a feeder all partners are alike.
     """
     grid = context.grid
     if grid is None:
@@ -100,10 +100,13 @@ def preference(context: Context, config: PreferenceConfig) -> Tensor | float:
 
 
 def pair_up(orders: Orders, cost: Tensor | float) -> PairBook:
-    """Sort the seats into sellers and buyers, in float64; `cost` is `preference`'s answer."""
+    """Sort the orders into sellers' and buyers', in float64; `cost` is `preference`'s by order.
+
+    Two orders of one seat are no pair.
+    """
     quantity, limit = orders.quantity_kw.double(), orders.limit_price.double()
     sells, buys = gaining(quantity, limit)
-    sellers, buyers = _seats(sells), _seats(buys)
+    sellers, buyers = _listed(sells), _listed(buys)
     ask, bid = limit.gather(-1, sellers), limit.gather(-1, buyers)
     supply = (quantity * sells).gather(-1, sellers)
     demand = -(quantity * buys).gather(-1, buyers)
@@ -111,11 +114,14 @@ def pair_up(orders: Orders, cost: Tensor | float) -> PairBook:
     if isinstance(cost, Tensor):
         gain = gain - cost.to(gain)[sellers.unsqueeze(-1), buyers.unsqueeze(-2)]
     is_open = (gain > 0) & (supply > 0).unsqueeze(-1) & (demand > 0).unsqueeze(-2)
+    if orders.shared is not None:
+        seat = orders.shared.seat
+        is_open &= seat[sellers].unsqueeze(-1) != seat[buyers].unsqueeze(-2)
     return PairBook(sellers, buyers, supply, demand, ask, bid, gain, is_open)
 
 
-def _seats(chosen: Tensor) -> Tensor:
-    """Return the chosen seats of each market, padded with others to the longest list."""
+def _listed(chosen: Tensor) -> Tensor:
+    """Return the chosen orders of each market, padded with others to the longest list."""
     longest = max(int(chosen.sum(-1).max()), 1)
     return (~chosen).to(torch.int8).argsort(stable=True)[..., :longest]
 

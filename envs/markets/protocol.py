@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from gridbazaar.config import Config
-from gridbazaar.envs.grid.limits import Limits
-from gridbazaar.envs.grid.power_flow import FlowSolver
+from gridbazaar.envs.markets.book import rounding
+from gridbazaar.envs.markets.context import Context, GridContext
+from gridbazaar.envs.markets.owners import Owners
+
+__all__ = [
+    "Claim",
+    "Clearing",
+    "Context",
+    "GridContext",
+    "Market",
+    "MarketConfig",
+    "Orders",
+    "clear_checked",
+    "uncrossed",
+]
 
 # no_deficit: the operator never adds money; budget_balanced: nor does it keep any.
 # individually_rational: nobody does worse by trading than at its limit price.
@@ -40,18 +53,40 @@ class MarketConfig(Config):
 
 @dataclass(frozen=True)
 class Orders:
-    """One order per seat, as it stands in the book at gate closure.
+    """Book of M orders of N seats, as it stands at gate closure.
+
+    Nobody trades with itself: a seat's bids lie below its own asks (`uncrossed` sees to that).
 
     Attributes:
-        quantity_kw: [B, N], positive offers to sell, negative to buy, zero is no order.
-        limit_price: [B, N] EUR/kWh, the least a seller takes and the most a buyer gives.
-        arrival_s: [B, N] seconds after the book opened, for mechanisms with time priority;
+        quantity_kw: [B, M], positive offers to sell, negative to buy, zero is no order.
+        limit_price: [B, M] EUR/kWh, the least a seller takes and the most a buyer gives.
+        arrival_s: [B, M] seconds after the book opened, for mechanisms with time priority;
             infinite where there is no order.
+        owners: of the orders; None where order n is seat n's only one.
     """
 
     quantity_kw: Tensor
     limit_price: Tensor
     arrival_s: Tensor
+    owners: Owners | None = None
+
+    @property
+    def shared(self) -> Owners | None:
+        """Owners of the orders where seats may have several, None where order n is seat n's."""
+        return None if self.owners is None or self.owners.one_each else self.owners
+
+    @property
+    def seats(self) -> int:
+        """Number of seats, N."""
+        return self.quantity_kw.shape[-1] if self.owners is None else self.owners.seats
+
+    def by_seat(self, values: Tensor) -> Tensor:
+        """Return the sums by seat [B, N] of what orders have, [B, M]."""
+        return values if self.shared is None else self.shared.total(values)
+
+    def seat_of(self, order: int) -> int:
+        """Return the number of an order's seat."""
+        return order if self.owners is None else int(self.owners.seat[order])
 
     def check(self, context: Context | None = None) -> None:
         """Raise ValueError that names market, seat and field where an order cannot stand.
@@ -67,6 +102,11 @@ class Orders:
             raise ValueError(
                 f"orders: quantity_kw has shape {tuple(shape)}, expected [markets, seats]; "
                 "unsqueeze(0) makes a batch of one market"
+            )
+        if self.owners is not None and len(self.owners.seat) != shape[1]:
+            raise ValueError(
+                f"orders: owners has {len(self.owners.seat)} orders and quantity_kw {shape[1]}, "
+                "expected one owner per order of the book"
             )
         live = self.quantity_kw != 0
         for field in ("quantity_kw", "limit_price", "arrival_s"):
@@ -90,13 +130,13 @@ class Orders:
                 expected += " of seconds from 0, as there is an order"
             bad = wrong.nonzero()
             if len(bad):
-                market, seat = bad[0].tolist()
+                market, order = bad[0].tolist()
                 raise ValueError(
-                    f"orders: {field} of seat {seat} in market {market} is "
-                    f"{values[market, seat].item()}, expected {expected}"
+                    f"orders: {field} of seat {self.seat_of(order)} in market {market} is "
+                    f"{values[market, order].item()}, expected {expected}"
                 )
         if context is not None:
-            context.check(*shape)
+            context.check(shape[0], self.seats)
             self._check_cap(context)
 
     def _check_cap(self, context: Context) -> None:
@@ -115,97 +155,33 @@ class Orders:
         outside = (self.limit_price < low - slack) | (self.limit_price > high + slack)
         bad = (outside & (self.quantity_kw != 0)).nonzero()
         if len(bad):
-            market, seat = bad[0].tolist()
+            market, order = bad[0].tolist()
             raise ValueError(
-                f"orders: limit_price of seat {seat} in market {market} is "
-                f"{self.limit_price[market, seat].item():g}, expected {low[market].item():g} to "
+                f"orders: limit_price of seat {self.seat_of(order)} in market {market} is "
+                f"{self.limit_price[market, order].item():g}, expected {low[market].item():g} to "
                 f"{high[market].item():g} EUR/kWh, the seller's floor and the buyer's ceiling"
                 + (f", {margin / 2:.3g} of their gap beyond" if margin else "")
             )
 
 
-@dataclass(frozen=True)
-class GridContext:
-    """Where the seats sit and what the feeder bears, the same for every market of the batch.
+def uncrossed(orders: Orders) -> Orders:
+    """Return the book in which no seat can trade with itself.
 
-    Attributes:
-        distance: [N, N] electrical distance between the seats' buses, per unit impedance.
-        green: [N] bool, whether a seat's energy comes from its own sun.
-        solver: power flow over the injection buses.
-        limits: of voltage and loading.
-        to_bus: [N, M], 1 where a seat injects at a bus.
-        background_kw, reactive_kvar: [B, M] injections beside the seats', as forecast.
+    A bid that reaches an ask of its own seat stands just below the cheapest of them, further than
+    rounding: who has energy to sell at a price needs none from neighbours at that price. This is
+    the repricing by which exchanges prevent self-trade. A seat that wants to cover its bid from its
+    own ask does so before it sends orders: that is own use, and no trade.
     """
-
-    distance: Tensor
-    green: Tensor
-    solver: FlowSolver
-    limits: Limits
-    to_bus: Tensor
-    background_kw: Tensor
-    reactive_kvar: Tensor
-
-    def check(self, seats: int) -> None:
-        """Raise ValueError unless there is a distance, one number, between every two seats."""
-        if self.distance.shape != (seats, seats):
-            raise ValueError(
-                f"grid.distance has shape {tuple(self.distance.shape)}, expected "
-                f"{(seats, seats)}: one row and column per seat of the orders"
-            )
-        if self.green.shape != (seats,):
-            raise ValueError(
-                f"grid.green has shape {tuple(self.green.shape)}, expected {(seats,)}: one value "
-                "per seat of the orders"
-            )
-        bad = (~self.distance.isfinite()).nonzero()
-        if len(bad):
-            one, other = bad[0].tolist()
-            raise ValueError(
-                f"grid.distance of seats {one} and {other} is {self.distance[one, other].item()}, "
-                "expected a finite number"
-            )
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a mechanism may know beside the book.
-
-    Attributes:
-        buyer_ceiling: [B, 1] EUR/kWh, the price at which a local kWh costs as much as the grid's.
-        seller_floor: [B, 1] EUR/kWh, what the grid pays for a kWh.
-        slot_h: length of the interval in hours.
-        history: [B, K] EUR/kWh, the last published prices, newest first, NaN before the first.
-        grid: the feeder and where the seats sit; None where a market is used by itself.
-        price_margin: share of the gap between the two prices by which the range of limit prices may
-            be wider than that gap, beyond which markets refuse an order; None accepts any price.
-            A simulation needs none: its actions cannot mean a price outside the range.
-    """
-
-    buyer_ceiling: Tensor
-    seller_floor: Tensor
-    slot_h: float
-    history: Tensor | None = None
-    grid: GridContext | None = None
-    price_margin: float | None = None
-
-    def check(self, markets: int, seats: int) -> None:
-        """Raise ValueError unless every market has both prices and every seat a place."""
-        for field in ("buyer_ceiling", "seller_floor"):
-            values: Tensor = getattr(self, field)
-            if values.shape != (markets, 1):
-                raise ValueError(
-                    f"context: {field} has shape {tuple(values.shape)}, expected {(markets, 1)}: "
-                    "one price per market of the orders"
-                )
-            bad = (~values.isfinite()).nonzero()
-            if len(bad):
-                market = int(bad[0, 0])
-                raise ValueError(
-                    f"context: {field} of market {market} is {values[market].item()}, expected a "
-                    "finite number"
-                )
-        if self.grid is not None:
-            self.grid.check(seats)
+    owners = orders.shared
+    if owners is None:
+        return orders
+    quantity, limit = orders.quantity_kw, orders.limit_price
+    largest = limit.abs().amax(-1, keepdim=True)
+    step = 2 * rounding(largest.where(largest > 0, 1.0)).detach()
+    asks = owners.by_seat(limit.where(quantity > 0, torch.inf), torch.inf)
+    cheapest = owners.of_seat(asks.amin(-2))
+    below = torch.minimum(limit, cheapest - step)
+    return replace(orders, limit_price=torch.where(quantity < 0, below, limit))
 
 
 @dataclass(frozen=True)
@@ -213,9 +189,9 @@ class Clearing:
     """What a mechanism decided.
 
     Attributes:
-        cleared_kw: [B, N], positive sold, negative bought; never beyond the order.
-        price: [B, N] EUR/kWh that each seat pays or is paid; 0 where it did not trade.
-        payment_eur: [B, N], positive received, negative paid. What the seats pay together beyond
+        cleared_kw: [B, M], positive sold, negative bought; never beyond the order.
+        price: [B, M] EUR/kWh that is paid for each order; 0 where it did not trade.
+        payment_eur: [B, M], positive received, negative paid. What the seats pay together beyond
             what they receive is the market operator's surplus.
         reference_price: [B] EUR/kWh, the price the market publishes; NaN where nothing traded.
         converged: [B] bool, false where an iterative mechanism gave up and cleared nothing.
@@ -251,13 +227,14 @@ class Clearing:
 
 
 class Market(Protocol):
-    """A mechanism: a pure function from orders to a clearing, [B, N] in and out.
+    """A mechanism: a pure function from orders to a clearing, [B, M] in and out.
 
     Subclass it: what a mechanism does not say of itself is as here.
 
     Attributes:
         Config: its parameters.
         claims: what the literature proves of it, and the tests therefore hold it to.
+        single_order_claims: those of them that hold only where every seat has one order.
         time_priority: whether the order of arrival matters to it.
         messages_on_ledger: whether its messages are transactions; false where seats talk to each
             other and not to a contract.
@@ -268,6 +245,7 @@ class Market(Protocol):
 
     Config: type[Any] = MarketConfig
     claims: frozenset[Claim]
+    single_order_claims: frozenset[Claim] = frozenset()
     time_priority: bool = False
     messages_on_ledger: bool = True
     no_gradient: str = ""
@@ -275,12 +253,12 @@ class Market(Protocol):
     def __init__(self, config: Any): ...
 
     def clear(self, orders: Orders, context: Context) -> Clearing:
-        """Match orders that can stand; keep no state. See `clear_checked`."""
+        """Match orders that can stand and are `uncrossed`; keep no state. See `clear_checked`."""
         ...
 
 
 def clear_checked(market: Market, orders: Orders, context: Context) -> Clearing:
-    """Clear orders of anybody's making, which a mechanism takes at their word.
+    """Clear orders of anybody's making, which a mechanism takes at their word, `uncrossed`.
 
     A simulation's orders need no check: an action cannot mean one that could not stand.
 
@@ -289,7 +267,7 @@ def clear_checked(market: Market, orders: Orders, context: Context) -> Clearing:
     """
     if context.price_margin is None:
         orders.check()
-        context.check(*orders.quantity_kw.shape)
+        context.check(len(orders.quantity_kw), orders.seats)
     else:
         orders.check(context)
-    return market.clear(orders, context)
+    return market.clear(uncrossed(orders), context)

@@ -6,13 +6,13 @@ from itertools import pairwise
 
 from pydantic import Field, model_validator
 
-from gridbazaar.config import Config
+from gridbazaar.config import Config, NonNegative
 
 
 class FaultEvent(Config):
     """Validators that fail from one time of the day to another."""
 
-    from_s: float = Field(ge=0, description="s since the day's start")
+    from_s: NonNegative = Field(description="s since the day's start")
     to_s: float = Field(gt=0, description="s since the day's start, when all is well again")
     crashed: int = Field(default=0, ge=0, description="validators that are silent")
     lying: int = Field(default=0, ge=0, description="validators that say anything to anyone")

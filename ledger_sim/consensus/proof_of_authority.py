@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gridbazaar import randomness
+from gridbazaar.config import NonNegative
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Consensus, Health, Tolerance
 from gridbazaar.ledger_sim.consensus.rotation import clock, missed
 from gridbazaar.ledger_sim.random_streams import OfSlot
@@ -16,8 +17,7 @@ from gridbazaar.ledger_sim.registry import LEDGERS
 class ProofOfAuthorityConfig(ChainConfig):
     """Parameters of proof of authority; the validators are the signers."""
 
-    wiggle_s: float = Field(
-        ge=0,
+    wiggle_s: NonNegative = Field(
         description="per signer, up to which a block out of turn waits",
         json_schema_extra={"unit": "s"},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from gridbazaar.config import NonNegative
 from gridbazaar.ledger_sim.consensus.quorum import pbft_messages
 from gridbazaar.ledger_sim.consensus.voting import Voting, VotingConfig
 from gridbazaar.ledger_sim.registry import LEDGERS
@@ -12,18 +13,15 @@ from gridbazaar.ledger_sim.registry import LEDGERS
 class ProofOfSolutionConfig(VotingConfig):
     """Parameters of Proof of Solution; sources are in configs/ledger/proof_of_solution.yaml."""
 
-    solve_s: float = Field(
-        ge=0,
+    solve_s: NonNegative = Field(
         description="in which the proposer solves the market's problem",
         json_schema_extra={"unit": "s"},
     )
-    verify_s: float = Field(
-        ge=0,
+    verify_s: NonNegative = Field(
         description="in which a validator checks that the solution is optimal",
         json_schema_extra={"unit": "s"},
     )
-    solver_power_w: float = Field(
-        ge=0,
+    solver_power_w: NonNegative = Field(
         description="of the proposer on top of a validator's while it solves",
         json_schema_extra={"unit": "W"},
     )

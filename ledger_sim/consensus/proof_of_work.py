@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gridbazaar import randomness
+from gridbazaar.config import NonNegative
 from gridbazaar.errors import ConfigError
 from gridbazaar.ledger_sim.consensus.finality import Form, catch_up_probability
 from gridbazaar.ledger_sim.consensus.propagation import gossip_hops, stale_share
@@ -39,8 +40,8 @@ class ProofOfWorkConfig(ChainConfig):
     peers: int = Field(
         ge=1, description="to whom a node tells of a block", json_schema_extra={"unit": "1"}
     )
-    block_bytes: float = Field(
-        ge=0, description="size of a full block", json_schema_extra={"unit": "B"}
+    block_bytes: NonNegative = Field(
+        description="size of a full block", json_schema_extra={"unit": "B"}
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from gridbazaar.config import Config
+from gridbazaar.config import Config, NonNegative
 from gridbazaar.ledger_sim.consensus.faults import FaultEvent, check_faults
 from gridbazaar.ledger_sim.consensus.propagation import propagation_s
 from gridbazaar.ledger_sim.protocol import LedgerConfig
@@ -20,27 +20,24 @@ from gridbazaar.ledger_sim.registry import LEDGERS
 class NetworkConfig(Config):
     """Parameters of the network between validators, and from senders to them."""
 
-    latency_s: float = Field(
-        ge=0,
+    latency_s: NonNegative = Field(
         description="mean one-way delay between two nodes, but for the way through the fibre",
         json_schema_extra={"unit": "s"},
     )
-    distance_km: float = Field(
-        ge=0,
+    distance_km: NonNegative = Field(
         description="mean length of fibre between two nodes; 0 where latency_s holds its time too",
         json_schema_extra={"unit": "km"},
     )
     bandwidth_kbit_s: float = Field(
         gt=0, allow_inf_nan=True, description="of one node", json_schema_extra={"unit": "kbit/s"}
     )
-    transaction_bytes: float = Field(
-        ge=0, description="size of a signed transaction", json_schema_extra={"unit": "B"}
+    transaction_bytes: NonNegative = Field(
+        description="size of a signed transaction", json_schema_extra={"unit": "B"}
     )
-    message_bytes: float = Field(
-        ge=0, description="size of a vote or block header", json_schema_extra={"unit": "B"}
+    message_bytes: NonNegative = Field(
+        description="size of a vote or block header", json_schema_extra={"unit": "B"}
     )
-    submission_delay_s: float = Field(
-        ge=0,
+    submission_delay_s: NonNegative = Field(
         description="mean of the exponential delay from sender to mempool",
         json_schema_extra={"unit": "s"},
     )
@@ -66,19 +63,18 @@ class ChainConfig(LedgerConfig):
     block_gas: float = Field(
         ge=1, allow_inf_nan=True, description="limit of a block", json_schema_extra={"unit": "gas"}
     )
-    background_gas_per_s: float = Field(
-        ge=0, description="of others' traffic, served first", json_schema_extra={"unit": "gas/s"}
+    background_gas_per_s: NonNegative = Field(
+        description="of others' traffic, served first", json_schema_extra={"unit": "gas/s"}
     )
     queue: Literal["fifo", "tip"] = Field(
         description="fifo: by arrival, tips are not charged; tip: highest first, then by arrival"
     )
     fees: dict[str, Any] = Field(description="rule and its parameters, see ledger_sim/fees")
     network: NetworkConfig
-    node_power_w: float = Field(
-        ge=0, description="of one validator", json_schema_extra={"unit": "W"}
+    node_power_w: NonNegative = Field(
+        description="of one validator", json_schema_extra={"unit": "W"}
     )
-    transaction_energy_kwh: float | None = Field(
-        ge=0,
+    transaction_energy_kwh: NonNegative | None = Field(
         description="published figure; null: n x power / throughput at the simulated load",
         json_schema_extra={"unit": "kWh"},
     )

@@ -8,6 +8,7 @@ from typing import TypeVar
 from pydantic import Field
 from torch import Tensor
 
+from gridbazaar.config import NonNegative
 from gridbazaar.errors import ConfigError
 from gridbazaar.ledger_sim.consensus.bounds import require
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Consensus, Health, Tolerance
@@ -43,8 +44,8 @@ class TangleConfig(ChainConfig):
     parents: int = Field(
         ge=1, description="tips that a milestone approves", json_schema_extra={"unit": "1"}
     )
-    work_s: float = Field(
-        ge=0, description="of a sender's small proof of work", json_schema_extra={"unit": "s"}
+    work_s: NonNegative = Field(
+        description="of a sender's small proof of work", json_schema_extra={"unit": "s"}
     )
 
 

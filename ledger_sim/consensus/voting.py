@@ -6,6 +6,7 @@ from typing import ClassVar, TypeVar
 
 from pydantic import Field, model_validator
 
+from gridbazaar.config import NonNegative
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Health, QuorumConsensus
 from gridbazaar.ledger_sim.consensus.quorum import round_s
 from gridbazaar.ledger_sim.gas_schedule import schedule_of
@@ -14,13 +15,11 @@ from gridbazaar.ledger_sim.gas_schedule import schedule_of
 class VotingConfig(ChainConfig):
     """What ledgers that vote are given on top."""
 
-    signature_s: float = Field(
-        ge=0,
+    signature_s: NonNegative = Field(
         description="time in which a validator checks one signature",
         json_schema_extra={"unit": "s"},
     )
-    round_timeout_s: float = Field(
-        ge=0,
+    round_timeout_s: NonNegative = Field(
         description="wait for a silent proposer until the next one takes its place",
         json_schema_extra={"unit": "s"},
     )

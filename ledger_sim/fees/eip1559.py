@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from gridbazaar.config import NonNegative
 from gridbazaar.errors import ConfigError, LedgerError
 from gridbazaar.ledger_sim.fees.protocol import FEE_RULES, Charge, FeeConfig, Usage
 
@@ -46,8 +47,8 @@ class Eip1559Config(FeeConfig):
         description="of the day's first block, per gas",
         json_schema_extra={"unit": "wei/gas"},
     )
-    eur_per_coin: float = Field(
-        ge=0, description="price of 1e18 wei", json_schema_extra={"unit": "EUR"}
+    eur_per_coin: NonNegative = Field(
+        description="price of 1e18 wei", json_schema_extra={"unit": "EUR"}
     )
 
 

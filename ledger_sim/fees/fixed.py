@@ -7,14 +7,15 @@ from typing import Any
 from pydantic import Field
 from torch import Tensor
 
+from gridbazaar.config import Money
 from gridbazaar.ledger_sim.fees.protocol import FEE_RULES, Charge, FeeConfig, Usage
 
 
 class FixedConfig(FeeConfig):
     """Parameters of the fixed price."""
 
-    price: float = Field(
-        ge=0, description="charged for a unit of gas", json_schema_extra={"unit": "EUR/gas"}
+    price: Money = Field(
+        description="charged for a unit of gas", json_schema_extra={"unit": "EUR/gas"}
     )
     burned_share: float = Field(
         ge=0, le=1, description="of the price; validators get the rest",

@@ -8,24 +8,24 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from gridbazaar.config import Money, Positive
 from gridbazaar.ledger_sim.fees.protocol import FEE_RULES, Charge, FeeConfig, Usage
 
 
 class LoadEscalatedConfig(FeeConfig):
     """Parameters of the escalated price."""
 
-    price: float = Field(
-        ge=0,
+    price: Money = Field(
         description="for a unit of gas while there is no load",
         json_schema_extra={"unit": "EUR/gas"},
     )
-    soft_limit: float = Field(
-        gt=0,
+    soft_limit: Positive = Field(
         description="gas that a block takes at that price",
         json_schema_extra={"unit": "gas"},
     )
     multiplier: float = Field(
         ge=1,
+        le=1e6,
         description="of the price just beyond the soft limit",
         json_schema_extra={"unit": "1"},
     )

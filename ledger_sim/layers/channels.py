@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gridbazaar import randomness
+from gridbazaar.config import NonNegative
 from gridbazaar.ledger_sim import gas
 from gridbazaar.ledger_sim.layers.columns import of_kind, same_for_all, side_by_side
 from gridbazaar.ledger_sim.layers.pending import PendingOrders
@@ -34,14 +35,14 @@ class ChannelsConfig(LayerConfig):
         description="payments: orders and clearing stay on the chain; orders: state channels that "
         "carry orders, clearing and payments"
     )
-    round_trip_s: float = Field(
-        ge=0, description="between a seat and the market", json_schema_extra={"unit": "s"}
+    round_trip_s: NonNegative = Field(
+        description="between a seat and the market", json_schema_extra={"unit": "s"}
     )
     dispute_probability: float = Field(
         ge=0, le=1, description="that a closing is disputed", json_schema_extra={"unit": "1"}
     )
-    challenge_s: float = Field(
-        ge=0, description="to answer a disputed closing", json_schema_extra={"unit": "s"}
+    challenge_s: NonNegative = Field(
+        description="to answer a disputed closing", json_schema_extra={"unit": "s"}
     )
 
 

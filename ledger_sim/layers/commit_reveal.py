@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from gridbazaar.config import Positive
 from gridbazaar.errors import LedgerError
 from gridbazaar.ledger_sim import gas
 from gridbazaar.ledger_sim.layers.columns import of_kind, side_by_side
@@ -19,8 +20,7 @@ from gridbazaar.ledger_sim.protocol import Ledger, Receipts, Transactions
 class CommitRevealConfig(LayerConfig):
     """Parameters of committing and revealing."""
 
-    reveal_s: float = Field(
-        gt=0,
+    reveal_s: Positive = Field(
         description="from gate closure until orders must be open in a block",
         json_schema_extra={"unit": "s"},
     )

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from gridbazaar import randomness
+from gridbazaar.config import NonNegative
 from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig
 from gridbazaar.ledger_sim.protocol import (
     Ledger,
@@ -31,13 +32,11 @@ class MultisigConfig(LayerConfig):
         description="probability that a signer is there in a slot",
         json_schema_extra={"unit": "1"},
     )
-    signing_delay_s: float = Field(
-        ge=0,
+    signing_delay_s: NonNegative = Field(
         description="mean of the exponential time that a signer takes",
         json_schema_extra={"unit": "s"},
     )
-    signature_gas: float = Field(
-        ge=0,
+    signature_gas: NonNegative = Field(
         description="to check a signature, where gas is measured",
         json_schema_extra={"unit": "gas"},
     )

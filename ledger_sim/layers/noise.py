@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from pydantic import Field
 
+from gridbazaar.config import Positive
 from gridbazaar.ledger_sim import gas
 from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig
 from gridbazaar.ledger_sim.protocol import Ledger, MarketReceipts, MarketTransactions
@@ -14,11 +15,10 @@ from gridbazaar.ledger_sim.protocol import Ledger, MarketReceipts, MarketTransac
 class NoiseConfig(LayerConfig):
     """Parameters of the noise."""
 
-    epsilon: float = Field(
-        gt=0, description="privacy loss of a published volume", json_schema_extra={"unit": "1"}
+    epsilon: Positive = Field(
+        description="privacy loss of a published volume", json_schema_extra={"unit": "1"}
     )
-    sensitivity: float = Field(
-        gt=0,
+    sensitivity: Positive = Field(
         description="most by which one seat changes a slot's volume",
         json_schema_extra={"unit": "volume"},
     )

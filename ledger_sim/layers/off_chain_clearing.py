@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from pydantic import Field
 
+from gridbazaar.config import NonNegative
 from gridbazaar.ledger_sim import gas
 from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig
 from gridbazaar.ledger_sim.protocol import Ledger, MarketReceipts, MarketTransactions
@@ -19,11 +20,10 @@ class OffChainClearingConfig(LayerConfig):
         description="the contract reads the book in the order given and checks the price; else it "
         "takes the operator's word"
     )
-    solve_s: float = Field(
-        ge=0, description="to clear a book, once", json_schema_extra={"unit": "s"}
+    solve_s: NonNegative = Field(
+        description="to clear a book, once", json_schema_extra={"unit": "s"}
     )
-    round_trip_s: float = Field(
-        ge=0,
+    round_trip_s: NonNegative = Field(
         description="of a round of messages off the chain",
         json_schema_extra={"unit": "s"},
     )

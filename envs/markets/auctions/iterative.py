@@ -61,7 +61,7 @@ class Iterative(Market):
     dual). Orders that would trade at both prices come first, those in between share pro rata.
 
     A market that does not stop within `max_rounds` trades nothing and is reported as not
-    converged. `messages` counts one answer per order and round.
+    converged. `messages` counts one answer per seat and round.
 
     Source: Walrasian price adjustment on the dual of the welfare problem, as the iterative double
     auctions of Majumder et al. (2014), CIASG, and Zhang, Yang and Wang (2021), Sustainable Energy,
@@ -85,7 +85,7 @@ class Iterative(Market):
         cleared_kw = _serve(orders, price, low.price, high.price, best.volume_kw) * done
         traded = cleared_kw != 0
         converged = done.squeeze(-1)
-        live = (orders.quantity_kw != 0).sum(-1, keepdim=True)
+        live = (orders.by_seat(orders.quantity_kw.abs()) != 0).sum(-1, keepdim=True)
         return Clearing(
             cleared_kw=cleared_kw,
             price=torch.where(traded, price, 0.0),

@@ -33,9 +33,14 @@ class McAfee(Market):
     remainder. Truthful in price alone: a seat may gain by a wrong quantity, overstated to raise its
     share of a rationed side, or understated so that an order less favourable than its own becomes
     the marginal one that is left out.
+
+    A participant of either paper has one price. Of a seat with several orders each is an order like
+    any other; as one of them may be marginal and set the price of the others, the claim to be
+    truthful is of seats with one order alone.
     """
 
     claims: frozenset[Claim] = frozenset({"no_deficit", "individually_rational", "truthful"})
+    single_order_claims: frozenset[Claim] = frozenset({"truthful"})
 
     def __init__(self, config: MarketConfig):
         self.config = config

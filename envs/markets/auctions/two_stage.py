@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -25,7 +27,7 @@ class TwoStageConfig(MarketConfig):
 class TwoStage(Market):
     """Call auction for a guide price, then a continuous auction within a band around it.
 
-    The first `call_share` of a book's orders to arrive are matched in one k-double auction; its
+    The orders of the first `call_share` of seats to arrive are matched in one k-double auction; its
     price is the guide. What it left unfilled and what arrives later trades continuously by
     price-time priority, at no more than the guide + w and no less than the guide - w, where w is
     `band` times the gap between the grid's two prices: bids above that are taken down to it and
@@ -56,7 +58,8 @@ class TwoStage(Market):
             torch.minimum(limit, guide + width),
         )
         near = torch.where(crossing.volume_kw > 0, near, limit)
-        later = trade_on_arrival(Orders(quantity - called_kw, near, orders.arrival_s))
+        left = replace(orders, quantity_kw=quantity - called_kw, limit_price=near)
+        later = trade_on_arrival(left)
 
         cleared_kw = called_kw + later.cleared_kw
         money = called_kw * guide + later.money_per_h
@@ -64,9 +67,17 @@ class TwoStage(Market):
 
 
 def _arrived_first(orders: Orders, share: float) -> Tensor:
-    """Return which orders are among the first `share` of their book, rounded up; [B, N] bool."""
+    """Return the orders of the first `share` of the seats to arrive, rounded up; [B, M] bool."""
     live = orders.quantity_kw != 0
     arrival = torch.where(live, orders.arrival_s, torch.inf)
+    if orders.shared is not None:
+        first = orders.shared.by_seat(arrival, torch.inf).amin(-2)
+        last = _last_of_share(first, first.isfinite(), share)
+        return live & orders.shared.of_seat(first <= last)
+    return live & (arrival <= _last_of_share(arrival, live, share))
+
+
+def _last_of_share(arrival: Tensor, live: Tensor, share: float) -> Tensor:
+    """Return when the last of the first `share` of those that are live arrived, [B, 1] s."""
     count = (live.sum(-1, keepdim=True) * share).ceil().long()
-    last = arrival.sort(-1).values.gather(-1, (count - 1).clamp(min=0))
-    return live & (arrival <= last)
+    return arrival.sort(-1).values.gather(-1, (count - 1).clamp(min=0))

@@ -6,9 +6,12 @@ import torch
 from torch import Tensor
 
 from gridbazaar.envs.markets.book import cross, fill
+from gridbazaar.envs.markets.owners import Owners
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 from gridbazaar.envs.markets.trade_price import at_mean_prices
+
+_CELLS = 2**17  # of seats by orders that are walked along at once; more leave the cache
 
 
 @MARKETS.register("vcg")
@@ -19,7 +22,8 @@ class VickreyClarkeGroves(Market):
     that the others would lose without it. Without seller i its c_i kW would be made up by the
     cheapest of unused asks and of served bids that go without, so it receives the price of these,
     kWh by kWh; buyers likewise pay what they displace. That gives every pivot from one sort instead
-    of one auction per seat.
+    of one auction per seat. A seat with several orders leaves with all of them, and every kWh that
+    it trades has the mean price of what it is paid.
 
     By Myerson and Satterthwaite (1983) no mechanism is efficient, truthful, individually rational
     and free of deficit at once: here `operator_surplus_eur` is never positive, and the market
@@ -41,9 +45,38 @@ class VickreyClarkeGroves(Market):
         sold, bought = cleared_kw.clamp(min=0), (-cleared_kw).clamp(min=0)
         unsold = quantity.clamp(min=0) - sold
         unserved = (-quantity).clamp(min=0) - bought
+        if orders.shared is not None:
+            gives = pivots(sold, unsold + bought, limit, orders.shared)
+            takes = pivots(bought, unserved + sold, -limit, orders.shared)
+            return at_mean_prices(orders, context, cleared_kw, gives + takes)
         received = replacement_cost(sold, unsold, bought, limit)
         paid = -replacement_cost(bought, unserved, sold, -limit)
         return at_mean_prices(orders, context, cleared_kw, received - paid)
+
+
+def pivots(used: Tensor, spare: Tensor, price: Tensor, owners: Owners) -> Tensor:
+    """Return what the others lose when a seat takes its `used` power away, by order, [B, M] EUR/h.
+
+    Args:
+        used: [B, M] kW cleared on this side.
+        spare: [B, M] kW not cleared on this side and cleared on the other, which replaces it.
+        price: [B, M] EUR/kWh of it, lowest first.
+        owners: whose orders they are; nobody replaces its own.
+    """
+    total = owners.total(used)
+    sorted_price, order = price.sort(-1)
+    seat, spare = owners.seat.to(torch.int32)[order].unsqueeze(-2), spare.gather(-1, order)
+    number = torch.arange(owners.seats, dtype=torch.int32, device=seat.device).unsqueeze(-1)
+    step = max(1, _CELLS // (owners.seats * len(owners.seat)))
+    parts = (x.split(step) for x in (seat, spare.unsqueeze(-2), sorted_price, total))
+    costs = []
+    for who, kw, at, most in zip(*parts, strict=True):
+        others = kw * (who != number)
+        before = others.cumsum(-1) - others
+        taken = torch.minimum((most.unsqueeze(-1) - before).clamp(min=0), others)
+        costs.append((taken @ at.unsqueeze(-1)).squeeze(-1))
+    mean = torch.cat(costs) / torch.where(total > 0, total, 1.0)
+    return used * owners.of_seat(mean)
 
 
 def replacement_cost(used: Tensor, unused: Tensor, other_used: Tensor, price: Tensor) -> Tensor:

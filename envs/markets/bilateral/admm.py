@@ -216,7 +216,7 @@ def residual_curves(
     orders: Orders, context: Context, config: AdmmConfig, update: Update, rounds: int
 ) -> ResidualCurves:
     """Play a number of rounds whatever the tolerance, and return how the residuals fall."""
-    book = pair_up(orders, preference(context, config))
+    book = pair_up(orders, preference(context.by_order(orders.owners), config))
     at = start(book, update.price_sign)
     curves: list[tuple[Tensor, Tensor, Tensor]] = []
     for _ in range(rounds):
@@ -226,15 +226,31 @@ def residual_curves(
     return ResidualCurves(primal, dual, gaps)
 
 
+def _proposals(orders: Orders, book: PairBook, with_contract: bool) -> Tensor:
+    """Return how many seats write to the contract in a round, or twice the pairs of seats, [B].
+
+    A seat names what all its orders would trade in one message.
+    """
+    owners, is_open = orders.shared, book.open
+    if owners is None:
+        seats = is_open.any(-1).sum(-1) + is_open.any(-2).sum(-1)
+        return seats if with_contract else 2 * is_open.flatten(1).sum(-1)
+    N = owners.seats
+    pair = owners.seat[book.sellers].unsqueeze(-1) * N + owners.seat[book.buyers].unsqueeze(-2)
+    deals = is_open.new_zeros(len(is_open), N * N, dtype=torch.uint8)
+    deals.scatter_reduce_(1, pair.flatten(1), is_open.flatten(1).to(deals), "amax")
+    between = deals.view(-1, N, N)
+    between = between | between.mT
+    return (between > 0).any(-1).sum(-1) if with_contract else between.flatten(1).sum(-1)
+
+
 def clear_by_rounds(
     orders: Orders, context: Context, config: AdmmConfig, update: Update, with_contract: bool
 ) -> Clearing:
     """Clear the orders; count a message per proposal that leaves its seat."""
-    book = pair_up(orders, preference(context, config))
+    book = pair_up(orders, preference(context.by_order(orders.owners), config))
     agreed = negotiate(book, config, update)
-    seats = book.open.any(-1).sum(-1) + book.open.any(-2).sum(-1)
-    pairs = book.open.flatten(1).sum(-1)
-    per_round = seats if with_contract else 2 * pairs
+    per_round = _proposals(orders, book, with_contract)
     return bill_pairs(
         orders,
         context,

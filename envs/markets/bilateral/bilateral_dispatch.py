@@ -55,7 +55,7 @@ class BilateralDispatch(Market):
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Trade at the optimum; nothing where the solver misses its tolerance."""
         c = self.config
-        book = pair_up(orders, preference(context, c))
+        book = pair_up(orders, preference(context.by_order(orders.owners), c))
         best = optimise(book, c.regularisation, c.tolerance, c.max_steps)
         return bill_pairs(
             orders,

@@ -79,7 +79,7 @@ class StableMatching(Market):
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match until no acceptable pair has energy left."""
         seller, buyer = split(orders.quantity_kw)
-        score = self.score(context.grid, orders.quantity_kw)
+        score = self.score(context.by_order(orders.owners).grid, orders.quantity_kw)
         pair_score = score[seller.unsqueeze(-1), buyer.unsqueeze(-2)]
         no_charge = torch.zeros_like(pair_score)
         return trade(orders, context, seller, buyer, pair_score, no_charge, self.k)
@@ -96,7 +96,7 @@ class StableMatching(Market):
 
 
 def split(quantity_kw: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the seats of sellers [B, S] and of buyers [B, D], padded with other seats."""
+    """Return the numbers of asks [B, S] and of bids [B, D], padded with other orders'."""
     counts = torch.stack([quantity_kw > 0, quantity_kw < 0]).sum(-1).amax(-1).tolist()
     by_quantity = quantity_kw.argsort(-1, descending=True)
     return by_quantity[:, : counts[0]], by_quantity[:, quantity_kw.shape[-1] - counts[1] :]
@@ -122,10 +122,14 @@ def trade(
     """
     quantity_kw, limit = orders.quantity_kw, orders.limit_price
     ask, net_bid = limit.gather(-1, seller), limit.gather(-1, buyer).unsqueeze(-2) - charge
+    acceptable = ask.unsqueeze(-1) <= net_bid
+    if orders.shared is not None:
+        seat = orders.shared.seat
+        acceptable &= seat[seller].unsqueeze(-1) != seat[buyer].unsqueeze(-2)
     trades, converged, rounds = match(
         quantity_kw.gather(-1, seller).clamp(min=0),
         quantity_kw.gather(-1, buyer).clamp(max=0).neg(),
-        torch.where(ask.unsqueeze(-1) <= net_bid, score, torch.inf),
+        torch.where(acceptable, score, torch.inf),
     )
     market, kw = trades.market, trades.kw * converged[trades.market]
     pair = (market, trades.seller, trades.buyer)

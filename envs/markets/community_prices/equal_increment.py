@@ -19,13 +19,17 @@ class EqualIncrementConfig(MarketConfig):
 
 @MARKETS.register("equal_increment")
 class EqualIncrement(Market):
-    """Power Ledger's pool: every order gets the same kW until it is full or the pool is empty.
+    """Power Ledger's pool: every seat gets the same kW until it is full or the pool is empty.
 
-    On the longer side each order gets min(order, level), the level such that both sides match;
+    On the longer side each seat gets min(order, level), the level such that both sides match;
     small orders are therefore filled first and equal ones alike. The price is a posted one
     between the grid's two: the published description fixes none. An order whose limit it does
     not meet is left out; as no order moves the price, no limit is worth misreporting (Hagerty and
     Rogerson 1987, "Robust trading mechanisms", Journal of Economic Theory 42(1)).
+
+    A seat with several orders gets its kW for them together, those that gain most first: the
+    uniform rule of Sprumont (1991), "The division problem with single-peaked preferences",
+    Econometrica 59(2), under which neither splitting nor hiding an order gains.
 
     Source: Power Ledger, as described in Wang et al. (2019), "When energy trading meets blockchain
     in electrical power system: the state of the art", Applied Sciences 9(8), section 5.2.1.
@@ -44,8 +48,16 @@ class EqualIncrement(Market):
         price = torch.lerp(context.seller_floor, context.buyer_ceiling, self.position)
         willing_kw = accepting_kw(orders, price)
         volume_kw = torch.minimum(*sides(willing_kw))
-        sold_kw = fill_evenly(willing_kw.clamp(min=0), volume_kw)
-        bought_kw = fill_evenly(willing_kw.clamp(max=0).neg(), volume_kw)
+        offered_kw, wanted_kw = willing_kw.clamp(min=0), willing_kw.clamp(max=0).neg()
+        owners, limit = orders.shared, orders.limit_price
+        if owners is None:
+            sold_kw = fill_evenly(offered_kw, volume_kw)
+            bought_kw = fill_evenly(wanted_kw, volume_kw)
+        else:
+            sold_kw, bought_kw = (
+                owners.in_line(kw, rank, fill_evenly(owners.total(kw), volume_kw))
+                for kw, rank in ((offered_kw, limit), (wanted_kw, -limit))
+            )
         return at_one_price(sold_kw - bought_kw, price, context.slot_h)
 
 

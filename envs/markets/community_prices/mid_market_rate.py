@@ -27,7 +27,8 @@ class MidMarketRate(Market):
 
     Limits are not in the paper: an order whose limit the price does not meet is left out. As a
     price that no order moves, it is truthful (Hagerty and Rogerson 1987, "Robust trading
-    mechanisms", Journal of Economic Theory 42(1)).
+    mechanisms", Journal of Economic Theory 42(1)), as long as a seat has one order: of several, one
+    that is said to accept the price or not moves the share that all get of the longer side.
 
     Source: Long, Wu, Zhang, Thomas, Cheng, Jenkins (2017), "Peer-to-peer energy trading in a
     community microgrid", IEEE PES General Meeting.
@@ -37,6 +38,8 @@ class MidMarketRate(Market):
     claims: frozenset[Claim] = frozenset(
         {"budget_balanced", "no_deficit", "individually_rational", "truthful", "one_price"}
     )
+
+    single_order_claims: frozenset[Claim] = frozenset({"truthful"})
 
     def __init__(self, config: MidMarketRateConfig):
         self.position = config.position

@@ -52,7 +52,7 @@ class Nucleolus(Market):
 
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Trade at the uniform auction's volume and pay every seat its part of the gain."""
-        game = players(orders.quantity_kw, orders.limit_price)
+        game = players(orders.quantity_kw, orders.limit_price, orders.shared)
         solved = game.count <= self.config.max_players
         if self.config.beyond == "error" and not bool(solved.all()):
             market = int((~solved).nonzero()[0, 0])
@@ -70,7 +70,8 @@ class Nucleolus(Market):
                     value[markets, :K], levels[markets], solved[markets] = share, taken, found
         cleared_kw = traded(orders)
         # The core leaves nothing to seats that do not trade; the solver leaves rounding.
-        gained = by_seat(game, value, cleared_kw.shape[-1]).where(cleared_kw != 0, 0.0)
+        trades = orders.by_seat(cleared_kw.abs()) != 0
+        gained = by_seat(game, value, orders.seats).where(trades, 0.0)
         return share_out(orders, context, cleared_kw, gained, solved, levels)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gridbazaar.envs.markets.owners import Owners
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
@@ -29,6 +30,9 @@ class PriceGame(Market):
     industry", Economic Journal 103(418), with the buyers' limits as elastic demand; lots as in
     Aumann (1974), "Subjectivity and correlation in randomized strategies", J. Mathematical
     Economics 1(1).
+
+    A seller with several asks is one player: it sets one price for all of them, and sells its
+    cheapest first.
     """
 
     claims: frozenset[Claim] = frozenset(
@@ -41,7 +45,11 @@ class PriceGame(Market):
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Trade at the equilibrium."""
         quantity, limit = orders.quantity_kw.double(), orders.limit_price.double()
-        found = equilibrium(quantity, limit)
+        found = (
+            equilibrium(quantity, limit)
+            if orders.shared is None
+            else equilibrium_of_seats(quantity, limit, orders.shared)
+        )
         sold, price = found.sold_kw, found.price
         volume = sold.sum(-1, keepdim=True)
         cleared = sold - _serve((-quantity).clamp(min=0), limit, price, volume)
@@ -101,6 +109,48 @@ def equilibrium(quantity: Tensor, limit: Tensor) -> Equilibrium:
     excess = below.sum(-1, keepdim=True) - (demand * (limit >= price)).sum(-1, keepdim=True)
     sold = below - _part(supply * setter, excess) + _part(level, -excess)
     return Equilibrium(sold, price, setter)
+
+
+def equilibrium_of_seats(quantity: Tensor, limit: Tensor, owners: Owners) -> Equilibrium:
+    """Find the equilibrium of sellers with several asks each, orders [B, M] in float64.
+
+    As `equilibrium`: the best price to set is one of the limits, and what a seller keeps back there
+    is the dearest of its supply.
+    """
+    supply, demand = quantity.clamp(min=0), (-quantity).clamp(min=0)
+    at, of = limit.unsqueeze(-2), limit.unsqueeze(-1)  # [B, 1, M] of orders, [B, P, 1] prices
+    below = (at < of) * supply.unsqueeze(-2)
+    cheaper = below.sum(-1)
+    excess = cheaper - ((at >= of) * demand.unsqueeze(-2)).sum(-1)
+    accepted = (supply > 0) & (excess < -_ROUNDING * cheaper)
+    competitive = limit.where(accepted, -torch.inf).amax(-1, keepdim=True)
+    margin = torch.where(limit < competitive, competitive - limit, 0.0)
+    taking = owners.total(supply * margin)
+
+    of_seat = owners.total(below)  # [B, P, N]
+    left = of_seat - excess.clamp(min=0).unsqueeze(-1)
+    left = left.where(left > _ROUNDING * cheaper.unsqueeze(-1), 0.0)
+    # What is cheaper of a seller's own is the same at every price above.
+    before, level = (kw.unsqueeze(-2) for kw in owners.line(supply, limit))
+    sold = below * ((owners.of_seat(left) - before) / level).clamp(0, 1)
+    profit = owners.total((of - at).clamp(min=0) * sold)
+    most = profit.amax(-2)
+    near = profit >= (most * (1 - _ROUNDING)).unsqueeze(-2)
+    best = of.expand_as(profit).where(near, torch.inf).amin(-2)
+    gains = most > taking * (1 + _ROUNDING)
+    price = torch.maximum(best.where(gains, -torch.inf).amax(-1, keepdim=True), competitive)
+
+    cheap = supply * (limit < price)
+    dearest = owners.by_seat(limit.where(cheap > 0, -torch.inf), -torch.inf).amax(-2)
+    setter = gains & (best == price)
+    setter &= dearest == dearest.where(setter, -torch.inf).amax(-1, keepdim=True)
+    short = cheap.sum(-1, keepdim=True) - (demand * (limit >= price)).sum(-1, keepdim=True)
+    # Each keeps back the excess where the lot, by size, makes it the one that sets the price.
+    size = owners.total(cheap) * setter
+    chance = size / size.sum(-1, keepdim=True).clamp(min=torch.finfo(size.dtype).tiny)
+    kept = owners.in_line(cheap, -limit, short.clamp(min=0).expand_as(size))
+    sold = cheap - kept * owners.of_seat(chance) + _part(supply * (limit == price), -short)
+    return Equilibrium(sold, price, owners.of_seat(setter) & (supply > 0))
 
 
 def _part(offered: Tensor, total: Tensor) -> Tensor:

@@ -46,8 +46,9 @@ class Shapley(Market):
     """Trade of largest gain, shared out by the Shapley value.
 
     phi_i = sum over S without i of |S|! (n - |S| - 1)! / n! (v(S + i) - v(S))
-    is what i adds on average to those who came before it. A seat is paid its limit for what it
-    trades, and phi_i: so payments balance, and nobody gains less than nothing.
+    is what i adds on average to those who came before it. The players are seats, each with all its
+    orders. A seat is paid its limits for what it trades, and phi_i: so payments balance, and nobody
+    gains less than nothing.
 
     Beyond `exact_players` the mean is over drawn orders of joining, the same for a seat whatever it
     is called; `shapley_value` returns its standard error.
@@ -69,9 +70,9 @@ class Shapley(Market):
         """Trade at the uniform auction's volume and pay every seat its value."""
         cleared_kw = traded(orders)
         shared = cleared_kw if self.config.counted_orders == "traded" else orders.quantity_kw
-        game = players(shared, orders.limit_price)
+        game = players(shared, orders.limit_price, orders.shared)
         value, _ = shapley_value(game, self.config)
-        gained = by_seat(game, value, cleared_kw.shape[-1])
+        gained = by_seat(game, value, orders.seats)
         return share_out(orders, context, cleared_kw, gained, game.count >= 0)
 
 
@@ -83,7 +84,7 @@ def shapley_value(game: Players, config: ShapleyConfig) -> tuple[Tensor, Tensor]
         markets = chosen.nonzero().squeeze(-1)
         if len(markets):
             part = game.of(markets)
-            K = part.gain.shape[-1]
+            K = part.gain.shape[-2]
             if exact:
                 value[markets, :K] = _exact(part)
             else:
@@ -94,7 +95,7 @@ def shapley_value(game: Players, config: ShapleyConfig) -> tuple[Tensor, Tensor]
 
 def _exact(game: Players) -> Tensor:
     """Weigh what a player adds to every coalition."""
-    K, device = game.gain.shape[-1], game.gain.device
+    K, device = game.gain.shape[-2], game.gain.device
     belongs = members(K, device)
     size = belongs.sum(-1, keepdim=True).to(game.gain)
     log_factorial = torch.lgamma(torch.arange(K + 2, device=device).to(game.gain) + 1)
@@ -113,7 +114,7 @@ def _sampled(game: Players, config: ShapleyConfig) -> tuple[Tensor, Tensor]:
     keys = torch.as_tensor(drawn, device=game.gain.device).T
     idle = torch.arange(K, device=keys.device) >= game.count.unsqueeze(-1)
     total, square = (torch.zeros_like(game.gain[..., 0]) for _ in range(2))
-    for part in keys.split(at_once(B * K * K)):
+    for part in keys.split(at_once(B * K * game.gain.shape[-1])):
         order = part.expand(B, -1, -1).masked_fill(idle.unsqueeze(-2), 2.0).argsort(-1)
         pair = (_added(game, order) + _added(game, order.flip(-1))) / 2
         pair = _among_alike(pair, game)
@@ -127,8 +128,7 @@ def _sampled(game: Players, config: ShapleyConfig) -> tuple[Tensor, Tensor]:
 
 def _added(game: Players, order: Tensor) -> Tensor:
     """Return what each player adds when they join in `order` [B, P, K], as [B, P, K]."""
-    K = order.shape[-1]
-    index = order.unsqueeze(-1).expand(*order.shape, K)
+    index = order.unsqueeze(-1).expand(*order.shape, game.gain.shape[-1])
     table = game.gain.unsqueeze(1).expand(-1, order.shape[1], -1, -1)
     worth = table.gather(-2, index).cumsum(-2).amin(-1)
     added = worth.diff(dim=-1, prepend=torch.zeros_like(worth[..., :1]))

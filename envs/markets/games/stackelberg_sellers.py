@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gridbazaar.config import Count, Positive, Tolerance
 from gridbazaar.envs.markets.chunks import at_once
+from gridbazaar.envs.markets.games.seller_steps import Steps, by_order, seat_steps, steps_of
 from gridbazaar.envs.markets.pairs import PairBook, pair_up
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
@@ -47,7 +48,9 @@ class _Game:
     Attributes:
         unit: [B, 1] EUR/kWh, the taste.
         share: [B, S] of all that is offered.
-        cost, price: [B, S] the limit and the price posted.
+        cost, price: [B, S] the least limit and the price posted.
+        step_cost, step_share: [B, S, L] limit of each of the seller's orders and its part of all
+            that is offered, the cheapest first.
         top: [B, 1] no seller asks for more.
         knots, demand: [B, 2K] prices at which the demand bends, ascending, and the demand there.
     """
@@ -56,6 +59,8 @@ class _Game:
     share: Tensor
     cost: Tensor
     price: Tensor
+    step_cost: Tensor
+    step_share: Tensor
     top: Tensor
     knots: Tensor
     demand: Tensor
@@ -94,7 +99,12 @@ class _Game:
         own = self.weight(price)
         total = (others + own).clamp(min=_tiny(own))
         asked = self.asked(self.level(total.flatten(1))).view_as(own) * own / total
-        return (price - self.cost.unsqueeze(-1)) * torch.minimum(asked, self.share.unsqueeze(-1))
+        earned = torch.zeros_like(asked)
+        for cost, share in zip(self.step_cost.unbind(-1), self.step_share.unbind(-1), strict=True):
+            step = torch.minimum(asked, share.unsqueeze(-1))
+            earned = earned + (price - cost.unsqueeze(-1)).clamp(min=0) * step
+            asked = asked - step
+        return earned
 
 
 @MARKETS.register("stackelberg_sellers")
@@ -111,7 +121,8 @@ class StackelbergSellers(Market):
     rest point of the replicator dynamics of the buyers' payoffs, the last term included.
     A seller earns (price_i - limit_i) times what is asked of it, up to its order; sellers move
     half-way to their best prices until none gains more than `tolerance`. A market in which they
-    keep moving trades nothing.
+    keep moving trades nothing. A seat with several asks is one seller with one price, and sells
+    the cheapest first; what it would buy from itself it does not trade.
 
     Source: Paudel et al. (2019), "Peer-to-peer energy trading in a prosumer-based community
     microgrid: a game-theoretic model", IEEE Trans. Industrial Electronics 66(8): sellers lead, and
@@ -140,16 +151,19 @@ class StackelbergSellers(Market):
         book = pair_up(replace(orders, limit_price=limit), 0.0)
         span = (context.buyer_ceiling - context.seller_floor).double().clamp(min=_LEAST)
         width = self.config.width * span
-        start = begin(book, width, self.config.taste * span)
-        game, converged, rounds = play(start, self.config)
+        owners, taste = orders.shared, self.config.taste * span
+        steps = steps_of(book) if owners is None else seat_steps(book, owners)
+        game, converged, rounds = play(begin(book, steps, width, taste), self.config)
         weight = game.posted()
         split = weight / weight.sum(-1, keepdim=True).clamp(min=_tiny(weight))
         bought = bought_kw(book, game, width)
         asked = split * bought.sum(-1, keepdim=True)
-        served = torch.minimum(asked, book.supply_kw) * converged.unsqueeze(-1)
+        price = game.price * game.unit
+        served = torch.minimum(asked, steps.offered_kw(price)) * converged.unsqueeze(-1)
         kept = served.sum(-1, keepdim=True) / asked.sum(-1, keepdim=True).clamp(min=_tiny(asked))
         bought = bought * kept
-        price = game.price * game.unit
+        if owners is not None:
+            served, price, bought = by_order(book, owners, served, price, bought)
         volume = served.sum(-1, keepdim=True)
         mean = (served * price).sum(-1, keepdim=True) / volume.clamp(min=_tiny(volume))
         trade = _Trade(served, price, bought, mean)
@@ -188,8 +202,8 @@ def _bill(
     )
 
 
-def begin(book: PairBook, width: Tensor, taste: Tensor) -> _Game:
-    """Set up the game, width and taste [B, 1] in EUR/kWh; every seller posts its limit."""
+def begin(book: PairBook, steps: Steps, width: Tensor, taste: Tensor) -> _Game:
+    """Set up the game, width and taste [B, 1] in EUR/kWh; every seller posts its least limit."""
     offered = book.supply_kw.sum(-1, keepdim=True)
     offered = torch.where(offered > 0, offered, 1.0)
     is_buyer = book.demand_kw > 0
@@ -200,11 +214,14 @@ def begin(book: PairBook, width: Tensor, taste: Tensor) -> _Game:
     slope = torch.cat([steep, -steep], -1).gather(-1, order).cumsum(-1)[:, :-1]
     lost = torch.nn.functional.pad((slope * knots.diff(dim=-1)).cumsum(-1), (1, 0))
     demand = ((book.demand_kw / offered).sum(-1, keepdim=True) - lost).clamp(min=0)
-    is_seller = book.supply_kw > 0
     top = bid.amax(-1, keepdim=True)
-    cost = book.ask.where(is_seller, top).minimum(top) / taste
-    share = book.supply_kw / offered
-    return _Game(taste, share, cost, cost, top / taste, knots / taste, demand)
+    each = top.unsqueeze(-1)
+    step_cost = steps.limit.where(steps.kw > 0, each).minimum(each) / taste.unsqueeze(-1)
+    cost, step_share = step_cost[..., 0], steps.kw / offered.unsqueeze(-1)
+    share = steps.kw.sum(-1) / offered
+    return _Game(
+        taste, share, cost, cost, step_cost, step_share, top / taste, knots / taste, demand
+    )
 
 
 def bought_kw(book: PairBook, game: _Game, width: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class CurtailedAuction(Market):
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match at one price, cut what breaks a limit, and settle the cost of the cut."""
         free = self._auction.clear(orders, context)
-        grid = grid_of(context, self.config, *orders.quantity_kw.shape)
+        grid = grid_of(context, self.config, orders)
         if grid is None:
             return free
         rows, limits = broken_by(grid, free.cleared_kw)

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gridbazaar.config import NonNegative, Share
+from gridbazaar.config import EnergyPrice, Share
 from gridbazaar.envs.markets.bilateral.stable_matching import split, trade
 from gridbazaar.envs.markets.network.trade_limits import FeederMarketConfig, flow, grid_of
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, GridContext, Market, Orders
@@ -29,7 +29,7 @@ class DynamicGridTariffConfig(FeederMarketConfig):
         k: 0 trades at what the seller asks, 1 at what the buyer gives less the charge.
     """
 
-    usage_price: NonNegative
+    usage_price: EnergyPrice
     measure: Literal["distance", "section"]
     section: Share
     dynamic: Share
@@ -63,7 +63,7 @@ class DynamicGridTariff(Market):
 
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match until no pair that can pay its charge has energy left."""
-        grid = grid_of(context, self.config, *orders.quantity_kw.shape)
+        grid = grid_of(context, self.config, orders)
         seller, buyer = split(orders.quantity_kw)
         share = _share_of_longest(grid, orders.quantity_kw)
         pair_share = share[seller.unsqueeze(-1), buyer.unsqueeze(-2)]

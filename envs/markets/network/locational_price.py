@@ -87,7 +87,7 @@ class LocationalPrice(Market):
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match all orders; nothing where no trades are found that the feeder bears."""
         free = self._free.clear(orders, context)
-        grid = grid_of(context, self.config, *orders.quantity_kw.shape)
+        grid = grid_of(context, self.config, orders)
         if grid is None:
             return free
         rows, limits = broken_by(grid, free.cleared_kw)
@@ -98,6 +98,7 @@ class LocationalPrice(Market):
                 orders.quantity_kw[rows].double(),
                 orders.limit_price[rows].double(),
                 orders.arrival_s[rows],
+                orders.owners,
             ),
             at(grid, rows),
             limits,

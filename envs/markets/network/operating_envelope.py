@@ -20,6 +20,7 @@ from gridbazaar.envs.markets.network.trade_limits import (
     flow,
     grid_of,
 )
+from gridbazaar.envs.markets.owners import Owners
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, GridContext, Market, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
@@ -32,8 +33,8 @@ class OperatingEnvelopeConfig(FeederMarketConfig, UniformAuctionConfig):
 
     Attributes:
         k: of the uniform auction.
-        allocation: `equal` gives every seat of a side the same bound in kW, `pro_rata` the same
-            share of its order.
+        allocation: `equal` gives every seat of a side the same bound in kW, pro rata to its
+            orders of that side, `pro_rata` the same share of every order.
         halvings: of the interval in which the bound is searched.
         max_rounds: of auction and AC power flow; 1 where the envelope needs no narrowing.
     """
@@ -71,13 +72,13 @@ class OperatingEnvelope(Market):
 
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match what of the orders lies inside the envelope, at one price."""
-        grid = grid_of(context, self.config, *orders.quantity_kw.shape)
+        grid = grid_of(context, self.config, orders)
         if grid is None:
             return self._auction.clear(orders, context)
-        inside_kw = self.bounded(orders.quantity_kw, grid)
+        inside_kw = self.bounded(orders, grid)
         rounds = torch.ones_like(inside_kw[:, 0], dtype=torch.int64)
         for round_ in range(1, self.config.max_rounds + 1):
-            inside = Orders(inside_kw, orders.limit_price, orders.arrival_s)
+            inside = replace(orders, quantity_kw=inside_kw)
             out = self._auction.clear(inside, context)
             rows = broken_by(grid, out.cleared_kw)[0]
             if not len(rows):
@@ -89,8 +90,9 @@ class OperatingEnvelope(Market):
         out = self._auction.clear(replace(inside, quantity_kw=none), context)
         return replace(out, converged=out.converged.index_fill(0, rows, False), iterations=rounds)
 
-    def bounded(self, quantity_kw: Tensor, grid: GridContext) -> Tensor:
-        """Return the orders [B, N] cut to the envelope."""
+    def bounded(self, orders: Orders, grid: GridContext) -> Tensor:
+        """Return the orders [B, M] cut to the envelope; `grid` has a place for each of them."""
+        quantity_kw = orders.quantity_kw
         sold = quantity_kw.clamp(min=0)
         bought = sold - quantity_kw
         # Sales and purchases are the two halves of one batch.
@@ -100,7 +102,7 @@ class OperatingEnvelope(Market):
         rows, limits = broken_by(grid, sides)
         if len(rows):
             here = at(grid, rows)
-            bound = self._bound(sides[rows])
+            bound = self._bound(sides[rows], orders.shared)
             low = torch.zeros_like(sides[rows, :1])
             high = torch.ones_like(low)
             for _ in range(self.config.halvings):
@@ -110,10 +112,15 @@ class OperatingEnvelope(Market):
             sides = sides.index_copy(0, rows, bound(low))
         return sides[: len(sold)] + sides[len(sold) :]
 
-    def _bound(self, side_kw: Tensor) -> Callable[[Tensor], Tensor]:
-        """Return the orders of one side [R, N] as a function of the bound, [R, 1] from 0 to 1."""
+    def _bound(self, side_kw: Tensor, owners: Owners | None) -> Callable[[Tensor], Tensor]:
+        """Return the orders of one side [R, M] as a function of the bound, [R, 1] from 0 to 1."""
         if self.config.allocation == "pro_rata":
             return lambda share: side_kw * share
         size = side_kw.abs()
+        if owners is not None:
+            of_seat = owners.of_seat(owners.total(size))
+            most = of_seat.amax(1, keepdim=True)
+            of_seat = of_seat.where(of_seat > 0, 1.0)
+            return lambda share: side_kw * (share * most / of_seat).clamp(max=1)
         largest = size.amax(1, keepdim=True)
         return lambda share: torch.minimum(size, share * largest) * side_kw.sign()

@@ -19,7 +19,7 @@ from gridbazaar.envs.grid.limits import (
     violations,
 )
 from gridbazaar.envs.grid.power_flow import Solution
-from gridbazaar.envs.markets.protocol import Context, GridContext, MarketConfig
+from gridbazaar.envs.markets.protocol import Context, GridContext, MarketConfig, Orders
 
 
 class FeederMarketConfig(MarketConfig):
@@ -32,13 +32,12 @@ class FeederMarketConfig(MarketConfig):
     without_grid: Literal["unlimited", "error"]
 
 
-def grid_of(
-    context: Context, config: FeederMarketConfig, markets: int, seats: int
-) -> GridContext | None:
-    """Return the context's grid, or None where there is none and the configuration allows that.
+def grid_of(context: Context, config: FeederMarketConfig, orders: Orders) -> GridContext | None:
+    """Return the context's grid with a place for every order, or None where it may be missing.
 
     Raises ValueError for a missing grid, or one of other markets or seats than the orders'.
     """
+    markets, seats = len(orders.quantity_kw), orders.seats
     grid = context.grid
     if grid is None:
         if config.without_grid == "unlimited":
@@ -53,7 +52,7 @@ def grid_of(
             f"grid.background_kw has {shapes[0]} rows and grid.to_bus {shapes[1]}, expected "
             f"{markets} and {seats}: a row per market, and one per seat of the orders"
         )
-    return grid
+    return grid if orders.owners is None else grid.by_order(orders.owners)
 
 
 def at(grid: GridContext, rows: Tensor) -> GridContext:
