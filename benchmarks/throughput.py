@@ -53,7 +53,10 @@ def single_steps_per_s(repeats: int) -> float:
     env = envs.parallel_env()
     rng = np.random.default_rng(0)
     pool = [
-        {agent: rng.uniform(-1, 1, 3).astype(np.float32) for agent in env.possible_agents}
+        {
+            agent: rng.uniform(-1, 1, space.shape).astype(np.float32)
+            for agent, space in env.action_spaces.items()
+        }
         for _ in range(8)
     ]
 

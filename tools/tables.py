@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-from gridbazaar import files
+from gridbazaar import envs, files
 from gridbazaar.catalogue import FAMILIES
 from gridbazaar.envs import observation
-from gridbazaar.envs.action import ACTIONS
+from gridbazaar.envs.layout import CORRECTION, DEVICE_ENTRIES, MUST_RUN_PRICE, PRIORITY_FEE
+from gridbazaar.envs.spaces import spaces_of
 from gridbazaar.evaluation.summary import kpi_table
 from gridbazaar.ledger_sim import gas
 from gridbazaar.studies.ledger import configured, published_ranking, trilemma
@@ -51,13 +52,20 @@ _COUNTED = {
 
 
 def spaces() -> str:
-    """Return what an agent gives and gets."""
-    rows = [
-        ("Action space", f"`Box(-1, 1, ({ACTIONS},), float32)` for every agent"),
-        ("Observation space", f"`Box(-inf, inf, ({observation.SIZE},), float32)` for every agent"),
-        ("Import", '`gridbazaar.parallel_env(task="semiurb4")`'),
-    ]
-    return _table(("what", "value"), rows)
+    """Return what the agents of the default task see and give, by policy."""
+    rows = []
+    for name, of in spaces_of(envs.batched(num_envs=1)).items():
+        entries = ", ".join(f"`{entry.name}`" for entry in of.action_entries)
+        sizes = (len(of.group.seats), len(of.features), len(of.action_entries))
+        rows.append((f"`{name}`", *sizes, entries))
+    return _table(("policy", "agents", "entries seen", "entries given", "which"), rows)
+
+
+def actions() -> str:
+    """Return the entries of an action."""
+    entries = (MUST_RUN_PRICE, CORRECTION, *DEVICE_ENTRIES, PRIORITY_FEE)
+    rows = [(f"`{entry.name}`", entry.unit, entry.meaning) for entry in entries]
+    return _table(("entry", "unit", "meaning of -1 to +1"), rows)
 
 
 def features() -> str:
@@ -152,6 +160,7 @@ def ledger_sources() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "spaces": spaces,
+    "actions": actions,
     "features": features,
     "kpis": kpis,
     "box": box,
