@@ -152,7 +152,7 @@ class AdaptiveAggressive(AuctionBidder):
 
     A sealed auction shows no standing orders: the order names the target price itself, where in an
     open book the trader would come towards it in steps. An order without a partner in a round
-    without trade makes keener. Storage is used as the truthful bidder uses it.
+    without trade makes keener. Energy is worth what it is to the truthful bidder.
 
     Source: Vytelingum, Cliff and Jennings (2008), "Strategic bidding in continuous double
     auctions", Artificial Intelligence 172(14), with one update per auction round.

@@ -160,8 +160,8 @@ class GjerstadDickhaut(AuctionBidder):
     """Gjerstad-Dickhaut (GD): the price with the largest expected gain, by beliefs from history.
 
     A seat hears the price of each round's trades and the fate of its own order; others' rejected
-    orders, which traders see in an open book, are hidden here. Storage is used as the truthful
-    bidder uses it.
+    orders, which traders see in an open book, are hidden here. Energy is worth to it what it is
+    to the truthful bidder.
 
     Source: Gjerstad and Dickhaut (1998), "Price formation in double auctions", Games and Economic
     Behavior 22(1), with one event per auction round instead of per shout.

@@ -29,7 +29,7 @@ class Bidder(Protocol):
             state: None in a day's first interval, then what the last call returned.
 
         Returns:
-            action [B, N, 2 + K] in [-1, 1], and the state for the next call.
+            action [B, N, 3 + 3 K] in [-1, 1], and the state for the next call.
         """
         ...
 

@@ -35,8 +35,8 @@ class ZeroIntelligence(AuctionBidder):
     """Zero intelligence, constrained (ZI-C): any price at which the trade does not lose money.
 
     A buyer bids uniformly between the grid's feed-in price and its own valuation, a seller asks
-    uniformly between its own valuation and what the grid would charge. Devices are used as the
-    truthful bidder uses them.
+    uniformly between its own valuation and what the grid would charge. Energy is worth what
+    it is to the truthful bidder.
 
     Source: Gode and Sunder (1993), "Allocative efficiency of markets with zero-intelligence
     traders", Journal of Political Economy 101(1).

@@ -26,8 +26,8 @@ class UnconstrainedRule(ZeroIntelligenceRule):
 class ZeroIntelligenceUnconstrained(AuctionBidder):
     """Zero intelligence, unconstrained (ZI-U): any price that the market allows, even at a loss.
 
-    Between the grid's prices a home cannot lose against the grid, so that here the loss is that of
-    a community battery and of the better partner who was passed over.
+    Between the grid's prices a home's must-run net cannot lose against the grid, so that here the
+    loss is that of devices and of the better partner who was passed over.
 
     Source: Gode and Sunder (1993), "Allocative efficiency of markets with zero-intelligence
     traders", Journal of Political Economy 101(1).

@@ -100,8 +100,8 @@ class Zip(AuctionBidder):
     """Zero intelligence plus (ZIP): margins follow the published price by Widrow-Hoff.
 
     A seller whose price the market beat raises it; one whose order was not filled lowers it below
-    the last price; a buyer does the opposite. Prices never pass the seat's valuation. Storage is
-    used as the truthful bidder uses it.
+    the last price; a buyer does the opposite. Prices never pass the seat's valuation. Energy is
+    worth to it what it is to the truthful bidder.
 
     Source: Cliff (1997), "Minimal-intelligence agents for bargaining behaviors in market-based
     environments", HP Laboratories HPL-97-91, with one update per auction instead of per shout.
