@@ -17,6 +17,8 @@ from gridbazaar.agents.bidders.valuation import limits_of, stored_worth
 from gridbazaar.config import NonNegative
 from gridbazaar.envs.game import Game
 
+_TICK = 1e-4  # EUR/kWh below the grid's price
+
 
 class MpcConfig(BidderConfig):
     """Parameters of the controller."""
@@ -58,7 +60,10 @@ class Mpc:
             outlook, store = self._outlook(seat, k, others_kw), self._store(seat, k)
             power, worth = plan(store, outlook, self._config.impatience)
             powers.append(power)
-            values.append(worth)
+            # At a kink the worth may be the grid's price itself; what the plan does not buy now
+            # it does not bid that for.
+            below = (seat.retail - _TICK) / game.efficiency[..., k]
+            values.append(torch.where(power < 0, worth, torch.minimum(worth, below)))
         runs_kw = None
         if game.rules.dispatch == "own":
             wanted = torch.stack(powers, -1) - seat.must_kw
