@@ -57,7 +57,8 @@ def transactions_per_s(
 def pace(ledger: str, num_envs: int, repeats: int, slots: int = 96) -> float:
     """Median over days of the environment's pace under a ledger, over that under the ideal one."""
     simulations = [envs.batched(ledger=name, num_envs=num_envs) for name in ("ideal", ledger)]
-    actions = torch.rand(8, num_envs, simulations[0].num_seats, 3) * 2 - 1
+    entries = len(simulations[0].game.layout.actions)
+    actions = torch.rand(8, num_envs, simulations[0].num_seats, entries) * 2 - 1
 
     def day_s(simulation: Any) -> float:
         simulation.reset()

@@ -117,7 +117,7 @@ def resets(count: int) -> float:
     marks = []
     for number in range(count):
         simulation.reset()
-        simulation.step(torch.zeros(16, simulation.num_seats, 3))
+        simulation.step(torch.zeros(16, simulation.num_seats, len(simulation.game.layout.actions)))
         if number >= count // 4:  # allocators have settled by then
             marks.append(resident_mb())
     memory = torch.tensor(marks, dtype=torch.float64)

@@ -38,7 +38,9 @@ POWER_FLOW_BATCH = 1024
 def batched_steps_per_s(num_envs: int, repeats: int) -> float:
     """Environment steps per second of `num_envs` markets."""
     simulation = envs.batched(num_envs=num_envs)
-    actions = torch.rand(8, num_envs, simulation.num_seats, 3) * 2 - 1
+    actions = (
+        torch.rand(8, num_envs, simulation.num_seats, len(simulation.game.layout.actions)) * 2 - 1
+    )
 
     def day() -> None:
         simulation.reset()
@@ -83,7 +85,9 @@ def one_day() -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     rows = simulation.first_slot + torch.arange(simulation.slots)
     p_kw, voltages = [], []
     for row in rows:
-        interval = simulation.step(torch.rand(1, simulation.num_seats, 3) * 2 - 1)
+        interval = simulation.step(
+            torch.rand(1, simulation.num_seats, len(simulation.game.layout.actions)) * 2 - 1
+        )
         delivered = interval.delivered
         p_kw.append(community.bus_p_kw[row].index_add(0, community.bus, delivered.net_kw[0]))
         voltages.append(delivered.solution.vm_pu[0])
