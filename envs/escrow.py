@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-
 # An episode is a day: what is locked beyond its end is seen by nobody.
 _DAY_S = 24 * 3600
 
