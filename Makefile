@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 PYTEST_WORKERS ?= 2
-ATTACKS ?= 10
+ATTACKS ?= 4
 DEMO_TRAIN ?=
 DEMO_EVALUATE ?= 'bidder=[all,runs/demo]' 'ledger=[ideal,block]'
 
@@ -27,8 +27,8 @@ demo: .venv/.runtime ## train the default bidders, compare them on held-out days
 test: lint types layers ## every check and the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
-# The same run with every test in it, and ten times the random attacks.
-test-all: lint types layers ## the same with the long tests and ten times the random attacks
+# The same run with every test in it, and four times the random attacks.
+test-all: lint types layers ## the same with the long tests and four times the random attacks
 	GRIDBAZAAR_ATTACKS=$(ATTACKS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "long or not long" \
 		-n $(PYTEST_WORKERS) --dist loadfile
 

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+# An episode is a day: what is locked beyond its end is seen by nobody.
+_DAY_S = 24 * 3600
+
 
 @dataclass(frozen=True)
 class Escrow:
@@ -16,7 +19,7 @@ class Escrow:
 
     Attributes:
         waiting: [B, W, N] currency locked in each of the slots to come, the next one first; W is
-            the longest wait of the batch.
+            the longest wait of the batch, a day at most.
     """
 
     waiting: Tensor
@@ -38,7 +41,8 @@ class Escrow:
             what is locked, on average over a slot from now, [B, N], and the escrow after that slot.
         """
         wait = finality_s / slot_s
-        slots = max(math.ceil(float(wait.amax())), self.waiting.shape[1])
+        longest = min(float(wait.amax()), _DAY_S / slot_s)
+        slots = max(math.ceil(longest), self.waiting.shape[1])
         if slots == 0:
             return torch.zeros_like(amount), self
         ahead = torch.arange(slots, device=wait.device)

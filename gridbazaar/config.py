@@ -38,7 +38,7 @@ Positive = Annotated[float, Field(gt=0), _INFINITE]
 NonNegative = Annotated[float, Field(ge=0), _INFINITE]
 # Money is the tariff's currency, be it euro or dong.
 EnergyPrice = Annotated[float, Field(ge=0), bounded(0, 1e5, "per kWh", _UNSORTED)]
-SignedEnergyPrice = Annotated[float, Field(ge=0), bounded(-1e5, 1e5, "per kWh", _UNSORTED)]
+SignedEnergyPrice = Annotated[float, bounded(-1e5, 1e5, "per kWh", _UNSORTED)]
 Money = Annotated[float, Field(ge=0), bounded(0, 1e6, "of the tariff's currency", _DROWNED)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]

@@ -223,6 +223,25 @@ def test_tariffs_are_bounded_where_they_are_read(override, group):
         parse_tariff(world.task.tariff)
 
 
+def test_a_tariff_may_charge_or_pay_less_than_nothing():
+    words = ("task.tariff.base=-0.01", "task.tariff.feed_in=-0.02")
+    tariff = parse_tariff(envs.world(overrides=words).task.tariff)
+    prices = tariff.prices(pd.Timestamp("2016-01-01"), 1, 15)
+    assert prices.feed_in.max() < 0
+
+
+@pytest.mark.parametrize(
+    ("names", "override"),
+    [
+        ({"ledger": "pbft"}, "ledger.validators=100000000"),
+        ({"market": "stackelberg"}, "market.blocks=100000000"),
+    ],
+)
+def test_counts_that_would_take_the_machines_memory_are_bounded(town, names, override):
+    with pytest.raises(ConfigError, match="is 100000000: expected 1 to"):
+        town.build(envs.world(overrides=(override,), **names))
+
+
 def test_prices_that_are_bounded_alone_are_bounded_together():
     tariff = {**envs.world().task.tariff, "base": 9.99e4, "feed_in": 0.1}
     tariff["seasons"] = [

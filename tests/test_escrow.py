@@ -58,3 +58,11 @@ def test_markets_with_waits_of_different_length_stand_side_by_side():
     assert mixed.waiting.squeeze().tolist() == [2, 2, 2]
     mixed = long.replace_rows(torch.tensor([0]), short)
     assert mixed.waiting[0].squeeze().tolist() == [1, 0, 0]
+
+
+def test_money_that_is_never_final_takes_no_more_room_than_a_day():
+    amount = torch.ones(2, 3, dtype=torch.float64)
+    locked, escrow = Escrow.empty(amount).step(amount, torch.tensor([1e18, torch.inf]), 900.0)
+    assert torch.equal(locked, amount)
+    assert escrow.waiting.shape == (2, 95, 3)
+    assert torch.equal(escrow.waiting, torch.ones(2, 95, 3, dtype=torch.float64))

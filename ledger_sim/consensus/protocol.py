@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from gridbazaar.config import Config, NonNegative
+from gridbazaar.config import Config, NonNegative, bounded
 from gridbazaar.ledger_sim.consensus.faults import FaultEvent, check_faults
 from gridbazaar.ledger_sim.consensus.propagation import propagation_s
 from gridbazaar.ledger_sim.protocol import LedgerConfig
@@ -51,7 +51,9 @@ class NetworkConfig(Config):
 class ChainConfig(LedgerConfig):
     """Parameters that all ledgers made of blocks have; a consensus adds its own."""
 
-    validators: int = Field(ge=1, description="n", json_schema_extra={"unit": "1"})
+    validators: Annotated[
+        int, bounded(1, 1e7, "validators", "ten times Ethereum's; quorums of more take minutes")
+    ] = Field(ge=1, description="n", json_schema_extra={"unit": "1"})
     interval_s: float = Field(
         ge=1e-3,
         description="between blocks, as the protocol aims at",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
-from gridbazaar.config import Count, NonNegative
+from gridbazaar.config import Count, NonNegative, bounded
 from gridbazaar.envs.markets.book import Crossing, fill
 from gridbazaar.envs.markets.chunks import at_once
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
@@ -24,7 +26,7 @@ class StackelbergConfig(MarketConfig):
     """
 
     leaders: Count
-    blocks: Count
+    blocks: Annotated[int, bounded(1, 1000, "blocks", "each is a place in memory for every order")]
     width: NonNegative
 
 
