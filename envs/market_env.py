@@ -174,8 +174,16 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
                 f"no action for {len(missing)} of {len(self.agents)} agents, first {missing[0]!r}; "
                 "every agent acts in every interval"
             )
-        rows = [_row(agent, actions[agent], self._entries) for agent in self.agents]
-        return torch.from_numpy(np.stack(rows)[None])
+        rows = np.stack([_row(agent, actions[agent], self._entries) for agent in self.agents])
+        finite = np.isfinite(rows)
+        if not finite.all():
+            i, entry = np.argwhere(~finite)[0]
+            raise ArgumentError(
+                f"action of {self.agents[i]!r} has {rows[i, entry]} as entry {entry}, expected a "
+                "number in [-1, 1]"
+            )
+        # Clipped first: a finite float64 may be infinite as float32.
+        return torch.from_numpy(rows.clip(-1, 1).astype(np.float32)[None])
 
     def _infos(self, interval: Interval) -> dict[str, dict[str, Any]]:
         columns = (
@@ -213,8 +221,8 @@ def _slot(day: Any) -> int:
     return int(day)
 
 
-def _row(agent: str, given: Any, entries: int) -> Array:
-    """Return an agent's action [entries] in [-1, 1]; raise ArgumentError where it is none."""
+def _row(agent: str, given: Any, entries: int) -> NDArray[Any]:
+    """Return an agent's action [entries] of real numbers; raise ArgumentError where it is none."""
     try:
         action = np.asarray(given)
     except (
@@ -230,11 +238,4 @@ def _row(agent: str, given: Any, entries: int) -> Array:
         )
     if action.shape != (entries,):
         raise ArgumentError(f"action of {agent!r} has shape {action.shape}, expected ({entries},)")
-    bad = np.flatnonzero(~np.isfinite(action))
-    if len(bad):
-        raise ArgumentError(
-            f"action of {agent!r} has {action[bad[0]]} as entry {bad[0]}, expected a number in "
-            "[-1, 1]"
-        )
-    # Clipped first: a finite float64 may be infinite as float32.
-    return action.clip(-1, 1).astype(np.float32)
+    return action

@@ -75,7 +75,8 @@ class Orders:
 
     def seats_with(self, values: Tensor) -> Tensor:
         """Return which seats [B, N] have an order for which `values` [B, M] is not zero."""
-        return self.by_seat(values.abs()) != 0
+        live = values != 0
+        return live if self.shared is None else self.shared.total(live.to(values)) > 0
 
     def seat_of(self, order: int) -> int:
         """Return the number of an order's seat."""
