@@ -218,10 +218,21 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
                 f"no action for {len(missing)} of {len(self.agents)} agents, first {missing[0]!r}; "
                 "every agent acts in every interval"
             )
-        rows = np.zeros((1, len(self.agents), len(self.simulation.game.layout.actions)), np.float32)
+        rows = np.zeros((1, len(self.agents), len(self.simulation.game.layout.actions)), np.float64)
         for seat, (agent, (_, acted)) in enumerate(zip(self.agents, self._views, strict=True)):
             rows[0, seat, acted] = _row(agent, actions[agent], self._spaces[agent])
-        return torch.from_numpy(rows)
+        if not np.isfinite(rows).all():
+            raise ArgumentError(self._not_finite(rows[0]))
+        # Clipped first: a finite float64 may be infinite as float32.
+        return torch.from_numpy(rows.clip(-1, 1).astype(np.float32))
+
+    def _not_finite(self, rows: Array) -> str:
+        """Return which entry of which agent's action is no number."""
+        seat, entry = np.argwhere(~np.isfinite(rows))[0]
+        return (
+            f"action of {self.agents[seat]!r} has {rows[seat, entry]} as "
+            f"{self.simulation.game.layout.actions[entry]}, expected a number in [-1, 1]"
+        )
 
     def _infos(self, interval: Interval) -> dict[str, dict[str, Any]]:
         traded = interval.traded
@@ -262,8 +273,8 @@ def _slot(day: Any) -> int:
     return int(day)
 
 
-def _row(agent: str, given: Any, spaces: Spaces) -> Array:
-    """Return an agent's action in [-1, 1]; raise ArgumentError where it is none."""
+def _row(agent: str, given: Any, spaces: Spaces) -> NDArray[Any]:
+    """Return an agent's action of real numbers; raise ArgumentError where it is none."""
     shape = spaces.action.shape
     try:
         action = np.asarray(given)
@@ -283,12 +294,4 @@ def _row(agent: str, given: Any, spaces: Spaces) -> Array:
             f"action of {agent!r} has shape {action.shape}, expected {shape}: "
             f"({', '.join(entry.name for entry in spaces.action_entries)})"
         )
-    bad = np.flatnonzero(~np.isfinite(action))
-    if len(bad):
-        raise ArgumentError(
-            f"action of {agent!r} has {action[bad[0]]} as {spaces.action_entries[bad[0]].name}, "
-            "expected a number in [-1, 1]"
-        )
-    # Clipped first: a finite float64 may be infinite as float32.
-    clipped: Array = action.clip(-1, 1).astype(np.float32)
-    return clipped
+    return action

@@ -26,7 +26,7 @@ def submit(
         and something of earlier intervals is due.
     """
     quantity_kw = orders.quantity_kw
-    ordered = (orders.by_seat(quantity_kw.abs()) != 0).to(quantity_kw)
+    ordered = orders.seats_with(quantity_kw).to(quantity_kw)
     count = (quantity_kw != 0).sum(-1, dtype=quantity_kw.dtype)
     if market.messages_on_ledger:
         messages = clearing.messages.to(quantity_kw) * (count > 0)
@@ -37,9 +37,7 @@ def submit(
             rounds=clearing.iterations * (messages > 0),
             messages=messages,
             orders=count,
-            traders=(orders.by_seat(clearing.cleared_kw.abs()) != 0).sum(
-                -1, dtype=quantity_kw.dtype
-            ),
+            traders=orders.seats_with(clearing.cleared_kw).sum(-1, dtype=quantity_kw.dtype),
         )
     )
     payers = ordered.masked_fill((count == 0).unsqueeze(-1), 1.0)

@@ -222,7 +222,7 @@ def voltages(
 
 
 # What a run's table must hold to be drawn.
-CURVES = (
+CURVES = _STEPS, _TRAINED, _VALIDATED = (
     "agent_steps",
     "train_community_cost_eur_per_day",
     "validation_community_cost_eur_per_day",
@@ -236,15 +236,15 @@ def learning_curve(curves: dict[str, Any], colours: dict[str, str]) -> Figure | 
     figure, axes = plt.subplots(figsize=(9, 3.6))
     for name, table in curves.items():
         colour = colours[name] if len(curves) == 1 else None
-        steps = table["agent_steps"] / 1e6
+        steps = table[_STEPS] / 1e6
         axes.plot(
             steps,
-            table["train_community_cost_eur_per_day"],
+            table[_TRAINED],
             lw=1,
             color=GREY,
             label=f"{name}: training days, exploring",
         )
-        validated = table["validation_community_cost_eur_per_day"].dropna()
+        validated = table[_VALIDATED].dropna()
         axes.plot(
             steps[validated.index],
             validated,

@@ -10,20 +10,9 @@ from torch import Tensor
 
 from gridbazaar.config import Config
 from gridbazaar.envs.markets.book import rounding
-from gridbazaar.envs.markets.context import Context, GridContext
+from gridbazaar.envs.markets.context import Context as Context
+from gridbazaar.envs.markets.context import GridContext as GridContext
 from gridbazaar.envs.markets.owners import Owners
-
-__all__ = [
-    "Claim",
-    "Clearing",
-    "Context",
-    "GridContext",
-    "Market",
-    "MarketConfig",
-    "Orders",
-    "clear_checked",
-    "uncrossed",
-]
 
 # no_deficit: the operator never adds money; budget_balanced: nor does it keep any.
 # individually_rational: nobody does worse by trading than at its limit price.
@@ -83,6 +72,11 @@ class Orders:
     def by_seat(self, values: Tensor) -> Tensor:
         """Return the sums by seat [B, N] of what orders have, [B, M]."""
         return values if self.shared is None else self.shared.total(values)
+
+    def seats_with(self, values: Tensor) -> Tensor:
+        """Return which seats [B, N] have an order for which `values` [B, M] is not zero."""
+        live = values != 0
+        return live if self.shared is None else self.shared.total(live.to(values)) > 0
 
     def seat_of(self, order: int) -> int:
         """Return the number of an order's seat."""

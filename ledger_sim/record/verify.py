@@ -95,8 +95,6 @@ def verify(
     """
     if not 0 <= share <= 1:
         raise LedgerError(f"share is {share}; it must lie between 0 and 1")
-    chosen, past = random.Random(seed), _Past()
-    previous, earliest_ms = chain.id, 0
     faults: list[Fault] = []
     if genesis is not None and chain.id != genesis:
         faults.append(
@@ -106,11 +104,26 @@ def verify(
                 "chain, or its seed or keys were changed",
             )
         )  # fmt: skip
+    faults += _walk(chain, share, random.Random(seed))
+    if tip is not None and chain.tip != tip:
+        faults.append(
+            Fault(
+                len(chain.blocks), None,
+                f"chain ends with {chain.tip.hex()[:16]}, not with the expected {tip.hex()[:16]}: "
+                "blocks are missing, added or changed",
+            )
+        )  # fmt: skip
+    return faults
+
+
+def _walk(chain: SignedChain, share: float, chosen: random.Random) -> Iterator[Fault]:
+    """Yield what is wrong with each block, and between it and those before."""
+    past, previous, earliest_ms = _Past(), chain.id, 0
     for height, block in enumerate(chain.blocks):
-        faults += _block_faults(chain, height, block, previous, earliest_ms)
+        yield from _block_faults(chain, height, block, previous, earliest_ms)
         changed = block.merkle_root() != block.header.merkle_root
         if changed:
-            faults.append(Fault(height, None, "Merkle root does not match the transactions"))
+            yield Fault(height, None, "Merkle root does not match the transactions")
         whole = len(block.records) // RECORD.itemsize
         records = np.frombuffer(block.records, RECORD, count=whole)
         for index, what in (
@@ -119,17 +132,8 @@ def verify(
             *_repeated(records, past),
             *_unbound(chain, records, past),
         ):
-            faults.append(Fault(height, index, what))
+            yield Fault(height, index, what)
         previous, earliest_ms = block.hash, block.header.timestamp_ms
-    if tip is not None and previous != tip:
-        faults.append(
-            Fault(
-                len(chain.blocks), None,
-                f"chain ends with {previous.hex()[:16]}, not with the expected {tip.hex()[:16]}: "
-                "blocks are missing, added or changed",
-            )
-        )  # fmt: skip
-    return faults
 
 
 def _block_faults(

@@ -85,7 +85,7 @@ class Iterative(Market):
         cleared_kw = _serve(orders, price, low.price, high.price, best.volume_kw) * done
         traded = cleared_kw != 0
         converged = done.squeeze(-1)
-        live = (orders.by_seat(orders.quantity_kw.abs()) != 0).sum(-1, keepdim=True)
+        live = orders.seats_with(orders.quantity_kw).sum(-1, keepdim=True)
         return Clearing(
             cleared_kw=cleared_kw,
             price=torch.where(traded, price, 0.0),

@@ -70,7 +70,7 @@ class Nucleolus(Market):
                     value[markets, :K], levels[markets], solved[markets] = share, taken, found
         cleared_kw = traded(orders)
         # The core leaves nothing to seats that do not trade; the solver leaves rounding.
-        trades = orders.by_seat(cleared_kw.abs()) != 0
+        trades = orders.seats_with(cleared_kw)
         gained = by_seat(game, value, orders.seats).where(trades, 0.0)
         return share_out(orders, context, cleared_kw, gained, solved, levels)
 
