@@ -155,13 +155,28 @@ class SessionStore(Store):
         arrived = self.need_kwh[row[:, 1:]].movedim(1, -1) > 0
         carried[..., 1:] = ~(due[..., :-1] | arrived)
         stays = ~due[..., -1]
-        return self._profile(
+        profile = self._profile(
             idle,
             carried,
             due,
             end.next_low.expand_as(stays),
             idle[-1].capacity_kwh * stays,
         )
+        return profile._replace(floor_kwh=self._promised(profile, left))
+
+    def _promised(self, profile: Profile, left: Tensor) -> Tensor:
+        """Return the least content [B, D, T] kWh of which departure can still be kept.
+
+        What began too late for that must be as full as can be.
+        """
+        storable = self._storable_kwh.unsqueeze(-1)
+        promised = (profile.target_kwh - (left - 1).clamp(min=0) * storable).clamp(min=0)
+        fullest, most = [], torch.zeros_like(profile.end_worth)
+        for t in range(left.shape[-1]):
+            most = profile.carried[..., t] * most + profile.brought_kwh[..., t] + storable[..., 0]
+            most = torch.minimum(most, profile.ceiling_kwh[..., t])
+            fullest.append(most)
+        return torch.minimum(promised, torch.stack(fullest, -1))
 
 
 def seen_sessions(
