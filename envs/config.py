@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, create_model, field_validator, model_validator
 
 from gridbazaar.config import (
+    Count,
+    Whole,
     Config,
     EnergyPrice,
     Money,
@@ -116,6 +118,8 @@ class SimbenchData(Config):
 
     source: Literal["simbench"]
     code: str
+    homes: Count | None = Field(None, description="the first so many of the grid's; null: all")
+    chargers: Whole | None = Field(None, description="likewise")
 
 
 class FilesData(UserData):
