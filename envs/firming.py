@@ -155,14 +155,15 @@ def firm_community(
     is_long, charge = long.unsqueeze(-1), local_charge.unsqueeze(-1)
     give = torch.where(is_long, -room.less_given, room.more_given) * mask
     take = torch.where(is_long, -room.more_taken, room.less_taken) * mask
-    bid = torch.where(is_long, curve.bid - charge, curve.bid)
+    bid = curve.bid - curve.margin - torch.where(is_long, charge, 0.0)
+    ask = curve.ask + curve.margin
 
     def of_units(values: Tensor) -> Tensor:
         return values.flatten(1).index_select(1, fleet.place)
 
     quantity_kw = torch.cat([net_kw, of_units(give), of_units(take)], 1)
     price = torch.cat(
-        [torch.where(long, prices.long, prices.short), of_units(curve.ask), of_units(bid)], 1
+        [torch.where(long, prices.long, prices.short), of_units(ask), of_units(bid)], 1
     )
     firmed = fill(quantity_kw, price, cross(quantity_kw, price))
     each = firmed[:, 1:].unflatten(1, (2, -1)).sum(1)

@@ -289,8 +289,9 @@ class Simulation:
         offer = Offer(
             take_kw=band.take_kw * share,
             give_kw=band.give_kw * share,
-            bid=decision.value * game.efficiency - decision.margin,
-            ask=decision.value / game.efficiency + game.wear_price + decision.margin,
+            bid=decision.value * game.efficiency,
+            ask=decision.value / game.efficiency + game.wear_price,
+            margin=decision.margin,
         )
         must_run_kw = forecast_kw + seat_power(band.must_kw)
         return forecast_kw, band, supply_curve(must_run_kw, decision.must_run_price, offer)

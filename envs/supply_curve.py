@@ -18,12 +18,15 @@ class Offer(NamedTuple):
         take_kw, give_kw: at most, 0 or more; beside what a device must take.
         bid: EUR/kWh at the seat's own meter below which a device takes.
         ask: EUR/kWh at the seat's own meter above which it gives, never below its bid.
+        margin: EUR/kWh, 0 or more, that neighbours must offer beyond either; none is asked of the
+            seat itself, nor of the grid, for nobody would sell its sun for less than it stores it.
     """
 
     take_kw: Tensor
     give_kw: Tensor
     bid: Tensor
     ask: Tensor
+    margin: Tensor
 
 
 class SupplyCurve(NamedTuple):
@@ -39,7 +42,7 @@ class SupplyCurve(NamedTuple):
         rest_kw: [B, N] of the must-run net beside own use.
         own_kw: [B, N, K] surplus that a device would take, or need (negative) that it would cover.
         take_kw, give_kw: [B, N, K], 0 or more, beside own use.
-        bid, ask: [B, N, K] EUR/kWh, as in Offer.
+        bid, ask, margin: [B, N, K] EUR/kWh, as in Offer.
     """
 
     must_run_kw: Tensor
@@ -50,6 +53,7 @@ class SupplyCurve(NamedTuple):
     give_kw: Tensor
     bid: Tensor
     ask: Tensor
+    margin: Tensor
 
 
 class Pieces(NamedTuple):
@@ -88,6 +92,7 @@ def supply_curve(must_run_kw: Tensor, valuation: Tensor, offer: Offer) -> Supply
         give_kw=offer.give_kw - covered,
         bid=offer.bid,
         ask=offer.ask,
+        margin=offer.margin,
     )
 
 
@@ -139,8 +144,8 @@ class OrderSlots:
         price = Pieces(
             torch.where(curve.rest_kw < 0, curve.valuation - local_charge, curve.valuation),
             torch.where(needs, curve.ask - charge, curve.bid),
-            curve.bid - charge,
-            curve.ask,
+            curve.bid - curve.margin - charge,
+            curve.ask + curve.margin,
         )
         return self.laid(pieces), self.laid(price)
 

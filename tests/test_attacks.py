@@ -96,7 +96,7 @@ NUMBERS = st.one_of(
 )
 
 
-@given(rows=st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=6))
+@given(rows=st.lists(st.tuples(*[NUMBERS] * 6), min_size=1, max_size=6))
 @examples(15)
 def test_an_action_of_any_numbers_is_refused_or_keeps_the_laws(town, rows):
     simulation = town.simulation(ledger="block", num_envs=1, dtype=F64)

@@ -188,7 +188,8 @@ def test_no_margin_is_asked_of_the_seat_itself(lent, name):
     def own_use(name):
         for observation, action in zip(observations, replay(name, observations, game), strict=True):
             seat, decision = Seat(observation, game.layout), decided(action, observation, game)
-            offer = Offer(seat.take_kw, seat.give_kw, *named(decision, game))
+            own = limits_of(decision.value, game)
+            offer = Offer(seat.take_kw, seat.give_kw, *own, decision.margin)
             yield supply_curve(seat.must_run_kw, decision.must_run_price, offer).own_kw
 
     own, true = torch.stack(list(own_use(name))), torch.stack(list(own_use("truthful")))
@@ -397,9 +398,18 @@ def test_actions_mean_the_prices_that_were_named(seen, kept):
     efficiency, wear = GAME.efficiency, GAME.wear_price
     crossing = prices.devices.bid > (prices.devices.ask - wear) * efficiency**2
     owned = (seat.rated_kw > 0) & ~crossing
-    assert owned.any()
-    torch.testing.assert_close(limits.bid[owned], prices.devices.bid[owned], rtol=0, atol=1e-7)
-    torch.testing.assert_close(limits.ask[owned], prices.devices.ask[owned], rtol=0, atol=1e-7)
+    serves, own = prices.stores | prices.covers, limits_of(found.value, GAME)
+    for each in (owned & ~serves, owned & serves):
+        assert each.any()
+    apart = owned & ~serves
+    torch.testing.assert_close(limits.bid[apart], prices.devices.bid[apart], rtol=0, atol=1e-7)
+    torch.testing.assert_close(limits.ask[apart], prices.devices.ask[apart], rtol=0, atol=1e-7)
+    # What serves its own seat is valued by that side, and asks its margin of neighbours.
+    stores, covers = owned & prices.stores, owned & prices.covers
+    torch.testing.assert_close(own.bid[stores], prices.devices.bid[stores], rtol=0, atol=1e-7)
+    torch.testing.assert_close(own.ask[covers], prices.devices.ask[covers], rtol=0, atol=1e-7)
+    assert (limits.ask >= prices.devices.ask - 1e-7)[stores & ~crossing].all()
+    assert (limits.bid <= prices.devices.bid + 1e-7)[covers & ~crossing].all()
 
 
 def test_own_use_needs_nothing_but_the_layout(seen):

@@ -188,7 +188,6 @@ def test_no_group_is_called_as_a_key_of_the_commands_is(entry):
         ("task.rules.limits.voltage_price=1e300", "0 to 1e+06 of the tariff's currency"),
         ("task.rules.limits.loading_price=1e300", "0 to 1e+06 of the tariff's currency"),
         ("task.rules.limits.unsolved_price=1e300", "0 to 1e+06 of the tariff's currency"),
-        ("task.rules.price_margin=5", "0 to 4 times the range"),
         ("task.rules.forecast_spread=1e3", "0 to 3"),
         ("task.devices.storage.wear_price=1e300", "0 to 100,000 per kWh"),
         ("task.devices.vehicle.wear_price=1e300", "0 to 100,000 per kWh"),

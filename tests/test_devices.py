@@ -455,7 +455,7 @@ def test_bidders_use_all_devices_and_none_beats_the_optimum(shared, bidder):
         missed += interval.unserved_kwh.sum().item()
     assert missed < 1.0
     optimum = Optimum(sim.community, sim.rules.unserved_price)
-    best = torch.tensor([optimum.solve(day) for day in days], dtype=F64)
+    best = torch.tensor([optimum.solve(day).cost_eur for day in days], dtype=F64)
     assert (cost >= best - 1e-6).all()
 
 

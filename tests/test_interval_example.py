@@ -57,6 +57,7 @@ OFFER = Offer(
     give_kw=of(5, HOME, STORAGE)[None],
     bid=of(BID, HOME, STORAGE)[None],
     ask=of(ASK, HOME, STORAGE)[None],
+    margin=of(0, HOME, STORAGE)[None],
 )
 CURVE = supply_curve(MUST_RUN, VALUATION, OFFER)
 

@@ -34,10 +34,12 @@ def changed_from(series, slot):
     new = {}
     for name in ("load_kw", "load_kvar", "pv_per_kwp", "background_p_kw", "background_q_kvar"):
         values = np.array(getattr(series, name))
-        # The annual use, by which roofs are sized, stays: the rest of the month runs backwards.
+        # The annual use, by which roofs are sized, and the largest load and generation, which are
+        # ratings, stay: the rest of the month runs backwards.
         values[slot:] = values[slot:][::-1]
         new[name] = values
     new["pv_per_kwp"][slot:] *= 0.37
+    new["pv_per_kwp"][-1] = series.pv_per_kwp.max(0)
     return replace(series, sessions=fewer, **new)
 
 

@@ -55,7 +55,8 @@ def assert_same(a, b, rows=slice(None), tolerance=0.0):
     for path, tensor in leaves(a):
         if ".earlier" in path:
             continue
-        got, expected = tensor[rows], other[path]
+        # Whose orders stand in which place of the book is the same in all environments.
+        got, expected = tensor if ".owners" in path else tensor[rows], other[path]
         if tolerance == 0:
             assert torch.equal(got.nan_to_num(-7.0), expected.nan_to_num(-7.0)), path
         elif got.is_floating_point() or got.is_complex():

@@ -36,7 +36,8 @@ def draw(devices: Fleet, seed: int) -> SupplyCurve:
     K = devices.slots
     bid = (uniform(N, K) * 4).round() / 10
     power = ((uniform(2, N, K) * 3).round() * there).unbind(1)
-    offer = Offer(*power, bid, bid + (uniform(N, K) * 2).round() / 10)
+    ask = bid + (uniform(N, K) * 2).round() / 10
+    offer = Offer(*power, bid, ask, margin=(uniform(N, K) * 2).round() / 20)
     return supply_curve((uniform(N) * 8 - 4).round(), (uniform(N) * 4).round() / 10, offer)
 
 
@@ -62,6 +63,28 @@ def test_every_kw_is_in_one_piece_and_no_seat_beats_itself(units):
     buyer = torch.where(curve.rest_kw < 0, curve.valuation, -torch.inf).unsqueeze(-1)
     assert (curve.bid <= seller)[curve.take_kw > 0].all()
     assert (curve.ask >= buyer)[curve.give_kw > 0].all()
+
+
+@pytest.mark.parametrize("units", [4, 9])
+def test_a_margin_is_asked_of_neighbours_alone(units):
+    """Own use and what the grid's price accepts are those of a seat that asks for none."""
+    devices = fleet(units)
+    slots, curve = OrderSlots(devices, torch.ones(N, dtype=torch.bool)), draw(devices, 4)
+    charge = torch.full((B, 1), CHARGE, dtype=F64)
+    plain = curve._replace(margin=torch.zeros_like(curve.margin))
+    (quantity_kw, price), (same_kw, lower) = (slots.orders(c, charge) for c in (curve, plain))
+    torch.testing.assert_close(quantity_kw, same_kw, rtol=0, atol=0)
+    more = slots.pieces(torch.where(quantity_kw < 0, lower - price, price - lower))
+    for asked, margin, kw in (
+        (more.own, 0 * curve.margin, curve.own_kw),
+        (more.take, curve.margin, curve.take_kw),
+        (more.give, curve.margin, curve.give_kw),
+    ):
+        torch.testing.assert_close(asked[kw != 0], margin[kw != 0])
+    late = slots.pieces(torch.zeros_like(quantity_kw))
+    must = torch.zeros_like(curve.bid)
+    runs, runs_plain = (dispatch(c, late, must, charge * 7, charge * 2) for c in (curve, plain))
+    torch.testing.assert_close(runs, runs_plain, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("units", [4, 9])

@@ -24,7 +24,7 @@ def play(sim):
     """Play a day with random actions; return the intervals."""
     generator = torch.Generator().manual_seed(0)
     sim.reset()
-    shape = (sim.num_envs, sim.num_seats, 3)
+    shape = (sim.num_envs, sim.num_seats, len(sim.game.layout.actions))
     return [sim.step(torch.rand(shape, generator=generator) * 2 - 1) for _ in range(sim.slots)]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gridbazaar.agents.bidders.price_rule import Traders
 from gridbazaar.agents.bidders.seat import Seat
-from gridbazaar.agents.bidders.valuation import Limits
+from gridbazaar.agents.bidders.valuation import Limits, limits_of
 from gridbazaar.envs.action import Decision
 from gridbazaar.envs.game import Game
 from gridbazaar.envs.supply_curve import Offer, supply_curve
@@ -20,10 +20,32 @@ _TICK = 1e-5  # EUR/kWh by which a must-run yields to a device of its own seat
 
 @dataclass(frozen=True)
 class Prices:
-    """What seats name at their own meters, EUR/kWh: [B, N] for the must-run, and for devices."""
+    """What seats name to their neighbours, EUR/kWh at their own meters.
+
+    Attributes:
+        must_run: [B, N].
+        devices: what each would take and give at.
+        stores, covers: bool [B, N, K], devices that serve their own seat, on which side they
+            name their valuation.
+    """
 
     must_run: Tensor
     devices: Limits
+    stores: Tensor
+    covers: Tensor
+
+    def value(self, game: Game) -> tuple[Tensor, Tensor]:
+        """Return the value of the devices' contents and the margin that mean this, [B, N, K].
+
+        What serves its own seat does so without a margin, and so is valued by that side alone.
+        """
+        value, margin = self.devices.value(game)
+        taken = self.devices.bid / game.efficiency
+        given = (self.devices.ask - game.wear_price) * game.efficiency
+        value = torch.where(self.stores, taken, torch.where(self.covers, given, value))
+        own = limits_of(value, game)
+        most = torch.maximum(own.bid - self.devices.bid, self.devices.ask - own.ask).clamp(min=0)
+        return value, torch.where(self.stores | self.covers, most, margin)
 
 
 class Positions:
@@ -53,7 +75,12 @@ class Positions:
         # The energy of a battery without a home is worth what its content is.
         self._ask = torch.where(seat.is_storage, limits.ask.amax(-1), seat.feed_in)
         self._bid = torch.where(seat.is_storage, limits.bid.amin(-1), seat.retail)
-        self.valuation = Prices(torch.where(self._sells, self._ask, self._bid), limits)
+        worth = torch.where(self._sells, self._ask, self._bid)
+        sells, gross = self._sells.unsqueeze(-1), worth.unsqueeze(-1)
+        stores = sells & (seat.take_kw > 0) & (limits.bid > gross)
+        needs = (self._must_run_kw < 0).unsqueeze(-1)
+        covers = needs & (seat.give_kw > 0) & (limits.ask < gross)
+        self.valuation = Prices(worth, limits, stores, covers)
 
     def traders(self) -> Traders:
         """Return the positions as traders [B, P]."""
@@ -74,25 +101,23 @@ class Positions:
         A device that serves its own seat names its valuation on that side, and the must-run yields
         to it: a margin there would be asked of the seat itself.
         """
-        seat, limits = self._seat, self._limits
+        seat, limits, valued = self._seat, self._limits, self.valuation
         must_run, takes, gives = price.split([seat.seats, *[limits.bid[0].numel()] * 2], 1)
         must_run = torch.where(self._sells, must_run, must_run + seat.local_charge)
         bid = takes.view_as(limits.bid) + seat.local_charge.unsqueeze(-1)
         ask = gives.view_as(limits.ask)
 
-        sells, worth = self._sells.unsqueeze(-1), self.valuation.must_run.unsqueeze(-1)
-        stores = sells & (seat.take_kw > 0) & (limits.bid > worth)
-        covers = ~sells & (seat.give_kw > 0) & (limits.ask < worth)
-        bid = torch.where(stores, limits.bid, bid)
-        ask = torch.where(covers, limits.ask, ask)
-        most = torch.where(stores, bid - _TICK, torch.inf).amin(-1)
-        least = torch.where(covers, ask + _TICK, -torch.inf).amax(-1)
-        return Prices(torch.minimum(torch.maximum(must_run, least), most), Limits(bid, ask))
+        bid = torch.where(valued.stores, limits.bid, bid)
+        ask = torch.where(valued.covers, limits.ask, ask)
+        most = torch.where(valued.stores, bid - _TICK, torch.inf).amin(-1)
+        least = torch.where(valued.covers, ask + _TICK, -torch.inf).amax(-1)
+        must_run = torch.minimum(torch.maximum(must_run, least), most)
+        return Prices(must_run, Limits(bid, ask), valued.stores, valued.covers)
 
     def action(self, prices: Prices) -> Tensor:
         """Return the action [B, N, 3 + 3 K] that names these prices and offers all that can be."""
         seat, runs_kw = self._seat, self._runs_kw
-        value, margin = prices.devices.value(self._game)
+        value, margin = prices.value(self._game)
         nothing = torch.zeros_like(prices.must_run)
         share = torch.ones_like(value) if runs_kw is None else seat.shares(runs_kw)
         decision = Decision(prices.must_run, nothing, value, margin, share, nothing)
@@ -105,7 +130,7 @@ class Positions:
         take_kw, give_kw = self._seat.take_kw, self._seat.give_kw
         if self._runs_kw is not None:
             take_kw, give_kw = nothing, nothing
-        offer = Offer(take_kw, give_kw, *prices.devices)
+        offer = Offer(take_kw, give_kw, *prices.devices, margin=nothing)
         curve = supply_curve(self._must_run_kw, prices.must_run, offer)
         return laid(curve.rest_kw, curve.take_kw, curve.give_kw).abs() > _SMALL_KW
 
