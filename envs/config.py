@@ -7,15 +7,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, create_model, field_validator, model_validator
 
 from gridbazaar.config import (
-    Count,
-    Whole,
     Config,
+    Count,
     EnergyPrice,
     Money,
     NonNegative,
     Positive,
     Seed,
     Share,
+    Whole,
     bounded,
 )
 from gridbazaar.envs.data.ownership import OwnershipConfig

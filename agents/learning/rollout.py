@@ -61,9 +61,7 @@ class Trajectory:
     def of_one_market(self) -> Trajectory:
         """Return the first market's part."""
         return Trajectory(
-            **{
-                field.name: _first_market(getattr(self, field.name)) for field in fields(self)
-            }
+            **{field.name: _first_market(getattr(self, field.name)) for field in fields(self)}
         )
 
 
