@@ -8,12 +8,14 @@ from pydantic import Field, create_model, field_validator, model_validator
 
 from gridbazaar.config import (
     Config,
+    Count,
     EnergyPrice,
     Money,
     NonNegative,
     Positive,
     Seed,
     Share,
+    Whole,
     bounded,
 )
 from gridbazaar.envs.data.ownership import OwnershipConfig
@@ -116,6 +118,8 @@ class SimbenchData(Config):
 
     source: Literal["simbench"]
     code: str
+    homes: Count | None = Field(None, description="the first so many of the grid's; null: all")
+    chargers: Whole | None = Field(None, description="likewise")
 
 
 class FilesData(UserData):

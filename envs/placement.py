@@ -32,7 +32,7 @@ def load_grid_and_series(task: TaskConfig) -> tuple[Any, Series]:
     if isinstance(data, UserData):
         return _on_feeder(feeder, user_series(data))
     grid, profiles = load_grid(data.code)
-    series = series_from_grid(grid, profiles, task.seed)
+    series = series_from_grid(grid, profiles, task.seed).first(data.homes, data.chargers)
     if feeder.source == "simbench" and feeder.code == data.code:
         return grid, series
     return _on_feeder(feeder, series)

@@ -206,7 +206,7 @@ def test_what_was_trained_is_evaluated_beside_the_others_on_the_device(trained):
 
     played = tournament.run(configure_evaluation(words), maker)
     costs = {o.combination.bidder: float(o.figures["community_cost"]) for o in played.outcomes}
-    assert len(costs) == 4
+    assert costs.keys() > {"own_use", str(whole.folder)}
     assert all(cost >= costs[tournament.OPTIMUM] - 1e-6 for cost in costs.values())
     assert set(devices) == {"cpu"}
 

@@ -254,7 +254,7 @@ def test_an_evaluation_that_failed_goes_on_to_the_same_bytes(tmp_path, town, mon
 
     with pytest.raises(OSError, match="Input") as caught:
         results.evaluate(configure(words(parts, *chosen)), failing, quiet=True)
-    assert caught.value.__notes__ == ["3 outcomes are kept: resume=true goes on with them"]
+    assert caught.value.__notes__ == ["6 outcomes are kept: resume=true goes on with them"]
     again = configure(words(parts, *chosen, "resume=true"))
     found = content(results.evaluate(again, failing, quiet=True))
     assert played == ["stand_alone", "truthful", "own_use", "own_use"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -87,6 +87,27 @@ class Series:
                 f"series of {T} slots of {self.slot_minutes} minutes from {self.start} are not "
                 f"whole days from midnight; cut them to multiples of {self.slots_per_day} slots"
             )
+
+    def first(self, homes: int | None, chargers: int | None) -> Series:
+        """Return the series of the first homes and chargers alone; of all where None.
+
+        What else a grid carries stays. Raises DataError where there are fewer.
+        """
+        names = self.sessions.charger_names
+        for wanted, had, what in (
+            (homes, len(self.home_names), "homes"),
+            (chargers, len(names), "chargers"),
+        ):
+            if wanted is not None and wanted > had:
+                raise DataError(f"task.data.{what} is {wanted}, but the grid has {had} {what}")
+        per_home = ("home_names", "home_bus", "grid_pv_kwp", "grid_battery_kwh", "grid_battery_kw")
+        per_slot = ("load_kw", "load_kvar", "pv_per_kwp")
+        return replace(
+            self,
+            **{name: getattr(self, name)[:homes] for name in per_home},
+            **{name: getattr(self, name)[:, :homes] for name in per_slot},
+            sessions=self.sessions.first(chargers),
+        )
 
     @property
     def slots_per_day(self) -> int:
