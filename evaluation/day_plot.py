@@ -36,7 +36,9 @@ def day(records: Sequence[tuple[str, DayRecord]]) -> Figure:
 
 
 def _legend(axes: Any) -> None:
-    """Put the legend above the panel, where it hides nothing."""
+    """Put the legend above the panel, where it hides nothing; none where nothing was drawn."""
+    if not axes.get_legend_handles_labels()[0]:
+        return
     axes.legend(
         ncols=5, loc="lower left", bbox_to_anchor=(-0.02, 0.97), handlelength=1.2, columnspacing=1.2
     )
@@ -60,7 +62,7 @@ def _flows(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
     axes.stackplot(hours, *up, colors=[FLOW["PV"], FLOW["batteries"]], alpha=0.85,
                    labels=["PV", "batteries"])  # fmt: skip
     axes.stackplot(hours, *down, colors=[FLOW["loads"], FLOW["batteries"], FLOW["cars"]],
-                   alpha=0.85, labels=["loads", "_", "cars"])  # fmt: skip
+                   alpha=0.85, labels=["loads", "_", _others(record)])  # fmt: skip
     axes.plot(hours, record.net_kw[:, 0].sum(-1), color=INK, lw=1.6, label="net export")
     axes.axhline(0, color=INK, lw=0.6)
     if first:
@@ -95,12 +97,18 @@ def _voltages(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
         _legend(axes)
 
 
+def _others(record: DayRecord) -> str:
+    """Name the devices that are no batteries."""
+    beside = [kind for kind in record.content_kwh if kind not in record.facts.batteries]
+    return "cars" if beside == ["vehicle"] else "other devices"
+
+
 def _cars(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
     axes.stackplot(hours, -record.consumer_kw[:, 0].sum(-1), colors=[PINK], alpha=0.85)
     missed = record.unserved_kwh[:, 0].sum(-1)
     gone = missed > 1e-3
     axes.plot(hours[gone], np.zeros(int(gone.sum())), "x", color=RED, ms=8, label="left unserved")
     if first:
-        axes.set_ylabel("cars charge, kW")
+        axes.set_ylabel(f"{_others(record)} take, kW")
         if gone.any():
             _legend(axes)
