@@ -107,7 +107,7 @@ def test_what_only_the_builder_can_judge_is_refused_there(town, override, error,
 
 
 def test_a_feed_in_tariff_above_retail_is_refused_where_prices_stand_still(town):
-    with pytest.raises(ValueError, match="feed_in.*above retail"):
+    with pytest.raises(ValueError, match=r"feed_in.*above retail"):
         town.build(envs.world("semiurb4_german", overrides=("task.tariff.feed_in=0.9",)))
 
 
