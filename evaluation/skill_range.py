@@ -1,4 +1,4 @@
-"""Skill range: what there is to win in a task, who wins how much of it, and what bidding decides."""
+"""Skill range: what there is to win in a task, who wins how much, and what bidding decides."""
 
 from __future__ import annotations
 

@@ -98,6 +98,13 @@ def test_the_optimum_played_back_costs_what_the_program_says(town, rules):
     torch.testing.assert_close(played, planned, rtol=1e-6, atol=0)
 
 
+def test_the_optimum_is_played_back_without_a_local_charge_too(town):
+    sim = town.simulation("tariff@task.tariff=ce_sdt_nsw")
+    planned, played = _play_back(sim)
+    assert not sim.community.prices.local_charge.any()
+    torch.testing.assert_close(played, planned, rtol=1e-6, atol=0)
+
+
 def test_the_optimum_cannot_be_played_where_orders_come_late(town):
     planned, played = _play_back(town.simulation("ledger.block_gas=1", ledger="block"))
     assert (played > planned * (1 + 1e-3)).all()
