@@ -8,17 +8,20 @@ from pydantic import Field, create_model, field_validator, model_validator
 
 from gridbazaar.config import (
     Config,
+    Count,
     EnergyPrice,
     Money,
     NonNegative,
     Positive,
     Seed,
     Share,
+    Whole,
     bounded,
 )
 from gridbazaar.envs.data.ownership import OwnershipConfig
 from gridbazaar.envs.data.user_series import UserData
 from gridbazaar.envs.devices import DEVICES, DeviceConfig
+from gridbazaar.envs.forecast import Kind
 from gridbazaar.envs.grid.rated import Generation
 
 
@@ -60,7 +63,7 @@ class RulesConfig(Config):
         description="worth of a kWh left in a battery at the day's end: 0 the feed-in tariff, "
         "1 the lowest retail price of the next day"
     )
-    forecast: Literal["persistence", "perfect"]
+    forecast: Kind
     forecast_spread: Annotated[float, bounded(0, 3, "", "such a forecast says nothing")] = Field(
         description="standard deviation of the logarithm of a log-normal error of the forecast"
     )
@@ -116,6 +119,8 @@ class SimbenchData(Config):
 
     source: Literal["simbench"]
     code: str
+    homes: Count | None = Field(None, description="the first so many of the grid's; null: all")
+    chargers: Whole | None = Field(None, description="likewise")
 
 
 class FilesData(UserData):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -51,6 +51,16 @@ class Game:
             largest_kw=self.largest_kw,
             max_tip=self.rules.max_tip,
             own_dispatch=self.rules.dispatch == "own",
+        )
+
+    def seen_by(self, group: SeatGroup) -> Game:
+        """Return the game as one seat of a group knows it: what it owns stands for all of them."""
+        return replace(
+            self,
+            efficiency=self.efficiency[group.seats[:1]].cpu(),
+            wear_price=self.wear_price[group.seats[:1]].cpu(),
+            largest_kw=self.largest_kw[group.seats[:1]].cpu(),
+            groups=(),
         )
 
     @classmethod

@@ -32,7 +32,7 @@ def load_grid_and_series(task: TaskConfig) -> tuple[Any, Series]:
     if isinstance(data, UserData):
         return _on_feeder(feeder, user_series(data))
     grid, profiles = load_grid(data.code)
-    series = series_from_grid(grid, profiles, task.seed)
+    series = series_from_grid(grid, profiles, task.seed).first(data.homes, data.chargers)
     if feeder.source == "simbench" and feeder.code == data.code:
         return grid, series
     return _on_feeder(feeder, series)
@@ -77,6 +77,7 @@ def seat_on(net: Any, series: Series, generation: Generation = "by_type") -> Ser
         background_bus=bus[rest],
         background_p_kw=_float32(-course * (left * p_kw)[rest]),
         background_q_kvar=_float32(-course * (left * q_kvar)[rest]),
+        heat_pumps=None,
     )
     return _with_generation(seated, rated_generation(net, generation), net.name)
 

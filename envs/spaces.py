@@ -26,7 +26,7 @@ class Spaces(NamedTuple):
         observation, action, state: boxes with finite bounds.
         layout: of the community, whose entries the group's are among.
         group: its seats, and which entries they have.
-        own_dispatch: whether seats dispatch their devices themselves, by their shares.
+        game: as one of the group's seats knows it.
     """
 
     observation: gym.spaces.Box
@@ -34,7 +34,7 @@ class Spaces(NamedTuple):
     state: gym.spaces.Box
     layout: Layout
     group: SeatGroup
-    own_dispatch: bool
+    game: Game
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -69,7 +69,7 @@ def spaces_of(simulation: Simulation, padded: bool = False) -> dict[str, Spaces]
             state=state,
             layout=layout,
             group=group,
-            own_dispatch=simulation.rules.dispatch == "own",
+            game=simulation.game.seen_by(group),
         )
     return found
 
@@ -92,7 +92,7 @@ def unbounded_spaces(game: Game, state: int) -> dict[str, Spaces]:
             state=box(state),
             layout=game.layout,
             group=group,
-            own_dispatch=game.rules.dispatch == "own",
+            game=game.seen_by(group),
         )
         for group in game.groups
     }

@@ -122,7 +122,7 @@ def _aligned(lines: Sequence[Line], gap: str) -> str:
 
 
 def piped(lines: Sequence[Line]) -> str:
-    """Return lines of cells as a Markdown table, the first its head, the first column words."""
+    """Return lines as a table in Markdown, the first as its head."""
     head, *body = lines
     ruler = ["---", *["---:"] * (len(head) - 1)]
     return "".join(f"| {' | '.join(line)} |\n" for line in (head, ruler, *body))

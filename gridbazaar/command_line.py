@@ -48,7 +48,7 @@ Compare bidders on held-out days and write results/<name>/ with its report.html.
     {called} name=demo 'bidder=[truthful,runs/demo]' market=all 'ledger=[ideal,block]'
     {called} name=quick bidder=all days=7 seed=3 overwrite=true
     {called} --list        # every name that can be chosen
-    {called} --skill-range task=semiurb4-v0 task=kerber-v0 days=13
+    {called} --skill-range task=semiurb4-v1 task=kerber-v1 days=13
                            # what there is to win in tasks: grid alone, bidders, planner, optimum
 
 A bidder is a registered name or the folder of a run or checkpoint. Words are overrides of

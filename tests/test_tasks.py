@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from gridbazaar import configs, envs
+from gridbazaar.agents.bidders.protocol import make as make_bidder
 from gridbazaar.envs.data.simbench import load_grid
 from gridbazaar.envs.data.simbench_series import series_from_grid
 from gridbazaar.envs.grid import load_net
@@ -45,17 +46,62 @@ def test_every_task_composes_under_its_own_name(task):
 
 
 def test_only_tasks_are_listed():
-    assert "semiurb4-v0" in TASKS
+    assert "semiurb4-v1" in TASKS
     assert not [name for name in TASKS if name.startswith("_")]
 
 
-@pytest.mark.parametrize("task", ["case33bw", "cigre_lv", "kerber", "rural1"])
+@pytest.mark.parametrize("task", ["case33bw", "cigre_lv", "kerber", "rural1", "small", "stressed"])
 def test_a_day_on_another_feeder(task):
     if task == "rural1":
         pytest.importorskip("simbench", reason="needs the extra simbench")
     sim = envs.batched(task, num_envs=2)
     check_day(play(sim))
     assert sim.community.currency == "EUR"
+
+
+def test_the_small_task_has_few_seats_of_every_role():
+    sim = envs.batched("small", num_envs=1)
+    assert sim.num_seats == 9
+    assert set(sim.community.roles) == {"prosumer", "storage", "ev", "consumer"}
+    assert all(len(sim.community.seats_of(role)) for role in sim.community.roles)
+
+
+def test_the_stressed_tasks_limits_bind_in_a_tenth_of_all_intervals_under_truthful():
+    days = envs.batched("stressed", num_envs=1).community.days["test"]
+    sim = envs.batched("stressed", num_envs=len(days), split="test")
+    bidder, observation = make_bidder("truthful", sim.game), sim.reset(days=days, seed=0)
+    broken = 0.0
+    for _ in range(sim.slots):
+        interval = sim.step(bidder.act(observation, None)[0])
+        observation = interval.observation
+        broken += (interval.delivered.violation_eur > 0).double().mean().item() / sim.slots
+    assert broken > 0.1
+
+
+@pytest.mark.parametrize(
+    ("task", "least", "most"),
+    [("semiurb4_german", 0.05, 0.10), ("semiurb4", 0.06, 0.20), ("semiurb4_wide", 0.19, 0.20)],
+)
+def test_prices_spread_within_a_day_as_the_task_says(task, least, most):
+    sim = envs.batched(task, num_envs=1)
+    retail = sim.community.prices.retail[:-1].view(-1, sim.slots)
+    spread = (retail.amax(1) - retail.amin(1)).mean().item()
+    assert least < spread < most
+
+
+def test_the_first_homes_and_chargers_of_a_grid_are_those_of_the_whole():
+    whole = series_from_grid(*load_grid(CODE), 0)
+    part = whole.first(5, 2)
+    np.testing.assert_array_equal(part.load_kw, whole.load_kw[:, :5])
+    assert part.home_names == whole.home_names[:5]
+    assert part.sessions.charger_names == whole.sessions.charger_names[:2]
+    mine = whole.sessions.charger < 2
+    assert part.sessions.energy_kwh.sum() == whole.sessions.energy_kwh[mine].sum()
+    same = whole.first(None, None)
+    np.testing.assert_array_equal(same.sessions.arrival, whole.sessions.arrival)
+    assert same.home_names == whole.home_names
+    with pytest.raises(DataError, match="chargers is 8, but the grid has 7"):
+        whole.first(None, 8)
 
 
 @pytest.mark.parametrize("code", ["case33bw", "cigre_lv", "kerber_dorfnetz"])
@@ -80,7 +126,7 @@ def test_homes_and_background_make_up_the_load_of_each_bus(code):
 @pytest.mark.parametrize(
     ("task", "overrides", "error", "says"),
     [
-        ("semiurb4-v1", (), ConfigError, "did you mean 'semiurb4-v0'"),
+        ("semiurb4-v2", (), ConfigError, "did you mean 'semiurb4-v1'"),
         ("case33bw", ("task.feeder.code=case33",), UnknownNameError, "did you mean 'case33bw'"),
         ("rural1", ("task.data.code=1-LV-rurl1--2-sw",), UnknownNameError, "1-LV-rural1--2-sw"),
         ("own_data", (), DataError, "names no home"),

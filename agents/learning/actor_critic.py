@@ -20,15 +20,20 @@ from gridbazaar.agents.learning.prior import PRIORS, relevant
 from gridbazaar.config import Config
 from gridbazaar.envs.spaces import Spaces
 
-LogStd = Annotated[float, Field(ge=-5, le=1)]
+LogStd = Annotated[float, Field(ge=-5, le=1)] | None
 Width = Annotated[int, Field(ge=1, le=16_384)]  # neurons of a hidden layer
 # First actions near the middle of their range for every observation (Andrychowicz et al.,
 # arXiv:2006.05990, advise a last policy layer 100 times smaller).
 _LAST_LAYER_SCALE = 0.01
+_LEAST_DEVIATION = 1e-4  # below it an entry never changes
+_FURTHEST = 5.0  # deviations from the mean that a network sees
 
 
 class InitialLogStd(Config):
-    """Logarithm of each entry's standard deviation at the start; actions live in [-1, 1]."""
+    """Logarithm of each entry's standard deviation at the start; actions live in [-1, 1].
+
+    Without one the entry is not learned: it stays what the prior says.
+    """
 
     must_run_price: LogStd
     correction: LogStd
@@ -37,7 +42,7 @@ class InitialLogStd(Config):
     device_share: LogStd
     priority_fee: LogStd
 
-    def of(self, spaces: Spaces) -> list[float]:
+    def of(self, spaces: Spaces) -> list[float | None]:
         """Return those of a group's entries, the same for each of its devices."""
         devices = [self.device_value, self.device_margin, self.device_share] * spaces.layout.slots
         all_entries = [self.must_run_price, self.correction, *devices, self.priority_fee]
@@ -64,38 +69,63 @@ class ActorCritic(DefaultPPOTorchRLModule):
     def setup(self) -> None:
         """Build the networks through RLlib's catalog and scale the policy's start."""
         super().setup()
+        given, spaces = self.model_config["initial_log_std"], self.model_config["spaces"]
+        initial = torch.tensor([0.0 if one is None else one for one in given])
+        learned = torch.tensor([one is not None for one in given])
+        self.register_buffer("_initial", initial, persistent=False)
+        self.register_buffer("learned", learned, persistent=False)
+        size = self.observation_space.shape[0]
+        self.register_buffer("observed_mean", torch.zeros(size))
+        self.register_buffer("observed_deviation", torch.ones(size))
+        self.register_buffer("begun", torch.zeros(1))
         layers = [layer for layer in self.pi.modules() if isinstance(layer, torch.nn.Linear)]
         with torch.no_grad():
             layers[-1].weight.mul_(_LAST_LAYER_SCALE)
             layers[-1].bias.zero_()
-            self.pi.log_std.copy_(torch.tensor(self.model_config["initial_log_std"]))
-        spaces = self.model_config["spaces"]
-        self._prior, self._layout = PRIORS[self.model_config["prior"]], spaces.layout
-        self._own_dispatch = spaces.own_dispatch
+            self.pi.log_std.copy_(self._initial)
+        self._prior, self._game = PRIORS[self.model_config["prior"]], spaces.game
         for name in ("observed", "acted"):
             entries = getattr(spaces.group, name).cpu()
             self.register_buffer(f"_{name}", entries, persistent=False)
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        return self._corrected(super()._forward(batch, **kwargs), batch)
+        return self._corrected(super()._forward(self._standard(batch), **kwargs), batch)
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        return self._corrected(super()._forward_train(batch, **kwargs), batch)
+        if not self.begun:
+            self._begin(batch[Columns.OBS])
+        return self._corrected(super()._forward_train(self._standard(batch), **kwargs), batch)
+
+    def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> Tensor:
+        """Return the critic's estimates [rows] of observations, or of what it made of them."""
+        return super().compute_values(self._standard(batch), embeddings)
+
+    @torch.no_grad()
+    def _begin(self, obs: Tensor) -> None:
+        """Take mean and deviation of what is seen from the first rows learned from, for good."""
+        deviation = obs.std(0, correction=0)
+        self.observed_mean.copy_(obs.mean(0))
+        self.observed_deviation.copy_(torch.where(deviation > _LEAST_DEVIATION, deviation, 1.0))
+        self.begun.fill_(1)
+
+    def _standard(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return the batch with observations as the networks see them."""
+        seen = (batch[Columns.OBS] - self.observed_mean) / self.observed_deviation
+        return {**batch, Columns.OBS: seen.clamp(-_FURTHEST, _FURTHEST)}
 
     def _corrected(self, out: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:
         """Add the network's mean to the prior's action, in the entries that matter."""
         mean, log_std = out[Columns.ACTION_DIST_INPUTS].chunk(2, -1)
         obs = batch[Columns.OBS]
         # As it stands in the vector of every seat, where the prior finds it by name.
-        blank = obs.new_zeros(*obs.shape[:-1], self._layout.size)
+        blank = obs.new_zeros(*obs.shape[:-1], self._game.layout.size)
         seen = blank.index_copy(-1, self._observed, obs)
-        matters, prior = (
-            of(seen, self._layout, self._own_dispatch).index_select(-1, self._acted)
-            for of in (relevant, self._prior)
-        )
+        matters = relevant(seen, self._game.layout, self._game.rules.dispatch == "own")
+        matters = matters.index_select(-1, self._acted) & self.learned
+        prior = self._prior(seen.unsqueeze(-2), self._game).squeeze(-2)
+        prior = prior.index_select(-1, self._acted)
         mean = torch.where(matters, mean + prior, prior)
-        idle = torch.tensor(self.model_config["initial_log_std"], device=mean.device)
-        log_std = torch.where(matters, log_std, idle)
+        log_std = torch.where(matters, log_std, self._initial)
         return {**out, Columns.ACTION_DIST_INPUTS: torch.cat([mean, log_std], -1)}
 
 
@@ -113,7 +143,7 @@ def draw(module: Any, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tenso
     out = module.forward_exploration({Columns.OBS: observation.flatten(0, 1)})
     inputs = out[Columns.ACTION_DIST_INPUTS].unflatten(0, observation.shape[:2])
     mean, log_std = inputs.chunk(2, -1)
-    return torch.addcmul(mean, log_std.exp(), noise), inputs
+    return torch.addcmul(mean, log_std.exp() * module.learned, noise), inputs
 
 
 def actor_critics(spaces: Mapping[str, Spaces], settings: NetworkSettings) -> MultiRLModuleSpec:

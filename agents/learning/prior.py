@@ -12,12 +12,15 @@ import torch
 from torch import Tensor
 
 from gridbazaar.agents.bidders.own_use import grid_priced, own_use_action, own_use_power
+from gridbazaar.agents.bidders.positions import Positions
 from gridbazaar.agents.bidders.seat import Seat
+from gridbazaar.agents.bidders.valuation import valued_limits
+from gridbazaar.envs.game import Game
 from gridbazaar.envs.layout import Layout
 from gridbazaar.registry import Registry
 
-# Observation [rows, size], layout, whether seats dispatch their devices themselves -> action.
-Prior = Callable[[Tensor, Layout, bool], Tensor]
+# Observation [rows, 1, size] of seats by themselves, and their game -> action [rows, 1, 3 + 3 K].
+Prior = Callable[[Tensor, Game], Tensor]
 
 PRIORS: Registry[Prior] = Registry("prior")
 
@@ -40,27 +43,39 @@ def relevant(observation: Tensor, layout: Layout, own_dispatch: bool) -> Tensor:
 
 
 @PRIORS.register("none")
-def nothing(observation: Tensor, layout: Layout, own_dispatch: bool) -> Tensor:
+def nothing(observation: Tensor, game: Game) -> Tensor:
     """The middle of every range: the network learns all by itself."""
-    return observation.new_zeros(*observation.shape[:-1], len(layout.actions))
+    return observation.new_zeros(*observation.shape[:-1], len(game.layout.actions))
 
 
 @PRIORS.register("own_use")
-def own_use(observation: Tensor, layout: Layout, own_dispatch: bool) -> Tensor:
+def own_use(observation: Tensor, game: Game) -> Tensor:
     """Own use first, as the bidder of this name; one that sees its own seat alone."""
-    if not own_dispatch:
-        return own_use_action(observation, layout)
-    seat = Seat(observation, layout)
+    if game.rules.dispatch != "own":
+        return own_use_action(observation, game.layout)
+    seat = Seat(observation, game.layout)
     power_kw = own_use_power(seat)
     return grid_priced(seat, power_kw, torch.zeros_like(power_kw), seat.shares(power_kw))
 
 
 @PRIORS.register("middle")
-def middle(observation: Tensor, layout: Layout, own_dispatch: bool) -> Tensor:
+def middle(observation: Tensor, game: Game) -> Tensor:
     """The must-run net at the grid's price, and all devices offered at the middle of their worth.
 
     Where seats dispatch their devices themselves, these rest.
     """
-    seat = Seat(observation, layout)
+    seat = Seat(observation, game.layout)
     rest = torch.zeros_like(seat.take_kw)
-    return grid_priced(seat, rest, rest, rest if own_dispatch else rest + 1)
+    return grid_priced(seat, rest, rest, rest if game.rules.dispatch == "own" else rest + 1)
+
+
+@PRIORS.register("truthful")
+def truthful(observation: Tensor, game: Game) -> Tensor:
+    """The prices of the bidder of this name.
+
+    Where seats dispatch their devices themselves, these serve own use.
+    """
+    seat = Seat(observation, game.layout)
+    runs_kw = own_use_power(seat) if game.rules.dispatch == "own" else None
+    positions = Positions(seat, valued_limits(seat, game), game, runs_kw)
+    return positions.action(positions.valuation)

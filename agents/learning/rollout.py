@@ -7,7 +7,7 @@ interval are two views of the same memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import torch
@@ -57,6 +57,12 @@ class Trajectory:
     remembered: Mapping[str, Tensor]
     state: Tensor | None
     next_state: Tensor | None
+
+    def of_one_market(self) -> Trajectory:
+        """Return the first market's part."""
+        return Trajectory(
+            **{field.name: _first_market(getattr(self, field.name)) for field in fields(self)}
+        )
 
 
 @dataclass(frozen=True)
@@ -180,3 +186,10 @@ class _Part:
             if t == 0:
                 self.remembered[name] = value.new_empty(len(self.action), *value.shape)
             self.remembered[name][t] = value
+
+
+def _first_market(values: Any) -> Any:
+    """Return the first market's part of [T, B, ...], or of each such in a mapping."""
+    if isinstance(values, Mapping):
+        return {name: value[:, :1] for name, value in values.items()}
+    return None if values is None else values[:, :1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,22 @@ from gridbazaar.errors import DataError
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class HeatPumps:
+    """Heat pumps [P] of a grid's data, whose power is part of the background.
+
+    Attributes:
+        bus: [P] pandapower bus.
+        rated_kw: [P] electric.
+        power_kw, reactive_kvar: [T, P] drawn, so that the homes' heat is as they are used to.
+    """
+
+    bus: Ints
+    rated_kw: Floats
+    power_kw: Floats
+    reactive_kvar: Floats
 
 
 @dataclass(frozen=True)
@@ -28,6 +44,7 @@ class Series:
     pv_per_kwp [T, H]: kW from each kWp that stands on the home's roof, 0..1.
     background_p_kw, background_q_kvar [T, nb]: net injection of all else at a bus, export positive.
     grid_pv_kwp, grid_battery_kwh, grid_battery_kw [H]: what the home owns by the grid's data.
+    heat_pumps: those whose power is known on its own, None where the data have none.
     """
 
     start: pd.Timestamp
@@ -44,6 +61,7 @@ class Series:
     grid_battery_kwh: Floats
     grid_battery_kw: Floats
     sessions: Sessions
+    heat_pumps: HeatPumps | None = None
 
     def __post_init__(self) -> None:
         T, H, nb = len(self.load_kw), len(self.home_names), len(self.background_bus)
@@ -69,6 +87,27 @@ class Series:
                 f"series of {T} slots of {self.slot_minutes} minutes from {self.start} are not "
                 f"whole days from midnight; cut them to multiples of {self.slots_per_day} slots"
             )
+
+    def first(self, homes: int | None, chargers: int | None) -> Series:
+        """Return the series of the first homes and chargers alone; of all where None.
+
+        What else a grid carries stays. Raises DataError where there are fewer.
+        """
+        names = self.sessions.charger_names
+        for wanted, had, what in (
+            (homes, len(self.home_names), "homes"),
+            (chargers, len(names), "chargers"),
+        ):
+            if wanted is not None and wanted > had:
+                raise DataError(f"task.data.{what} is {wanted}, but the grid has {had} {what}")
+        per_home = ("home_names", "home_bus", "grid_pv_kwp", "grid_battery_kwh", "grid_battery_kw")
+        per_slot = ("load_kw", "load_kvar", "pv_per_kwp")
+        return replace(
+            self,
+            **{name: getattr(self, name)[:homes] for name in per_home},
+            **{name: getattr(self, name)[:, :homes] for name in per_slot},
+            sessions=self.sessions.first(chargers),
+        )
 
     @property
     def slots_per_day(self) -> int:

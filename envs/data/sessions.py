@@ -41,6 +41,20 @@ class Sessions:
         overlap[1:] = same & (self.arrival[1:] < self.departure[:-1])
         self._refuse(overlap, "starts before the last session of its charger ends")
 
+    def first(self, chargers: int | None) -> Sessions:
+        """Return the sessions of the first chargers alone; all where None."""
+        mine = self.charger < (len(self.charger_names) if chargers is None else chargers)
+        return Sessions(
+            self.charger_names[:chargers],
+            self.charger_bus[:chargers],
+            self.max_power_kw[:chargers],
+            self.charger[mine],
+            self.arrival[mine],
+            self.departure[mine],
+            self.energy_kwh[mine],
+            self.slot_minutes,
+        )
+
     def _refuse(self, bad: NDArray[np.bool_], what: str) -> None:
         if bad.any():
             i = int(np.flatnonzero(bad)[0])

@@ -91,6 +91,9 @@ class PPO(Algorithm):
 
     def process(self, module: Any, trajectory: Trajectory) -> dict[str, Tensor]:
         """Return log-probabilities, advantages and value targets; see Algorithm."""
+        if not module.learned.any():
+            # Nobody learns from these seats: RLlib's learner wants some rows of every policy.
+            trajectory = trajectory.of_one_market()
         observation = trajectory.observation.flatten(0, 2)
         inputs = trajectory.remembered[Columns.ACTION_DIST_INPUTS].flatten(0, 2)
         action = trajectory.action.flatten(0, 2)
