@@ -21,6 +21,7 @@ from gridbazaar.envs.devices import DEVICES
 from gridbazaar.envs.devices.fleet import Fleet
 from gridbazaar.envs.devices.site import Site, per_slot
 from gridbazaar.envs.features import lowest_of_next_day, own_features, public_features
+from gridbazaar.envs.forecast import Kind, forecast
 from gridbazaar.envs.grid.busbar import busbar
 from gridbazaar.envs.grid.limits import Limits
 from gridbazaar.envs.grid.network import Network
@@ -149,7 +150,12 @@ def build_community(
     bus_p_kw, bus_q_kvar = _injections(site, buses)
     fleet = Fleet.of(devices, len(seating.names))
     layout = Layout(seating.roles, map(type, devices.values()), fleet.slots)
-    own = per_slot(own_features(load_kw, pv_kw, task.rules.forecast, minutes))
+    days = {
+        split: calendar.days(split, series.start, series.num_days) * series.slots_per_day
+        for split in calendar.SPLITS
+    }
+    expected = _forecasts(task.rules.forecast, load_kw, pv_kw, days["train"], series.slots_per_day)
+    own = per_slot(own_features(load_kw, pv_kw, *expected, minutes))
     community = Community(
         seats=seating.names,
         roles=seating.roles,
@@ -174,14 +180,23 @@ def build_community(
         bus=torch.as_tensor(np.searchsorted(buses, seating.bus)),
         bus_p_kw=per_slot(bus_p_kw),
         bus_q_kvar=per_slot(bus_q_kvar),
-        days={
-            split: calendar.days(split, series.start, series.num_days) * series.slots_per_day
-            for split in calendar.SPLITS
-        },
+        days=days,
         slot_minutes=minutes,
         currency=prices.currency,
     )
     return community, buses
+
+
+def _forecasts(
+    kind: Kind, load_kw: Array, pv_kw: Array, first: torch.Tensor, day: int
+) -> tuple[Array, Array]:
+    """Return what is expected of load and PV, [T, N] kW; `first` slots of the training days."""
+    training = np.zeros(len(load_kw), bool)
+    training[(first[:, None] + torch.arange(day)).flatten().numpy()] = True
+    return (
+        forecast(kind, load_kw, day, training, steady=True),
+        forecast(kind, pv_kw, day, training, steady=False),
+    )
 
 
 def _slot_prices(prices: Prices, stored_worth: float, minutes: int) -> SlotPrices:

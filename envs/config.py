@@ -21,6 +21,7 @@ from gridbazaar.config import (
 from gridbazaar.envs.data.ownership import OwnershipConfig
 from gridbazaar.envs.data.user_series import UserData
 from gridbazaar.envs.devices import DEVICES, DeviceConfig
+from gridbazaar.envs.forecast import Kind
 from gridbazaar.envs.grid.rated import Generation
 
 
@@ -62,7 +63,7 @@ class RulesConfig(Config):
         description="worth of a kWh left in a battery at the day's end: 0 the feed-in tariff, "
         "1 the lowest retail price of the next day"
     )
-    forecast: Literal["persistence", "perfect"]
+    forecast: Kind
     forecast_spread: Annotated[float, bounded(0, 3, "", "such a forecast says nothing")] = Field(
         description="standard deviation of the logarithm of a log-normal error of the forecast"
     )

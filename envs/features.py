@@ -1,17 +1,18 @@
 """Features that follow from data alone, laid out over the slots of the year.
 
-Outlooks are yesterday's meters at the same hours; the forecast of the slot bid for is the last
-metered slot (persistence). Neither holds anything metered later than the slot before.
+Outlooks are yesterday's meters at the same hours; the forecast of the slot bid for is that of
+forecast.py. Neither holds anything metered later than the slot before, but for perfect forecasts.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gridbazaar.envs.forecast import delayed
 from gridbazaar.envs.observation import OUTLOOK_HOURS, OWN, PUBLIC, Feature
 
 Array = NDArray[Any]
@@ -20,17 +21,17 @@ Array = NDArray[Any]
 def own_features(
     load_kw: Array,
     pv_kw: Array,
-    forecast: Literal["persistence", "perfect"],
+    forecast_load_kw: Array,
+    forecast_pv_kw: Array,
     slot_minutes: int,
 ) -> Array:
-    """Return OWN, scaled, [T, N, OWN], from what each seat meters, [T, N] each."""
+    """Return OWN, scaled, [T, N, OWN], from what each seat meters and expects, [T, N] each."""
     per_hour = 60 // slot_minutes
     day = 24 * per_hour
-    load_seen, pv_seen = _delayed(load_kw, day), _delayed(pv_kw, day)
-    lag = 0 if forecast == "perfect" else 1
+    load_seen, pv_seen = delayed(load_kw, day), delayed(pv_kw, day)
     columns = {
-        "forecast_load": _delayed(load_kw, lag),
-        "forecast_pv": _delayed(pv_kw, lag),
+        "forecast_load": forecast_load_kw,
+        "forecast_pv": forecast_pv_kw,
         "load_4h": _mean_ahead(load_seen, 4 * per_hour),
         "pv_4h": _mean_ahead(pv_seen, 4 * per_hour),
         "load_left": _left_of_day(load_seen, day) / per_hour,
@@ -63,7 +64,7 @@ def public_features(
     time = start + pd.to_timedelta(np.arange(T) * slot_minutes, unit="min")
     angle = 2 * np.pi * (np.arange(T) % day) / day
     season = 2 * np.pi * (time.dayofyear.to_numpy() - 1) / 365.25
-    seen = _delayed(home_net_kw, day)
+    seen = delayed(home_net_kw, day)
     columns = {
         "day_sin": np.sin(angle),
         "day_cos": np.cos(angle),
@@ -103,11 +104,6 @@ def _laid_out(columns: dict[str, Array], part: tuple[Feature, ...]) -> Array:
         raise ValueError(f"columns and features differ: {sorted(columns.keys() ^ names)}")
     scaled = [columns[feature.name] * feature.scale for feature in part]
     return np.stack(scaled, -1).astype(np.float32)
-
-
-def _delayed(values: Array, slots: int) -> Array:
-    """What was metered `slots` earlier; the first value stands for what came before it."""
-    return np.concatenate([np.repeat(values[:1], slots, axis=0), values[: len(values) - slots]])
 
 
 def _ahead(values: Array, slots: int) -> Array:

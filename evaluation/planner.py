@@ -1,11 +1,15 @@
 """Planner: one central program for all devices, solved anew in every slot with what seats know.
 
-Of the slot bid for it takes the seats' own forecasts, of the rest of the day yesterday's meters; it
-knows the tariff, what devices hold, and when the cars that are there leave, but no car to come. It
-says what content is worth (the dual price of the program's stored energy), and devices are offered
-whole at that: so the market runs them as the program would, and they answer to what the program
-could not foresee. It knows more than any seat, which sees its own meters alone, and no more than
-all seats together.
+Of the slot bid for it takes the seats' own forecasts, of the rest of the day the meters of the days
+before, one program each; it knows the tariff, what devices hold, and when the cars that are there
+leave, but no car to come. It knows more than any seat, which sees its own meters alone, and no more
+than all seats together.
+
+Devices do the mean of what the programs ask of them, which by convexity costs no more than the mean
+of their plans. As in a playback, most run whether or not they clear. Who balances the community in
+the slot, taking its surplus or covering its need, offers all that it can instead, at the middle of
+the grid's two prices: there the pool's two prices meet, so that the same devices clear what there
+is, and follow whatever meters show beside the forecasts.
 """
 
 from __future__ import annotations
@@ -20,15 +24,17 @@ from torch import Tensor
 
 from gridbazaar.envs.action import Decision
 from gridbazaar.envs.devices import Profile
-from gridbazaar.envs.devices.fleet import seat_power
+from gridbazaar.envs.game import Game
 from gridbazaar.envs.prices import SlotPrices
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.evaluation.optimum import Day, Optimum, given
-from gridbazaar.evaluation.playback import Seen
+from gridbazaar.evaluation.playback import TICK, Seen, as_planned
 
 Bases = list[Any]
 
 _WORKERS = 2
+_ACTIVE_KW, _GRID_KW = 1e-3, 1.0  # less is none; less is a rounding of the community's
+_PATIENCE = 4e-3  # EUR/kWh, four times what a day's delay counts for
 
 
 class Planner:
@@ -48,25 +54,15 @@ class Planner:
 
     def act(self, observation: Tensor, state: Bases | None) -> tuple[Tensor, Bases]:
         """Decide one interval; see Bidder."""
-        seen = Seen(observation, self._game)
+        seen, game = Seen(observation, self._game), self._game
         days = self._outlooks(seen.forecast_kw.to("cpu", torch.float64))
         bases = [None] * len(days) if state is None else state
         with ThreadPoolExecutor(_WORKERS) as pool:
             plans = list(pool.map(self._program.solve, days, bases))
-        found = np.stack([plan.worth[self._simulation.t] for plan in plans])
-        worth = found.reshape(self._pasts, -1, *found.shape[1:]).mean(0)
-        must_run_kw = seen.forecast_kw + seat_power(seen.must_kw)
-        value = torch.as_tensor(worth).to(seen.must_kw)
-        decision = Decision(
-            must_run_price=torch.where(must_run_kw > 0, seen.feed_in, seen.retail),
-            correction_kw=torch.zeros_like(must_run_kw),
-            value=value,
-            margin=torch.zeros_like(value),
-            share=torch.ones_like(value),
-            tip=torch.zeros_like(must_run_kw),
-        )
-        action = self._game.meaning(seen.low, seen.high).encode(decision)
-        return action, [plan.basis for plan in plans]
+        found = np.stack([plan.power_kw[self._simulation.t] for plan in plans])
+        power_kw = torch.as_tensor(found.reshape(self._pasts, -1, *found.shape[1:]).mean(0))
+        decision = following(seen, power_kw.to(seen.must_kw), game)
+        return game.meaning(seen.low, seen.high).encode(decision), [plan.basis for plan in plans]
 
     def _outlooks(self, forecast_kw: Tensor) -> list[Day]:
         """Return days of every past and market, of which nothing is left to do but the rest.
@@ -80,7 +76,53 @@ class Planner:
             base_kw = self._base_kw[(row - past * sim.slots).clamp(min=0)]
             base_kw[:, 0] = forecast_kw
             days += given(self._community, sim.devices, row, base_kw)
-        return [_whole(day, sim.t) for day in days]
+        return [_whole(_in_time(day), sim.t) for day in days]
+
+
+def following(seen: Seen, power_kw: Tensor, game: Game) -> Decision:
+    """Return the decision by which devices run as planned, and follow what nobody foresaw.
+
+    Args:
+        seen: of the slot.
+        power_kw: [B, N, K] of the devices, positive where they give.
+        game: what everybody knows.
+    """
+    planned = as_planned(seen, power_kw, seen.forecast_kw, game)
+    if game.rules.dispatch == "own":
+        return planned
+    free_kw = power_kw - seen.must_kw
+    taken_kw, given_kw = (side.clamp(min=0).sum((1, 2)) for side in (-free_kw, free_kw))
+    export_kw = seen.forecast_kw.sum(-1) + power_kw.sum((1, 2))
+    # Nobody balances who takes what the grid sells, or gives what it buys.
+    takes = (taken_kw > given_kw) & (export_kw > -_GRID_KW)
+    gives = (taken_kw <= given_kw) & (export_kw < _GRID_KW)
+    takes, gives = takes.view(-1, 1, 1), gives.view(-1, 1, 1)
+    follows = takes & (free_kw < -_ACTIVE_KW) | gives & (free_kw > _ACTIVE_KW)
+
+    charge = seen.local_charge
+    middle = torch.minimum((seen.retail + seen.feed_in) / 2, seen.retail - charge)
+    each = middle.unsqueeze(-1)
+    value = torch.where(takes, each / game.efficiency, (each - game.wear_price) * game.efficiency)
+    # In the book, a taker's bid is less by the charge; must-runs leave the margin to devices.
+    price = middle - charge * takes.squeeze(-1)
+    must_run_kw = seen.forecast_kw + seen.must_kw.sum(-1)
+    return planned._replace(
+        must_run_price=torch.where(must_run_kw > 0, price - 3 * TICK, price + charge + 3 * TICK),
+        value=torch.where(follows, value, planned.value),
+        share=torch.where(follows, 1.0, planned.share),
+    )
+
+
+def _in_time(day: Day) -> Day:
+    """Return a day in which, of equal prices, surplus is stored early and the grid's bought late.
+
+    What is not foreseen may then still be used.
+    """
+    prices = day.prices
+    tick = (prices.retail - prices.feed_in).clip(0, _PATIENCE) / 4
+    later = tick * np.linspace(0, 1, len(tick))
+    retail, feed_in = prices.retail - later, prices.feed_in + later
+    return replace(day, prices=prices._replace(retail=retail, feed_in=feed_in))
 
 
 def _whole(day: Day, gone: int) -> Day:

@@ -3,9 +3,8 @@
 What a device is to take is offered at the grid's retail price and what it is to give at its feed-in
 price, so that it runs whether or not it clears; the share that is offered is what is planned. All
 who sell ask no more than all who buy bid, so that neighbours trade whatever one has too much and
-another lacks. Must-run nets come behind devices by a tick, and devices that serve their own seat
-before others, so that no seat's own use is sold. (Without a local network charge, two seats that
-each store a surplus and charge from the grid at once may still trade with each other.)
+another lacks. Must-run nets come behind devices by a tick, and of neighbours devices ask a margin,
+so that no seat's own use is sold, even without a local network charge.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from gridbazaar.envs.action import Decision
 from gridbazaar.envs.game import Game
 from gridbazaar.evaluation.optimum import Day, Plan
 
-_TICK = 1e-5  # EUR/kWh, beyond what observations round away
+TICK = 1e-5  # EUR/kWh, beyond what observations round away
 
 
 class Seen:
@@ -42,14 +41,14 @@ class Seen:
         self.take_kw, self.give_kw = each("can_take") * rated_kw, each("can_give") * rated_kw
         load_kw, pv_kw = (layout.read(observation, f"forecast_{of}") for of in ("load", "pv"))
         self.forecast_kw = pv_kw - load_kw
-        public = ("retail", "feed_in", "day_low", "day_high")
-        self.retail, self.feed_in, self.low, self.high = (
+        public = ("retail", "feed_in", "local_charge", "day_low", "day_high")
+        self.retail, self.feed_in, self.local_charge, self.low, self.high = (
             layout.read(observation, name)[:, :1] for name in public
         )
 
 
-def as_planned(seen: Seen, power_kw: Tensor, net_kw: Tensor, game: Game) -> Tensor:
-    """Return the action [B, N, 3 + 3 K] by which devices run as planned.
+def as_planned(seen: Seen, power_kw: Tensor, net_kw: Tensor, game: Game) -> Decision:
+    """Return the decision by which devices run as planned.
 
     Args:
         seen: of the slot.
@@ -65,18 +64,16 @@ def as_planned(seen: Seen, power_kw: Tensor, net_kw: Tensor, game: Game) -> Tens
     must_run_kw = net_kw + seen.must_kw.sum(-1)
     if game.rules.dispatch == "own":
         share, must_run_kw = torch.where(gives, share, -share), must_run_kw + free_kw.sum(-1)
-    tick = _TICK * (1.0 + (must_run_kw.unsqueeze(-1) * free_kw < 0))
-    ask, bid = seen.feed_in.unsqueeze(-1) - tick, seen.retail.unsqueeze(-1) + tick
+    ask, bid = seen.feed_in.unsqueeze(-1) - TICK, seen.retail.unsqueeze(-1) + TICK
     nothing = torch.zeros_like(net_kw)
-    decision = Decision(
-        must_run_price=torch.where(must_run_kw > 0, seen.feed_in + _TICK, seen.retail - _TICK),
+    return Decision(
+        must_run_price=torch.where(must_run_kw > 0, seen.feed_in + TICK, seen.retail - TICK),
         correction_kw=net_kw - seen.forecast_kw,
         value=torch.where(gives, (ask - game.wear_price) * game.efficiency, bid / game.efficiency),
-        margin=torch.zeros_like(share),
+        margin=torch.full_like(share, TICK),
         share=share,
         tip=nothing,
     )
-    return game.meaning(seen.low, seen.high).encode(decision)
 
 
 class Playback:
@@ -97,5 +94,5 @@ class Playback:
     def act(self, observation: Tensor, state: int | None) -> tuple[Tensor, int]:
         """Decide one interval; see Bidder."""
         t, seen = state or 0, Seen(observation, self._game)
-        action = as_planned(seen, self._power_kw[:, t], self._net_kw[:, t], self._game)
-        return action, t + 1
+        decision = as_planned(seen, self._power_kw[:, t], self._net_kw[:, t], self._game)
+        return self._game.meaning(seen.low, seen.high).encode(decision), t + 1

@@ -89,7 +89,7 @@ def configure(words: Sequence[str]) -> list[EvaluationConfig]:
 
     Raises:
         ConfigError: a word is refused, or says who plays, on which ledger.
-        UnknownNameError: there is no such task or market; gives the nearest.
+        UnknownNameError: there is no such market; gives the nearest.
     """
     tasks = [word for word in words if word.partition("=")[0] == _TASK]
     others = [word for word in words if word not in tasks]
