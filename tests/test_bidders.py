@@ -386,7 +386,7 @@ def test_value_and_margin_mean_any_pair_of_limits(value, below, beyond, efficien
 @pytest.mark.parametrize("kept", [True, False])
 def test_actions_mean_the_prices_that_were_named(seen, kept):
     """What is within the day's prices is neither cut nor rounded; a crossing pair meets halfway."""
-    observation = seen[50]
+    observation = seen[30]
     positions = truthful_positions(Seat(observation, GAME.layout), GAME)
     traders = positions.traders()
     draw = torch.rand(traders.low.shape, generator=torch.Generator().manual_seed(1))
