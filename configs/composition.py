@@ -159,7 +159,7 @@ def _doubled(found: re.Match[str]) -> str:
 
 
 def _complete(word: str) -> str:
-    """Let `task=semiurb4` mean its newest version, `task=semiurb4-v0`."""
+    """Let `task=semiurb4` mean its newest version, `task=semiurb4-v1`."""
     group, equals, name = word.partition("=")
     if equals and name and group in groups() and name not in options(group):
         versions = [known for known in options(group) if known.rpartition("-v")[0] == name]

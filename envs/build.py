@@ -143,10 +143,10 @@ def build_community(
     seating = Seating(site, installed)
     devices = {kind: seating.seated(device) for kind, device in installed.items()}
     minutes = series.slot_minutes
-    load_kw = seating.of_homes(series.load_kw)
+    load_kw = seating.of_homes(site.load_kw)
     pv_kw = seating.of_homes(series.pv_per_kwp * owned.pv_kwp)
     buses = np.unique(np.concatenate([seating.bus, series.background_bus]))
-    bus_p_kw, bus_q_kvar = _injections(series, buses)
+    bus_p_kw, bus_q_kvar = _injections(site, buses)
     fleet = Fleet.of(devices, len(seating.names))
     layout = Layout(seating.roles, map(type, devices.values()), fleet.slots)
     own = per_slot(own_features(load_kw, pv_kw, task.rules.forecast, minutes))
@@ -192,12 +192,12 @@ def _slot_prices(prices: Prices, stored_worth: float, minutes: int) -> SlotPrice
     return SlotPrices(*map(per_slot, columns))
 
 
-def _injections(series: Series, buses: NDArray[np.int64]) -> tuple[Array, Array]:
+def _injections(site: Site, buses: NDArray[np.int64]) -> tuple[Array, Array]:
     """Return what no seat decides at each bus [T, M]: background power, and all reactive power."""
-    T = len(series.load_kw)
+    series, T = site.series, len(site.load_kw)
     active, reactive = np.zeros((2, T, len(buses)), np.float32)
     at = np.searchsorted(buses, series.background_bus)
-    active[:, at] = series.background_p_kw
-    reactive[:, at] = series.background_q_kvar
+    active[:, at] = site.background_p_kw
+    reactive[:, at] = site.background_q_kvar
     np.subtract.at(reactive.T, np.searchsorted(buses, series.home_bus), series.load_kvar.T)
     return active, reactive

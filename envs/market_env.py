@@ -86,7 +86,7 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
     The version is the task's; CHANGELOG.md tells what changed.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"name": "gridbazaar_v0", "render_modes": []}
+    metadata: ClassVar[dict[str, Any]] = {"name": "gridbazaar_v1", "render_modes": []}
     render_mode = None
 
     def __init__(

@@ -77,6 +77,7 @@ def seat_on(net: Any, series: Series, generation: Generation = "by_type") -> Ser
         background_bus=bus[rest],
         background_p_kw=_float32(-course * (left * p_kw)[rest]),
         background_q_kvar=_float32(-course * (left * q_kvar)[rest]),
+        heat_pumps=None,
     )
     return _with_generation(seated, rated_generation(net, generation), net.name)
 

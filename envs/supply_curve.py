@@ -33,14 +33,14 @@ class SupplyCurve(NamedTuple):
     """A seat's position at any price, in pieces of which each is an order, in kW.
 
     Power is positive where it is sold. A seat's must-run net is a surplus or a need. What of it a
-    device would take, or cover, at a better price is that device's own use: offered at the price at
-    which the device would rather not.
+    device would take, or cover, at a better price is that device's own use, and so is what one of
+    its devices takes from another: offered at the price at which the device would rather not.
 
     Attributes:
         must_run_kw: [B, N] PV less load less what devices must take, own use included.
         valuation: [B, N] EUR/kWh of the must-run net.
         rest_kw: [B, N] of the must-run net beside own use.
-        own_kw: [B, N, K] surplus that a device would take, or need (negative) that it would cover.
+        own_kw: [B, N, K] that a device would take of its seat's, or (negative) give to it.
         take_kw, give_kw: [B, N, K], 0 or more, beside own use.
         bid, ask, margin: [B, N, K] EUR/kWh, as in Offer.
     """
@@ -69,7 +69,8 @@ def supply_curve(must_run_kw: Tensor, valuation: Tensor, offer: Offer) -> Supply
     """Return the curve of every seat, own use matched in merit order at gross valuations.
 
     A surplus goes to the devices that value it above the seat's must-run, the highest bid first; a
-    need is covered by those that ask for less, the lowest ask first.
+    need is covered by those that ask for less, the lowest ask first. Then devices give to others of
+    their seat that bid more than they ask.
 
     Args:
         must_run_kw: [B, N] PV less load less what devices must take.
@@ -82,14 +83,19 @@ def supply_curve(must_run_kw: Tensor, valuation: Tensor, offer: Offer) -> Supply
     covered = _in_merit_order(
         surplus_kw - must_run_kw, offer.give_kw * (offer.ask < gross), offer.ask
     )
+    take_kw, give_kw = offer.take_kw - stored, offer.give_kw - covered
     own = stored - covered
+    if own.shape[-1] > 1:
+        passed_on = _between_devices(take_kw, give_kw, offer.bid, offer.ask)
+        taken, given = passed_on.sum(-1), passed_on.sum(-2)
+        take_kw, give_kw, own = take_kw - taken, give_kw - given, own + taken - given
     return SupplyCurve(
         must_run_kw=must_run_kw,
         valuation=valuation,
         rest_kw=must_run_kw - own.sum(-1),
         own_kw=own,
-        take_kw=offer.take_kw - stored,
-        give_kw=offer.give_kw - covered,
+        take_kw=take_kw,
+        give_kw=give_kw,
         bid=offer.bid,
         ask=offer.ask,
         margin=offer.margin,
@@ -100,11 +106,28 @@ def _in_merit_order(amount_kw: Tensor, most_kw: Tensor, price: Tensor) -> Tensor
     """Share an amount [B, N] among devices of at most [B, N, K], the cheapest first."""
     if most_kw.shape[-1] == 1:
         return torch.minimum(amount_kw.unsqueeze(-1), most_kw)
+    ahead_kw = _ahead(most_kw, price)
+    return torch.minimum((amount_kw.unsqueeze(-1) - ahead_kw).clamp(min=0), most_kw)
+
+
+def _ahead(most_kw: Tensor, price: Tensor) -> Tensor:
+    """Return what the cheaper devices of a seat have before each, [B, N, K]; equal ones in turn."""
     number = torch.arange(most_kw.shape[-1], device=most_kw.device)
     other, own = price.unsqueeze(-2), price.unsqueeze(-1)
     before = (other < own) | ((other == own) & (number < number.unsqueeze(-1)))
-    ahead_kw = (most_kw.unsqueeze(-2) * before).sum(-1)
-    return torch.minimum((amount_kw.unsqueeze(-1) - ahead_kw).clamp(min=0), most_kw)
+    return (most_kw.unsqueeze(-2) * before).sum(-1)
+
+
+def _between_devices(take_kw: Tensor, give_kw: Tensor, bid: Tensor, ask: Tensor) -> Tensor:
+    """Return what each device of a seat takes from each other, [B, N, K, K] kW.
+
+    The highest bids meet the lowest asks as far as they are above them.
+    """
+    least_take, least_give = _ahead(take_kw, -bid).unsqueeze(-1), _ahead(give_kw, ask).unsqueeze(-2)
+    most_take = least_take + take_kw.unsqueeze(-1)
+    most_give = least_give + give_kw.unsqueeze(-2)
+    both_kw = torch.minimum(most_take, most_give) - torch.maximum(least_take, least_give)
+    return both_kw.clamp(min=0) * (bid.unsqueeze(-1) > ask.unsqueeze(-2))
 
 
 class OrderSlots:

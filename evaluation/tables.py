@@ -53,13 +53,13 @@ def markdown(summary: Summary) -> str:
     rows, days = summary["rows"], summary["days"]
     said = f"{days['count']} days of the {days['split']} split, task `{summary['task']}`."
     if not mechanisms.several(rows):
-        return f"{_piped(_of_bidders(summary))}\n{said}\n"
+        return f"{piped(_of_bidders(summary))}\n{said}\n"
     lines = [["bidder", "market", *_heads()]]
     lines += [["", *_line(row)] for row in mechanisms.references(rows)]
     for group in mechanisms.groups(rows):
         named = ([f"`{row['market']}`{marks(row)}", *_line(row)[1:]] for row in group.rows)
         lines += [[group.title, *line] for line in named]
-    text = "\n\n".join([_piped(lines).rstrip(), said, *_legend(summary)])
+    text = "\n\n".join([piped(lines).rstrip(), said, *_legend(summary)])
     return text.replace("*", r"\*") + "\n"
 
 
@@ -121,7 +121,8 @@ def _aligned(lines: Sequence[Line], gap: str) -> str:
     )
 
 
-def _piped(lines: Sequence[Line]) -> str:
+def piped(lines: Sequence[Line]) -> str:
+    """Return lines as a table in Markdown, the first as its head."""
     head, *body = lines
     ruler = ["---", *["---:"] * (len(head) - 1)]
     return "".join(f"| {' | '.join(line)} |\n" for line in (head, ruler, *body))

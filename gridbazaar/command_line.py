@@ -48,6 +48,8 @@ Compare bidders on held-out days and write results/<name>/ with its report.html.
     {called} name=demo 'bidder=[truthful,runs/demo]' market=all 'ledger=[ideal,block]'
     {called} name=quick bidder=all days=7 seed=3 overwrite=true
     {called} --list        # every name that can be chosen
+    {called} --skill-range task=semiurb4-v1 task=kerber-v1 days=13
+                           # what there is to win in tasks: grid alone, bidders, planner, optimum
 
 A bidder is a registered name or the folder of a run or checkpoint. Words are overrides of
 configs/evaluate.yaml; that file names every option and its default. `--import my_module` and
@@ -59,7 +61,7 @@ List what can be chosen by name, with a line each.
     {called}
     {called} markets bidders
 """
-_HELP = ("-h", "--help")
+_HELP, _SKILL_RANGE = ("-h", "--help"), "--skill-range"
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -92,6 +94,9 @@ def evaluate(words: Sequence[str], called: str = "gridbazaar evaluate") -> int:
         return _run(lambda: (_EVALUATE.format(called=called), 0), called)
     if "--list" in words:
         return show([word for word in words if word != "--list"], called)
+    if _SKILL_RANGE in words:
+        others = [word for word in words if word != _SKILL_RANGE]
+        return _run(lambda: _ranged(others), called)
     return _run(lambda: _evaluated(words), called)
 
 
@@ -138,6 +143,13 @@ def _evaluated(words: Sequence[str]) -> Answer:
 
     folder = evaluate(config)
     return f"{table(folder)}\n\nreport: {folder / 'report.html'}", 0
+
+
+def _ranged(words: Sequence[str]) -> Answer:
+    from gridbazaar.configs import take_words
+    from gridbazaar.evaluation.skill_range import configure, measure, table
+
+    return table([measure(config) for config in configure(take_words(words))]), 0
 
 
 def _listed(words: Sequence[str]) -> Answer:

@@ -47,8 +47,12 @@ def _month(series: Series) -> Series:
         s.slot_minutes,
     )
     rows = ("load_kw", "load_kvar", "pv_per_kwp", "background_p_kw", "background_q_kvar")
+    pumps = series.heat_pumps
+    powers = ("power_kw", "reactive_kvar")
     return replace(
         series,
+        heat_pumps=pumps
+        and replace(pumps, **{name: getattr(pumps, name)[begin:end] for name in powers}),
         start=series.start + pd.Timedelta(days=_FIRST_DAY),
         sessions=sessions,
         **{name: getattr(series, name)[begin:end] for name in rows},

@@ -12,7 +12,7 @@ from gridbazaar.studies import pages
 from gridbazaar.studies.communities import members, report, run
 from gridbazaar.studies.communities.plot import draw
 
-TASK = "semiurb4-v0"
+TASK = "semiurb4-v1"
 SEATS = [10, 20, 40, 80]
 
 

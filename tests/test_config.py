@@ -24,7 +24,7 @@ def refused(*overrides, **names):
 @pytest.mark.parametrize(
     ("names", "nearest"),
     [
-        ({"task": "semiurb4-v99"}, "semiurb4-v0"),
+        ({"task": "semiurb4-v99"}, "semiurb4-v1"),
         ({"market": "uniform_action"}, "uniform_auction"),
         ({"ledger": "blok"}, "block"),
     ],
@@ -168,7 +168,7 @@ def test_a_world_cannot_be_changed():
 
 
 def test_a_task_without_a_version_means_its_newest():
-    assert envs.world("semiurb4") == envs.world("semiurb4-v0")
+    assert envs.world("semiurb4") == envs.world("semiurb4-v1")
 
 
 @pytest.mark.parametrize("entry", ["train", "evaluate"])

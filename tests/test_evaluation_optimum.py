@@ -83,6 +83,12 @@ def test_what_a_bidder_did_is_a_feasible_point_at_its_own_cost(task):
         assert price @ point + constant == pytest.approx(float(expected), abs=1e-8)
 
 
+# Every kind of devices, as far as a home has several.
+_KINDS = (
+    "task.devices.vehicle.v2g=true",
+    "+devices@task.devices.heat_pump=heat_pump",
+    "+devices@task.devices.flexible_load=flexible_load",
+)
 _RULES = {
     "metered": ("quantity=metered", "firming=none"),
     "pool": ("quantity=committed", "imbalance=pool", "firming=community"),
@@ -94,6 +100,13 @@ _RULES = {
 @pytest.mark.parametrize("rules", _RULES)
 def test_the_optimum_played_back_costs_what_the_program_says(town, rules):
     sim = town.simulation(*(f"task.rules.{word}" for word in _RULES[rules]))
+    planned, played = _play_back(sim)
+    torch.testing.assert_close(played, planned, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("tariff", ["german_tou_all_year", "ce_sdt_nsw"])
+def test_the_optimum_of_several_devices_a_seat_is_played_back(town, tariff):
+    sim = town.simulation(*_KINDS, f"tariff@task.tariff={tariff}")
     planned, played = _play_back(sim)
     torch.testing.assert_close(played, planned, rtol=1e-6, atol=0)
 

@@ -52,17 +52,59 @@ def test_every_kw_is_in_one_piece_and_no_seat_beats_itself(units):
     slots, curve = OrderSlots(devices, torch.ones(N, dtype=torch.bool)), draw(devices, 1)
     torch.testing.assert_close(curve.rest_kw + curve.own_kw.sum(-1), curve.must_run_kw)
     assert (curve.rest_kw * curve.must_run_kw >= 0).all()
-    assert (curve.own_kw * curve.must_run_kw.unsqueeze(-1) >= 0).all()
+    assert (curve.own_kw.sum(-1) * curve.must_run_kw >= 0).all()
     assert min(curve.take_kw.min(), curve.give_kw.min()) >= 0
     quantity_kw, _ = slots.orders(curve, torch.full((B, 1), CHARGE, dtype=F64))
     gives = curve.give_kw.sum(-1) - curve.take_kw.sum(-1)
     torch.testing.assert_close(slots.owners.total(quantity_kw), curve.must_run_kw + gives)
     torch.testing.assert_close(slots.laid(slots.pieces(quantity_kw)), quantity_kw)
-    # A seat's must-run and a device never have a better deal left than each other.
+    # A seat's must-run and its devices never have a better deal left than each other.
     seller = torch.where(curve.rest_kw > 0, curve.valuation, torch.inf).unsqueeze(-1)
     buyer = torch.where(curve.rest_kw < 0, curve.valuation, -torch.inf).unsqueeze(-1)
     assert (curve.bid <= seller)[curve.take_kw > 0].all()
     assert (curve.ask >= buyer)[curve.give_kw > 0].all()
+    better = curve.bid.unsqueeze(-1) > curve.ask.unsqueeze(-2)
+    both = (curve.take_kw > 0).unsqueeze(-1) & (curve.give_kw > 0).unsqueeze(-2)
+    assert not (better & both).any()
+
+
+def test_what_a_device_takes_from_another_of_its_seat_is_matched_one_by_one():
+    """An independent loop: the must-run first, then the highest bid with the lowest ask."""
+    devices = fleet(12)
+    generator = torch.Generator().manual_seed(5)
+    shape, passed_on = (B, N, devices.slots), 0.0
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, dtype=F64)
+
+    take, give, bid = uniform(*shape), uniform(*shape), uniform(*shape)
+    ask, must_run = bid + uniform(*shape) / 3, uniform(B, N) * 2 - 1
+    valuation = torch.full_like(must_run, 0.5)
+    curve = supply_curve(must_run, valuation, Offer(take, give, bid, ask, margin=0 * bid))
+    for b in range(B):
+        for n in range(N):
+            takes = [[bid[b, n, k].item(), take[b, n, k].item(), k] for k in range(shape[2])]
+            gives = [[ask[b, n, k].item(), give[b, n, k].item(), k] for k in range(shape[2])]
+            net = must_run[b, n].item()
+            (gives if net > 0 else takes).append([0.5, abs(net), -1])
+            own, known = [0.0] * shape[2], 0.0
+            takes.sort(reverse=True)
+            gives.sort()
+            # The seat's own net goes before its devices.
+            for pairs in (
+                [(t, g) for t in takes for g in gives if -1 in (t[2], g[2])],
+                [(t, g) for t in takes for g in gives if -1 not in (t[2], g[2])],
+            ):
+                for t, g in pairs:
+                    kw = min(t[1], g[1]) if t[0] > g[0] else 0.0
+                    t[1], g[1] = t[1] - kw, g[1] - kw
+                    for k, sign in ((t[2], 1), (g[2], -1)):
+                        if k >= 0:
+                            own[k] += sign * kw
+                    known += kw * (-1 not in (t[2], g[2]))
+            torch.testing.assert_close(curve.own_kw[b, n], torch.tensor(own, dtype=F64))
+            passed_on += known
+    assert passed_on > 10
 
 
 @pytest.mark.parametrize("units", [4, 9])

@@ -46,7 +46,7 @@ def test_every_task_composes_under_its_own_name(task):
 
 
 def test_only_tasks_are_listed():
-    assert "semiurb4-v0" in TASKS
+    assert "semiurb4-v1" in TASKS
     assert not [name for name in TASKS if name.startswith("_")]
 
 
@@ -126,7 +126,7 @@ def test_homes_and_background_make_up_the_load_of_each_bus(code):
 @pytest.mark.parametrize(
     ("task", "overrides", "error", "says"),
     [
-        ("semiurb4-v1", (), ConfigError, "did you mean 'semiurb4-v0'"),
+        ("semiurb4-v2", (), ConfigError, "did you mean 'semiurb4-v1'"),
         ("case33bw", ("task.feeder.code=case33",), UnknownNameError, "did you mean 'case33bw'"),
         ("rural1", ("task.data.code=1-LV-rurl1--2-sw",), UnknownNameError, "1-LV-rural1--2-sw"),
         ("own_data", (), DataError, "names no home"),

@@ -16,6 +16,22 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class HeatPumps:
+    """Heat pumps [P] of a grid's data, whose power is part of the background.
+
+    Attributes:
+        bus: [P] pandapower bus.
+        rated_kw: [P] electric.
+        power_kw, reactive_kvar: [T, P] drawn, so that the homes' heat is as they are used to.
+    """
+
+    bus: Ints
+    rated_kw: Floats
+    power_kw: Floats
+    reactive_kvar: Floats
+
+
+@dataclass(frozen=True)
 class Series:
     """Time series of one community, float32, from midnight in whole days.
 
@@ -28,6 +44,7 @@ class Series:
     pv_per_kwp [T, H]: kW from each kWp that stands on the home's roof, 0..1.
     background_p_kw, background_q_kvar [T, nb]: net injection of all else at a bus, export positive.
     grid_pv_kwp, grid_battery_kwh, grid_battery_kw [H]: what the home owns by the grid's data.
+    heat_pumps: those whose power is known on its own, None where the data have none.
     """
 
     start: pd.Timestamp
@@ -44,6 +61,7 @@ class Series:
     grid_battery_kwh: Floats
     grid_battery_kw: Floats
     sessions: Sessions
+    heat_pumps: HeatPumps | None = None
 
     def __post_init__(self) -> None:
         T, H, nb = len(self.load_kw), len(self.home_names), len(self.background_bus)

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridbazaar.envs.data.dwell import Place, draw_dwell_slots
-from gridbazaar.envs.data.series import Series
+from gridbazaar.envs.data.series import HeatPumps, Series
 from gridbazaar.envs.data.sessions import Sessions, no_sessions, sessions_from_profiles
 from gridbazaar.errors import DataError
 
@@ -19,6 +19,8 @@ SLOT_MINUTES = 15
 _CENTRAL_EUROPE = timezone(timedelta(hours=1))
 # BDEW-style profile classes of SimBench: H0 households, L0..L2 farms (a home with its business).
 HOME_PREFIXES = ("H0-", "L0-", "L1-", "L2-")
+# Heat pumps with air or soil as source, in three modes of operation beside a second heater.
+HEAT_PREFIXES = ("Air_", "Soil_")
 CHARGER_PLACES: dict[str, Place] = {"HLS_": "home", "APLS_": "work"}
 
 Floats = NDArray[np.float32]
@@ -52,6 +54,18 @@ def series_from_grid(net: pandapower.pandapowerNet, profiles: pd.DataFrame, seed
         grid_battery_kwh=owned.battery_kwh,
         grid_battery_kw=owned.battery_kw,
         sessions=_sessions(load[is_charger], profiles, seed),
+        heat_pumps=_heat_pumps(load[load.profile.str.startswith(HEAT_PREFIXES)], profiles),
+    )
+
+
+def _heat_pumps(rows: pd.DataFrame, profiles: pd.DataFrame) -> HeatPumps | None:
+    if rows.empty:
+        return None
+    return HeatPumps(
+        bus=rows.bus.to_numpy(np.int64),
+        rated_kw=(rows.p_mw * rows.scaling * 1000).to_numpy(np.float32),
+        power_kw=_kilo(rows, "p_mw", "load/" + rows.profile + "_pload", profiles),
+        reactive_kvar=_kilo(rows, "q_mvar", "load/" + rows.profile + "_qload", profiles),
     )
 
 

@@ -52,7 +52,7 @@ class Profile(NamedTuple):
     Attributes:
         carried: share of the content of the slot before that is still there; 0 in the first slot.
         brought_kwh: content that comes at the slot's beginning.
-        floor_kwh, ceiling_kwh: bounds of e.
+        floor_kwh, ceiling_kwh: bounds of e; the floor holds what a unit has promised.
         import_kw, export_kw: bounds of c and d.
         due: 1 where what is missing to `target_kwh` at the slot's end has not been served.
         target_kwh: see there.

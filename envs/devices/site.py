@@ -13,6 +13,7 @@ from gridbazaar.envs.data.ownership import Ownership
 from gridbazaar.envs.data.series import Series
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
 
 class Site:
@@ -29,6 +30,8 @@ class Site:
     Attributes:
         role: of each seat that is not a home, in the order of the owners after the homes.
         bus: pandapower bus of each owner.
+        load_kw: [T, H] of the homes, without what devices do in place of it.
+        background_p_kw, background_q_kvar: [T, nb] likewise, positive exported.
     """
 
     def __init__(self, series: Series, ownership: Ownership, busbar: int):
@@ -36,6 +39,9 @@ class Site:
         self.slot_h = series.slot_minutes / 60
         self.role: list[str] = []
         self.bus: list[int] = series.home_bus.tolist()
+        self.load_kw = series.load_kw
+        self.background_p_kw = series.background_p_kw
+        self.background_q_kvar = series.background_q_kvar
 
     @property
     def homes(self) -> int:
@@ -49,6 +55,33 @@ class Site:
         self.role += [role] * len(at)
         self.bus += at
         return np.arange(first, len(self.bus))
+
+    def owners_at(self, role: str, bus: ArrayLike) -> Ints:
+        """Return the home at each pandapower bus [D], one unit each; a new seat where none is left.
+
+        Homes at a bus own in their order.
+        """
+        left, owner = dict(enumerate(self.series.home_bus.tolist())), []
+        for at in np.asarray(bus, np.int64).tolist():
+            home = next((h for h, place in left.items() if place == at), None)
+            if home is None:
+                owner.append(int(self.add_seats(role, [at])[0]))
+            else:
+                owner.append(home)
+                del left[home]
+        return np.array(owner, np.int64)
+
+    def take_from_load(self, load_kw: Floats) -> None:
+        """Leave to devices what they do in place of the homes' load, [T, H]."""
+        self.load_kw = self.load_kw - load_kw
+
+    def take_from_background(self, bus: Ints, load_kw: Floats, load_kvar: Floats) -> None:
+        """Leave to devices at pandapower buses [D] what the background held for them, [T, D]."""
+        at = np.searchsorted(self.series.background_bus, bus)
+        self.background_p_kw = self.background_p_kw.copy()
+        self.background_q_kvar = self.background_q_kvar.copy()
+        np.add.at(self.background_p_kw.T, at, load_kw.T)
+        np.add.at(self.background_q_kvar.T, at, load_kvar.T)
 
 
 def per_unit(value: ArrayLike, owner: Ints) -> Tensor:

@@ -1,4 +1,4 @@
-"""Charging points whose cars come and go: stores whose capacity arrives and leaves.
+"""Charging points whose cars come and go, each a seat of its own.
 
 The capacity is what the driver wants by departure plus, where the driver lends it, what the car may
 feed back (V2G). What is missing to the full capacity at departure has not been served.
@@ -6,25 +6,15 @@ feed back (V2G). What is missing to the full capacity at departure has not been 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import NamedTuple, Self
+from dataclasses import dataclass
+from typing import Self
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor, where
 
 from gridbazaar.config import EnergyPrice, NonNegative, PositiveShare
-from gridbazaar.envs.data.sessions import SessionSlots
-from gridbazaar.envs.devices.protocol import DEVICES, DeviceConfig, Profile
-from gridbazaar.envs.devices.site import Site, per_slot, per_unit
-from gridbazaar.envs.devices.store import Store
-from gridbazaar.envs.observation import device_features
-from gridbazaar.envs.prices import SlotPrices
-
-_SMALL, _MOST_URGENCY = 1e-6, 2.0
+from gridbazaar.envs.devices.protocol import DEVICES, DeviceConfig
+from gridbazaar.envs.devices.session import SessionStore
+from gridbazaar.envs.devices.site import Site, per_unit
 
 
 class VehicleConfig(DeviceConfig):
@@ -36,180 +26,25 @@ class VehicleConfig(DeviceConfig):
     wear_price: EnergyPrice = Field(description="EUR per kWh fed back")
 
 
-class Parked(NamedTuple):
-    """State of charging points, [B, D] each; zeros where no car is there.
-
-    `slots_left` counts the slots that the car still stays, the present one included.
-    """
-
-    energy_kwh: Tensor
-    capacity_kwh: Tensor
-    slots_left: Tensor
-
-
 @DEVICES.register("vehicle")
 @dataclass(frozen=True)
-class Vehicle(Store):
-    """Charging points of the task's data, each a seat of its own.
-
-    Attributes:
-        lent_kwh: [D] that a driver lends for feeding back.
-        need_kwh: [T, D] that a car seen for the first time in this slot wants.
-        session_kwh: [T, D] that the plugged car wanted on arrival.
-        slots_left: [T, D] slots that the plugged car still stays, this one included.
-    """
-
-    lent_kwh: Tensor
-    need_kwh: Tensor
-    session_kwh: Tensor
-    slots_left: Tensor
+class Vehicle(SessionStore):
+    """Charging points of the task's data, each a seat of its own."""
 
     Config = VehicleConfig
     role = "ev"
-    SCHEDULE = device_features("slots_to_departure")
-    FEATURES = device_features("soc", "energy_kwh", "room_kwh", "urgency")
 
     @classmethod
     def install(cls, config: VehicleConfig, site: Site) -> Self:
         """Return a unit for each charger of the data; see Device."""
-        sessions, slots = site.series.sessions, len(site.series.load_kw)
-        way, charger_kw = config.round_trip_efficiency**0.5, sessions.max_power_kw
-        cars = seen_sessions(sessions.per_slot(slots), charger_kw * way, site.slot_h)
-        owner = site.add_seats(cls.role, sessions.charger_bus)
+        sessions = site.series.sessions
+        owner, charger_kw = site.add_seats(cls.role, sessions.charger_bus), sessions.max_power_kw
+        way = config.round_trip_efficiency**0.5
         return cls(
-            seat=torch.as_tensor(owner),
             import_kw=per_unit(charger_kw, owner),
             export_kw=per_unit(charger_kw * config.v2g, owner),
             efficiency=per_unit(way, owner),
             wear_price=per_unit(config.wear_price, owner),
-            slot_h=site.slot_h,
-            floor=per_unit(0, owner),
-            ceiling=per_unit(1, owner),
             lent_kwh=per_unit(config.lent_kwh * config.v2g, owner),
-            need_kwh=per_slot(cars.need_kwh),
-            session_kwh=per_slot(cars.carried_kwh),
-            slots_left=per_slot(cars.slots_left),
+            **cls.visits(sessions, site, owner, way),
         )
-
-    def begin(self, row: Tensor, chance: Tensor) -> Parked:
-        """Find yesterday's cars partly charged; they lack no more than the charger can give."""
-        wanted, left = self.session_kwh[row], self.slots_left[row]
-        reachable = left * (self.import_kw * self.efficiency) * self.slot_h
-        missing = torch.minimum(chance * wanted, reachable)
-        capacity = (wanted + self.lent_kwh) * (wanted > 0)
-        return Parked(capacity - missing, capacity, left)
-
-    def arrive(self, state: Parked, row: Tensor) -> Parked:
-        """Plug in the cars that are seen for the first time; see Device."""
-        need = self.need_kwh.index_select(0, row)
-        arriving = need > 0
-        return Parked(
-            where(arriving, self.lent_kwh, state.energy_kwh),
-            where(arriving, self.lent_kwh + need, state.capacity_kwh),
-            self.slots_left.index_select(0, row),
-        )
-
-    def depart(self, state: Parked) -> tuple[Parked, Tensor]:
-        """Unplug the cars whose last slot this was; see Device."""
-        departing = state.slots_left == 1
-        unserved = (state.capacity_kwh - state.energy_kwh).clamp(min=0) * departing
-        return Parked(*(each.masked_fill(departing, 0.0) for each in state)), unserved
-
-    def stored_eur(self, before: Parked, after: Parked, end: SlotPrices, over: bool) -> Tensor:
-        """Charge at the day's end what the cars that stay still want; see Device."""
-        if not over:
-            return torch.zeros_like(after.energy_kwh)
-        return -((after.capacity_kwh - after.energy_kwh) * end.next_low)
-
-    @cached_property
-    def _storable_kwh(self) -> Tensor:
-        """Energy stored in a slot at full power, [D]."""
-        return self.import_kw * self.efficiency * self.slot_h
-
-    def above_floor(self, state: Parked) -> Tensor:
-        """Return the energy of the cars, whose floor is zero; see Store."""
-        return state.energy_kwh
-
-    def owed(self, state: Parked) -> Tensor:
-        """Return what must be charged now so that the car is full at departure; see Store."""
-        return (-self._beyond(state)).clamp(min=0)
-
-    def spare(self, state: Parked) -> Tensor:
-        """Return what can be charged again before departure; see Store."""
-        return torch.minimum(self._beyond(state), state.energy_kwh).clamp(min=0)
-
-    def _beyond(self, state: Parked) -> Tensor:
-        """Return the energy beyond what, charged on from the next slot, is full at departure."""
-        later = (state.slots_left - 1).clamp(min=0) * self._storable_kwh
-        return state.energy_kwh - (state.capacity_kwh - later)
-
-    def room(self, state: Parked) -> Tensor:
-        """Return what the cars still want; see Store."""
-        return state.capacity_kwh - state.energy_kwh
-
-    def schedule(self) -> dict[str, Tensor]:
-        """Return the time to departure; see Device."""
-        return {"slots_to_departure": self.slots_left}
-
-    def observe(self, state: Parked) -> dict[str, Tensor]:
-        """Return the store's features, and how pressing it is to charge; see Device."""
-        seen = super().observe(state)
-        reachable = (state.slots_left * self._storable_kwh).clamp(min=_SMALL)
-        return seen | {"urgency": (seen["room_kwh"] / reachable).clamp(max=_MOST_URGENCY)}
-
-    def bounds(self) -> dict[str, tuple[float, float]]:
-        """Return what the longest session wants, and the most urgency; see Device."""
-        most_kwh = torch.maximum(self.session_kwh, self.need_kwh) + self.lent_kwh
-        return {**self._bounds(most_kwh), "urgency": (0.0, _MOST_URGENCY)}
-
-    def foreseen(self) -> Self:
-        """Return the charging points with no other cars than those that are there; see Device."""
-        return replace(self, need_kwh=torch.zeros_like(self.need_kwh))
-
-    def profile(self, state: Parked, row: Tensor, end: SlotPrices) -> Profile:
-        """Return the day's linear programme; see Device."""
-        idle = [state]
-        for slot in row.T[1:]:
-            idle.append(self.arrive(self.depart(idle[-1])[0], slot))
-        left = torch.stack([s.slots_left for s in idle], -1)
-        due, carried = left == 1, torch.zeros_like(left, dtype=torch.bool)
-        arrived = self.need_kwh[row[:, 1:]].movedim(1, -1) > 0
-        carried[..., 1:] = ~(due[..., :-1] | arrived)
-        stays = ~due[..., -1]
-        return self._profile(
-            idle,
-            carried,
-            due,
-            end.next_low.expand_as(stays),
-            idle[-1].capacity_kwh * stays,
-        )
-
-
-def seen_sessions(
-    slots: SessionSlots, power_kw: NDArray[np.float32], slot_h: float
-) -> SessionSlots:
-    """Return the sessions as the charging point's bidder knows them: from the slot after arrival.
-
-    Bids for a slot are sent before it begins, when nobody knows who will arrive during it. A car
-    asks for no more than `power_kw`, what its charger can put into it, gives in the slots that are
-    left; one that stays a single slot is never seen. `need_kwh` stands in the first slot seen and
-    `carried_kwh` in all.
-    """
-    arrived = slots.need_kwh > 0
-    first = np.zeros_like(arrived)
-    first[1:] = arrived[:-1] & ~slots.departs[:-1]
-    most = power_kw * slot_h * slots.slots_left
-    need = np.zeros_like(slots.need_kwh)
-    need[1:] = np.minimum(slots.need_kwh[:-1], most[1:]) * first[1:]
-
-    row = np.where(arrived | first, np.arange(len(need))[:, None], 0)
-    begun = np.maximum.accumulate(row, axis=0)
-    session = np.take_along_axis(need, begun, axis=0) * slots.plugged
-    there = session > 0
-    return SessionSlots(
-        plugged=there,
-        need_kwh=need,
-        departs=slots.departs & there,
-        slots_left=slots.slots_left * there,
-        carried_kwh=session,
-    )

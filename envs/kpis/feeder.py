@@ -40,6 +40,13 @@ def overloads(day: DayRecord) -> Tensor:
 
 
 @kpi("%", "lower", "network")
+def limits_broken(day: DayRecord) -> Tensor:
+    """Intervals in which a bus or branch is outside its limits"""
+    broken = (day.bad_buses + day.bad_branches > 0) & day.solved
+    return 100 * broken.double().mean(0)
+
+
+@kpi("%", "lower", "network")
 def max_line_loading(day: DayRecord) -> Tensor:
     """Highest loading of any line"""
     return _extreme(day.line_percent, day, 1)

@@ -47,8 +47,8 @@ LAYERED = (
     "tendermint+channels",
     "dbft+channels",
 )
-GROWN, SHARES, DRAWS = "rural3-v0", (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0), 2
-WHOLE = ("rural1-v0", "semiurb4-v0", "urban6-v0")
+GROWN, SHARES, DRAWS = "rural3-v1", (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0), 2
+WHOLE = ("rural1-v1", "semiurb4-v1", "urban6-v1")
 FIGURES = (
     "community_cost", "ledger_fees", "missed_orders", "reverted_slots", "traded_energy",
     "confirmation_p50", "confirmation_p99", "finality_p50", "finality_p99", "ledger_energy",

@@ -81,6 +81,11 @@ class ToyTank(Store):
         """Return what stores show, and the loss to come."""
         return super().observe(state) | {"toy_cooling": state.energy_kwh * (1 - self.kept)}
 
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Return what stores show at most, and the loss of the hottest tank."""
+        most = (self.capacity_kwh * (1 - self.kept)).max()
+        return {**self._bounds(self.capacity_kwh), "toy_cooling": (0.0, float(most))}
+
     def profile(self, state: Content, row: Tensor, end: SlotPrices) -> Profile:
         """Return the day's linear programme."""
         slots = row.shape[1]
