@@ -57,9 +57,9 @@ class Game:
         """Return the game as one seat of a group knows it: what it owns stands for all of them."""
         return replace(
             self,
-            efficiency=self.efficiency[group.seats[:1]].cpu(),
-            wear_price=self.wear_price[group.seats[:1]].cpu(),
-            largest_kw=self.largest_kw[group.seats[:1]].cpu(),
+            efficiency=self.efficiency[group.seats[:1]],
+            wear_price=self.wear_price[group.seats[:1]],
+            largest_kw=self.largest_kw[group.seats[:1]],
             groups=(),
         )
 

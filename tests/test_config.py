@@ -91,7 +91,6 @@ def test_a_word_without_equals_is_explained():
 @pytest.mark.parametrize(
     ("override", "error", "parts"),
     [
-        ("task.tariff.feed_in=0.9", ValueError, ("feed_in", "above retail")),
         ("market.k=1.5", ConfigError, ("market.k", "1.5")),
         ("+market.q=1", ConfigError, ("market.q", "unknown key")),
         ("market.name=unifrom_auction", KeyError, ("did you mean 'uniform_auction'",)),
@@ -105,6 +104,11 @@ def test_what_only_the_builder_can_judge_is_refused_there(town, override, error,
         town.build(envs.world(overrides=(override,)))
     for part in parts:
         assert part in str(caught.value)
+
+
+def test_a_feed_in_tariff_above_retail_is_refused_where_prices_stand_still(town):
+    with pytest.raises(ValueError, match=r"feed_in.*above retail"):
+        town.build(envs.world("semiurb4_german", overrides=("task.tariff.feed_in=0.9",)))
 
 
 @pytest.mark.parametrize("key", ["task.data.code", "task.feeder.code"])
@@ -217,14 +221,14 @@ def test_no_price_is_below_zero(override):
     ],
 )
 def test_tariffs_are_bounded_where_they_are_read(override, group):
-    world = envs.world(overrides=(f"task.{group}.{override}",))
+    world = envs.world("semiurb4_german", overrides=(f"task.{group}.{override}",))
     with pytest.raises(ConfigError, match=override.partition("=")[0]):
         parse_tariff(world.task.tariff)
 
 
 def test_a_tariff_may_charge_or_pay_less_than_nothing():
     words = ("task.tariff.base=-0.01", "task.tariff.feed_in=-0.02")
-    tariff = parse_tariff(envs.world(overrides=words).task.tariff)
+    tariff = parse_tariff(envs.world("semiurb4_german", overrides=words).task.tariff)
     prices = tariff.prices(pd.Timestamp("2016-01-01"), 1, 15)
     assert prices.feed_in.max() < 0
 
@@ -242,7 +246,7 @@ def test_counts_that_would_take_the_machines_memory_are_bounded(town, names, ove
 
 
 def test_prices_that_are_bounded_alone_are_bounded_together():
-    tariff = {**envs.world().task.tariff, "base": 9.99e4, "feed_in": 0.1}
+    tariff = {**envs.world("semiurb4_german").task.tariff, "base": 9.99e4, "feed_in": 0.1}
     tariff["seasons"] = [
         {
             "months": list(range(1, 13)),

@@ -9,6 +9,7 @@ import torch
 from conftest import SLOTS, play
 
 from gridbazaar import envs
+from gridbazaar.agents.bidders import make
 
 SETTINGS = {
     "one way": (),
@@ -151,3 +152,26 @@ def test_a_community_without_chargers_plays_too(town):
     sim = town.build(envs.world(), replace(town.series, sessions=none))
     assert len(sim.community.seats_of("ev")) == 0
     assert all(i.reward.total.isfinite().all() for i in play(sim, slots=20))
+
+
+@pytest.mark.parametrize("bidder", ["truthful", "tariff_rule", "mpc", "community_mpc", "zip"])
+def test_bidders_feed_back_what_drivers_lend(town, bidder):
+    """Cars are the only storage and leave full; where bidders price them alike, all pay less."""
+    cost, fed = {}, {}
+    for v2g in (True, False):
+        world = envs.world("semiurb4_v2g", overrides=(f"task.devices.vehicle.v2g={v2g}",))
+        sim = town.build(world, num_envs=4, dtype=torch.float64)
+        act, state, seen = make(bidder, sim.game), None, sim.reset(seed=3)
+        cost[v2g], fed[v2g] = 0.0, 0.0
+        for _ in range(SLOTS):
+            action, state = act.act(seen, state)
+            interval = sim.step(action)
+            seen = interval.observation
+            fed[v2g] += interval.device_kw["vehicle"].clamp(min=0).sum().item()
+            cost[v2g] -= interval.reward.total.sum().item()
+            assert interval.unserved_kwh.max() < 1e-4
+    assert fed[True] > 1
+    assert fed[False] == 0
+    # ZIP haggles for a margin, and MPC plans each car by itself.
+    if bidder in ("truthful", "tariff_rule", "community_mpc"):
+        assert cost[True] < cost[False]

@@ -27,8 +27,9 @@ def expect(
 
     The stages are the slot bid for and what lies between the hours of the outlook, each as it is at
     its beginning. Load and sun are yesterday's: the next hours as seen, the rest of the day spread
-    evenly or over the daylight. A community battery serves its share of what the homes left over
-    yesterday, in the slot bid for of what meters showed in the last interval.
+    evenly or over the daylight. Community batteries, and cars that may feed back, serve their share
+    of what the homes left over yesterday, in the slot bid for of what meters showed in the last
+    interval.
 
     Args:
         seat: the observation.
@@ -44,11 +45,12 @@ def expect(
     home = torch.where(leaves, 0.0, sun - load)
     if now_kw is not None:
         home = torch.cat([home[..., :1] + now_kw.unsqueeze(-1), home[..., 1:]], -1)
-    is_storage = seat.is_storage.unsqueeze(-1)
+    serves = seat.is_storage.unsqueeze(-1) | seat.lends
     last_kw = seat.read_each("last_power")[..., device] * seat.rated_kw[..., device]
-    left_over = _share(seat, device, seat.rated_kw * is_storage, "last_export")
+    left_over = _share(seat, device, seat.rated_kw * serves, "last_export")
     left_over = torch.cat([left_over[..., :1] - last_kw.unsqueeze(-1), left_over[..., 1:]], -1)
-    return _outlook(seat, stages.hours, torch.where(is_storage, left_over, home), is_storage)
+    shared = serves[..., device].unsqueeze(-1)
+    return _outlook(seat, stages.hours, torch.where(shared, left_over, home), shared)
 
 
 def expect_community(seat: Seat, device: int, slot_h: float) -> Outlook:

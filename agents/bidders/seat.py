@@ -20,6 +20,7 @@ class Seat:
         stored_kwh: [B, N, K] energy above the floor.
         room_kwh: [B, N, K] room for energy; what a plugged car still wants.
         leaves: [B, N, K] bool, the device's content leaves at a known time: a plugged car.
+        lends: [B, N, K] bool, a plugged car that may feed back now.
         is_storage: bool, a battery that belongs to no home.
         retail, feed_in, local_charge: EUR/kWh now.
         floor, ceiling: EUR/kWh that selling to and buying from the grid is worth in the market.
@@ -37,6 +38,7 @@ class Seat:
         self.stored_kwh = self.read_each("energy_kwh")
         self.room_kwh = self.read_each("room_kwh")
         self.leaves = self.read_each("slots_to_departure") > 0
+        self.lends = self.leaves & (self.give_kw > 0)
         self.is_storage = self.read("is_storage") > 0.5
         self.retail, self.feed_in = self.read("retail"), self.read("feed_in")
         self.local_charge = self.read("local_charge")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -25,6 +25,7 @@ Width = Annotated[int, Field(ge=1, le=16_384)]  # neurons of a hidden layer
 # First actions near the middle of their range for every observation (Andrychowicz et al.,
 # arXiv:2006.05990, advise a last policy layer 100 times smaller).
 _LAST_LAYER_SCALE = 0.01
+_OWNED = ("efficiency", "wear_price", "largest_kw")  # tensors of a game, which move with a network
 _LEAST_DEVIATION = 1e-4  # below it an entry never changes
 _FURTHEST = 5.0  # deviations from the mean that a network sees
 
@@ -87,6 +88,8 @@ class ActorCritic(DefaultPPOTorchRLModule):
         for name in ("observed", "acted"):
             entries = getattr(spaces.group, name).cpu()
             self.register_buffer(f"_{name}", entries, persistent=False)
+        for name in _OWNED:
+            self.register_buffer(name, getattr(spaces.game, name).float().cpu(), persistent=False)
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         return self._corrected(super()._forward(self._standard(batch), **kwargs), batch)
@@ -122,7 +125,8 @@ class ActorCritic(DefaultPPOTorchRLModule):
         seen = blank.index_copy(-1, self._observed, obs)
         matters = relevant(seen, self._game.layout, self._game.rules.dispatch == "own")
         matters = matters.index_select(-1, self._acted) & self.learned
-        prior = self._prior(seen.unsqueeze(-2), self._game).squeeze(-2)
+        game = replace(self._game, **{name: getattr(self, name) for name in _OWNED})
+        prior = self._prior(seen.unsqueeze(-2), game).squeeze(-2)
         prior = prior.index_select(-1, self._acted)
         mean = torch.where(matters, mean + prior, prior)
         log_std = torch.where(matters, log_std, self._initial)
