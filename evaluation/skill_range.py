@@ -102,7 +102,7 @@ def configure(words: Sequence[str]) -> list[EvaluationConfig]:
     fixed = ["name=skill_range", "bidder=all", f"ledger={IDEAL}", "planner=true"]
     return [
         evaluation_config.configure([*fixed, *task, *others])
-        for task in ([word] for word in tasks or [""])
+        for task in ([[word] for word in tasks] or [[]])
     ]
 
 
