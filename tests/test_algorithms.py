@@ -227,6 +227,9 @@ def test_an_unknown_algorithm_or_setting_is_answered_with_the_nearest():
     spread = {**ppo["initial_log_std"], "devise_share": -1.0}
     with pytest.raises(ConfigError, match=r"devise_share': did you mean 'device_share"):
         make({**ppo, "initial_log_std": spread})
+    held = dict.fromkeys(ppo["initial_log_std"])
+    with pytest.raises(ConfigError, match="every entry is null, so that nothing would be learned"):
+        make({**ppo, "initial_log_std": held})
 
 
 def test_every_algorithm_describes_itself_and_names_its_settings():

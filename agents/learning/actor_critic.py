@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
@@ -42,6 +42,15 @@ class InitialLogStd(Config):
     device_margin: LogStd
     device_share: LogStd
     priority_fee: LogStd
+
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        if all(value is None for value in self.__dict__.values()):
+            raise ValueError(
+                "every entry is null, so that nothing would be learned; give at least one a number, "
+                "as device_value: -1.6"
+            )
+        return self
 
     def of(self, spaces: Spaces) -> list[float | None]:
         """Return those of a group's entries, the same for each of its devices."""
