@@ -99,11 +99,27 @@ def validate(model: type[Model], values: Mapping[str, Any], where: str = "") -> 
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise ConfigError("; ".join(_described(item, where) for item in error.errors())) from None
+        items = (_described(item, where, values) for item in error.errors())
+        raise ConfigError("; ".join(items)) from None
 
 
-def _described(item: ErrorDetails, where: str) -> str:
-    parts = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"])
+def _as_written(item: ErrorDetails, values: Mapping[str, Any]) -> list[int | str]:
+    """Return where an entry stands in what was given: which kind of several it is, is no key."""
+    path: list[int | str] = []
+    at: Any = values
+    for number, part in enumerate(item["loc"], 1):
+        absent = isinstance(at, Mapping) and part not in at
+        if absent and not (item["type"] == "missing" and number == len(item["loc"])):
+            continue
+        path.append(part)
+        within = isinstance(at, Mapping) or (isinstance(at, list) and isinstance(part, int))
+        at = at[part] if within and not absent else None
+    return path
+
+
+def _described(item: ErrorDetails, where: str, values: Mapping[str, Any]) -> str:
+    path_of = _as_written(item, values)
+    parts = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path_of)
     path = f"{where}{parts}".removeprefix(".")
     if item["type"] in ("unknown_key", "sourced"):
         key = f"{path}.{item['ctx']['key']}".removeprefix(".")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 import torch
@@ -104,6 +106,18 @@ def test_what_only_the_builder_can_judge_is_refused_there(town, override, error,
         town.build(envs.world(overrides=(override,)))
     for part in parts:
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("task.data.homes=0", "task.data.homes is 0:"),
+        ("task.tariff.adders=-1e300", "tariff.adders is -1e+300:"),
+    ],
+)
+def test_a_path_is_that_of_the_yaml_whatever_kind_it_is_of(town, override, says):
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        town.build(envs.world(overrides=(override,)))
 
 
 def test_a_feed_in_tariff_above_retail_is_refused_where_prices_stand_still(town):

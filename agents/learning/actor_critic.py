@@ -47,7 +47,7 @@ class InitialLogStd(Config):
     def _learns(self) -> Self:
         if all(value is None for value in self.__dict__.values()):
             raise ValueError(
-                "every entry is null, so that nothing would be learned; give at least one a number, "
+                "every entry is null, so that nothing would be learned; give one a number, "
                 "as device_value: -1.6"
             )
         return self
