@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridbazaar.envs.forecast import delayed
+from gridbazaar.envs.forecast import delayed, window_means
 from gridbazaar.envs.observation import OUTLOOK_HOURS, OWN, PUBLIC, Feature
 
 Array = NDArray[Any]
@@ -113,9 +113,7 @@ def _ahead(values: Array, slots: int) -> Array:
 def _mean_ahead(values: Array, slots: int) -> Array:
     """Mean over this slot and the following, `slots` in all."""
     padded = np.concatenate([values, np.repeat(values[-1:], slots, axis=0)])
-    total = np.cumsum(padded, axis=0, dtype=np.float64)
-    total = np.concatenate([np.zeros_like(total[:1]), total])
-    return (total[slots : slots + len(values)] - total[: len(values)]) / slots
+    return window_means(padded, slots)[: len(values)]
 
 
 def _left_of_day(values: Array, day: int) -> Array:

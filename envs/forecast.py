@@ -39,7 +39,8 @@ def forecast(kind: Kind, metered_kw: Array, day: int, training: Array, steady: b
         return delayed(metered_kw, 1)
     lags = [delayed(metered_kw, lag) for lag in (1, 2, day - 1, day, day + 1)]
     if steady:
-        lags.append(_mean_of_last(metered_kw, day))
+        before = np.concatenate([np.repeat(metered_kw[:1], day, axis=0), metered_kw])
+        lags.append(window_means(before, day)[: len(metered_kw)])
     seen = np.stack(lags, -1).astype(np.float64)
     fit = training & delayed(training, day) & delayed(training, day + 1)
     fit[: day + 1] = False
@@ -63,8 +64,8 @@ def delayed(values: Array, slots: int) -> Array:
     return np.concatenate([np.repeat(values[:1], slots, axis=0), values[: len(values) - slots]])
 
 
-def _mean_of_last(values: Array, slots: int) -> Array:
-    """Return the mean of the `slots` before each."""
-    total = np.concatenate([np.repeat(values[:1], slots, axis=0), values]).cumsum(0, np.float64)
+def window_means(values: Array, slots: int) -> Array:
+    """Return the mean of each so many slots in a row, [T - slots + 1, ...] of [T, ...]."""
+    total = values.cumsum(0, dtype=np.float64)
     total = np.concatenate([np.zeros_like(total[:1]), total])
-    return (total[slots : slots + len(values)] - total[: len(values)]) / slots
+    return np.asarray((total[slots:] - total[:-slots]) / slots)

@@ -23,6 +23,7 @@ from gridbazaar.config import Positive
 from gridbazaar.envs.devices.protocol import DEVICES, DeviceConfig, Profile
 from gridbazaar.envs.devices.site import Site, per_slot, per_unit
 from gridbazaar.envs.devices.store import Store
+from gridbazaar.envs.forecast import window_means
 from gridbazaar.envs.observation import Feature, device_features
 from gridbazaar.envs.prices import SlotPrices
 from gridbazaar.errors import DataError
@@ -189,7 +190,5 @@ def demand(power_kw: NDArray[np.float32], slot_h: float) -> NDArray[np.float32]:
     """
     day, smooth = round(_DAY_H / slot_h), round(_SMOOTH_H / slot_h)
     begins = np.repeat(power_kw[:1], day + smooth, axis=0)
-    seen = np.concatenate([begins, power_kw]).cumsum(0, dtype=np.float64)
-    total = np.concatenate([np.zeros_like(seen[:1]), seen])
-    last = np.arange(len(power_kw)) + smooth
-    return np.asarray((total[last] - total[last - smooth]) / smooth, np.float32)
+    seen = np.concatenate([begins, power_kw])
+    return np.asarray(window_means(seen, smooth)[: len(power_kw)], np.float32)
