@@ -6,11 +6,17 @@ import torch
 from torch import Tensor
 
 from gridbazaar.envs.markets.book import rounding
+from gridbazaar.envs.smoothing import accepted
 from gridbazaar.envs.supply_curve import Pieces, SupplyCurve
 
 
 def dispatch(
-    curve: SupplyCurve, cleared: Pieces, must_kw: Tensor, retail: Tensor, feed_in: Tensor
+    curve: SupplyCurve,
+    cleared: Pieces,
+    must_kw: Tensor,
+    retail: Tensor,
+    feed_in: Tensor,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Return the power of every device, [B, N, K] kW, positive where it gives.
 
@@ -23,9 +29,12 @@ def dispatch(
         cleared: of its pieces, as the market filled them; nothing where orders came late.
         must_kw: [B, N, K] that devices must take, 0 or less.
         retail, feed_in: [B, 1] EUR/kWh, the grid's.
+        smoothing: EUR/kWh over which the grid's price is accepted gradually.
     """
     retail, feed_in = retail.unsqueeze(-1), feed_in.unsqueeze(-1)
     own = cleared.own - curve.own_kw
-    taken = torch.where(curve.bid >= retail - rounding(retail), -curve.take_kw, cleared.take)
-    given = torch.where(curve.ask <= feed_in + rounding(feed_in), curve.give_kw, cleared.give)
+    bought_kw = curve.take_kw * accepted(curve.bid - retail + rounding(retail), smoothing)
+    sold_kw = curve.give_kw * accepted(feed_in + rounding(feed_in) - curve.ask, smoothing)
+    taken = torch.minimum(cleared.take, -bought_kw)
+    given = torch.maximum(cleared.give, sold_kw)
     return must_kw + own + taken + given

@@ -11,6 +11,7 @@ from gridbazaar.envs.community import Community
 from gridbazaar.envs.devices.fleet import Fleet, seat_power
 from gridbazaar.envs.markets.book import cross, fill
 from gridbazaar.envs.pool import PoolPrices
+from gridbazaar.envs.smoothing import LEAST_KW, accepted, smoothed_fill
 from gridbazaar.envs.supply_curve import SupplyCurve
 
 
@@ -38,6 +39,7 @@ class Firming:
         deviation_kw: Tensor,
         prices: PoolPrices,
         local_charge: Tensor,
+        smoothing: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
         """Return the powers of the devices [B, N, K] kW, and what seats firm for others [B, N].
 
@@ -47,10 +49,12 @@ class Firming:
             deviation_kw: [B, N] of the must-run nets from what was committed.
             prices: of deviations.
             local_charge: [B, 1] EUR/kWh.
+            smoothing: EUR/kWh over which the pool's prices are accepted gradually.
         """
         if self._who == "none":
             return devices_kw, torch.zeros_like(deviation_kw)
-        own_kw = firm_own(curve, headroom(curve, devices_kw, must_kw), deviation_kw, prices)
+        room = headroom(curve, devices_kw, must_kw)
+        own_kw = firm_own(curve, room, deviation_kw, prices, smoothing)
         devices_kw = devices_kw + own_kw
         if self._who == "own":
             return devices_kw, torch.zeros_like(deviation_kw)
@@ -62,6 +66,7 @@ class Firming:
             local_charge,
             self._fleet,
             self._firms,
+            smoothing,
         )
         return devices_kw + firmed_kw, seat_power(firmed_kw)
 
@@ -101,7 +106,11 @@ def headroom(curve: SupplyCurve, device_kw: Tensor, must_kw: Tensor) -> Headroom
 
 
 def firm_own(
-    curve: SupplyCurve, room: Headroom, deviation_kw: Tensor, prices: PoolPrices
+    curve: SupplyCurve,
+    room: Headroom,
+    deviation_kw: Tensor,
+    prices: PoolPrices,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Return by how much each seat's devices meet its own deviation, [B, N, K] kW up.
 
@@ -113,10 +122,13 @@ def firm_own(
         room: what of it is unused.
         deviation_kw: [B, N] of the seats, positive is long.
         prices: of the pool.
+        smoothing: EUR/kWh over which they are accepted gradually.
     """
     long, short = prices.long.unsqueeze(-1), prices.short.unsqueeze(-1)
-    down = room.less_given * (curve.ask >= long) + room.more_taken * (curve.bid >= long)
-    up = room.less_taken * (curve.bid <= short) + room.more_given * (curve.ask <= short)
+    spared, stored = (accepted(each - long, smoothing) for each in (curve.ask, curve.bid))
+    left, given = (accepted(short - each, smoothing) for each in (curve.bid, curve.ask))
+    down = room.less_given * spared + room.more_taken * stored
+    up = room.less_taken * left + room.more_given * given
     surplus_kw = deviation_kw.clamp(min=0)
     return _shared(surplus_kw - deviation_kw, up) - _shared(surplus_kw, down)
 
@@ -124,7 +136,7 @@ def firm_own(
 def _shared(amount_kw: Tensor, room_kw: Tensor) -> Tensor:
     """Share an amount [B, N] among a seat's devices pro rata to their headroom [B, N, K]."""
     all_kw = seat_power(room_kw)
-    share = (amount_kw / all_kw.clamp(min=torch.finfo(all_kw.dtype).tiny)).clamp(max=1)
+    share = (amount_kw / all_kw.clamp(min=LEAST_KW)).clamp(max=1)
     return room_kw * share.unsqueeze(-1)
 
 
@@ -136,6 +148,7 @@ def firm_community(
     local_charge: Tensor,
     fleet: Fleet,
     who: Tensor,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Return by how much devices meet the deviation of all seats together, [B, N, K] kW up.
 
@@ -149,6 +162,7 @@ def firm_community(
         local_charge: [B, 1] EUR/kWh on what a device takes over the network.
         fleet: the devices.
         who: [N] 1 for seats whose devices firm, 0 for others.
+        smoothing: EUR/kWh over which devices accept the price gradually.
     """
     net_kw = deviation_kw.sum(-1, keepdim=True)
     long, mask = net_kw > 0, who.unsqueeze(-1)
@@ -165,6 +179,16 @@ def firm_community(
     price = torch.cat(
         [torch.where(long, prices.long, prices.short), of_units(ask), of_units(bid)], 1
     )
-    firmed = fill(quantity_kw, price, cross(quantity_kw, price))
+    if smoothing:
+        firm = torch.zeros_like(price, dtype=torch.bool).index_fill(
+            1, torch.zeros(1, dtype=torch.int64, device=price.device), True
+        )
+        low = torch.where(long, prices.long, price.amin(-1, keepdim=True) - 8 * smoothing)
+        high = torch.where(long, price.amax(-1, keepdim=True) + 8 * smoothing, prices.short)
+        firmed, _ = smoothed_fill(
+            quantity_kw, price, firm, low.detach(), high.detach(), smoothing
+        )
+    else:
+        firmed = fill(quantity_kw, price, cross(quantity_kw, price))
     each = firmed[:, 1:].unflatten(1, (2, -1)).sum(1)
     return fleet.slotted({"": each}, each.new_zeros(len(each), 1))

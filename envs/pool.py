@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gridbazaar.envs.prices import Tariff
+from gridbazaar.envs.smoothing import LEAST_KW
 
 
 class PoolPrices(NamedTuple):
@@ -64,9 +65,8 @@ def pool(deviation_kw: Tensor, firmed_kw: Tensor, prices: PoolPrices, slot_h: fl
     bought = sold - torch.stack([deviation_kw, firmed_kw])
     all_sold, all_bought = sold.sum((0, -1)).unsqueeze(-1), bought.sum((0, -1)).unsqueeze(-1)
     met = torch.minimum(all_sold, all_bought)
-    tiny = torch.finfo(met.dtype).tiny
-    sold_met = sold * (met / all_sold.clamp(min=tiny))
-    bought_met = bought * (met / all_bought.clamp(min=tiny))
+    sold_met = sold * (met / all_sold.clamp(min=LEAST_KW))
+    bought_met = bought * (met / all_bought.clamp(min=LEAST_KW))
     # Whoever firms a shortage sells at its price, whoever firms a surplus buys at its.
     return Pooled(
         payment_eur=(sold_met[0] * prices.long - bought_met[0] * prices.short) * slot_h,

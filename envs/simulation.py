@@ -20,12 +20,13 @@ from gridbazaar.envs.global_state import GlobalState
 from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.last_interval import LastInterval
 from gridbazaar.envs.market_transactions import submit
-from gridbazaar.envs.markets import Context, Market, Orders
+from gridbazaar.envs.markets import Clearing, Context, Market, Orders
 from gridbazaar.envs.observation import Feature
 from gridbazaar.envs.observer import Observer
 from gridbazaar.envs.pool import PoolPrices, pool_prices
 from gridbazaar.envs.reward import reward
 from gridbazaar.envs.settlement import Traded, imbalance_prices, settle
+from gridbazaar.envs.smoothing import smoothed_auction
 from gridbazaar.envs.state import State
 from gridbazaar.envs.submission import least_order_kw, orders_of, send_orders, shuffled
 from gridbazaar.envs.supply_curve import Offer, OrderSlots, SupplyCurve, supply_curve
@@ -56,6 +57,7 @@ class Simulation:
     _today: Today
     _slot: Slot
     _observation: Tensor | None = None
+    smoothing: float = 0.0
     t: int
 
     def __init__(
@@ -80,6 +82,7 @@ class Simulation:
         self._data = Dataset(c)
         self.fleet, self.game = c.fleet, Game.of(c, rules)
         self.order_slots = OrderSlots(c.fleet, c.pv_kwp > 0)
+        self._must_run = torch.arange(len(self.order_slots.owners.seat)) < self.num_seats
         self._least_kw = self.order_slots.owners.of_seat(least_order_kw(c))
         self._firming = Firming(rules.firming, c)
         self._observe = Observer(c)
@@ -179,17 +182,25 @@ class Simulation:
         decision = self.meaning.decide(action)
         forecast_kw, band, curve = self._offer(decision)
         quantity_kw, orders, receipts = self._submit(decision, curve)
-        clearing = self.market.clear(orders, context)
+        clearing = self._clear(orders, context)
         market_receipts, market_fee_eur = submit(self.ledger, self.market, orders, clearing)
         finality_s = receipts.finality_s + market_receipts.delay_s
 
         cleared = self.order_slots.pieces(clearing.cleared_kw)
-        devices_kw = dispatch(curve, cleared, band.must_kw, tariff.retail, tariff.feed_in)
+        devices_kw = dispatch(
+            curve, cleared, band.must_kw, tariff.retail, tariff.feed_in, self.smoothing
+        )
         position_kw = forecast_kw + seat_power(devices_kw)
         deviation_kw = slot.pv_kw - slot.load_kw - forecast_kw
         prices = self._deviation_prices(clearing.reference_price)
         devices_kw, firmed_kw = self._firming(
-            curve, devices_kw, band.must_kw, deviation_kw, prices, tariff.local_charge
+            curve,
+            devices_kw,
+            band.must_kw,
+            deviation_kw,
+            prices,
+            tariff.local_charge,
+            self.smoothing,
         )
         delivered, devices_kw = self._deliver(devices_kw)
         used = self._use(devices_kw)
@@ -295,6 +306,12 @@ class Simulation:
         )
         must_run_kw = forecast_kw + seat_power(band.must_kw)
         return forecast_kw, band, supply_curve(must_run_kw, decision.must_run_price, offer)
+
+    def _clear(self, orders: Orders, context: Context) -> Clearing:
+        """Let the market clear the book, or what stands for it where gradients are wanted."""
+        if self.smoothing == 0:
+            return self.market.clear(orders, context)
+        return smoothed_auction(orders, context, self._must_run, self.smoothing)
 
     def _deviation_prices(self, reference_price: Tensor) -> PoolPrices:
         """Return what deviations earn and cost, [B, 1] EUR/kWh."""

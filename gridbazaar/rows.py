@@ -10,7 +10,7 @@ out otherwise, a flat list with an index of markets, say, brings `pick_rows(rows
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -49,6 +49,17 @@ def replace_rows(state: State, rows: Tensor, other: State) -> State:
         return own.index_copy(0, rows, new.to(own))
 
     return _mapped(replaced, lambda own, new: own.replace_rows(rows, new), state, other)
+
+
+def detached(state: State) -> State:
+    """Return the state without its history: no gradient reaches back beyond it."""
+
+    def special(part: Any) -> Any:
+        if not is_dataclass(part):  # a ledger's own, of which no gradient is asked
+            return part
+        return replace(part, **{name: detached(getattr(part, name)) for name in _names(part)})
+
+    return _mapped(lambda own: own.detach(), special, state)
 
 
 def to_plain(state: Any) -> Any:

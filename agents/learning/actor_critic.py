@@ -108,6 +108,11 @@ class ActorCritic(DefaultPPOTorchRLModule):
             self._begin(batch[Columns.OBS])
         return self._corrected(super()._forward_train(self._standard(batch), **kwargs), batch)
 
+    def inputs(self, observation: Tensor) -> Tensor:
+        """Return mean and logarithm of the deviation [rows, 2 A], differentiable in what is seen."""
+        out: Tensor = self._forward({Columns.OBS: observation})[Columns.ACTION_DIST_INPUTS]
+        return out
+
     def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> Tensor:
         """Return the critic's estimates [rows] of observations, or of what it made of them."""
         return super().compute_values(self._standard(batch), embeddings)
@@ -135,7 +140,8 @@ class ActorCritic(DefaultPPOTorchRLModule):
         matters = relevant(seen, self._game.layout, self._game.rules.dispatch == "own")
         matters = matters.index_select(-1, self._acted) & self.learned
         game = replace(self._game, **{name: getattr(self, name) for name in _OWNED})
-        prior = self._prior(seen.unsqueeze(-2), game).squeeze(-2)
+        with torch.no_grad():  # its steps have no gradient worth following
+            prior = self._prior(seen.unsqueeze(-2), game).squeeze(-2)
         prior = prior.index_select(-1, self._acted)
         mean = torch.where(matters, mean + prior, prior)
         log_std = torch.where(matters, log_std, self._initial)

@@ -58,11 +58,13 @@ class Algorithm(Protocol):
     Attributes:
         Config: its settings; configs/algorithm/<name>.yaml gives the values.
         global_state: whether trajectories shall hold the markets' global state.
+        runner: subclass of `rllib.env_runner.DayRunner` that plays the days; None for itself.
         curves: RLlib's names of learner statistics to plot, and ours.
     """
 
     Config: ClassVar[type[AlgorithmSettings]]
     global_state: ClassVar[bool] = False
+    runner: ClassVar[type | None] = None
     curves: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, config: Any): ...

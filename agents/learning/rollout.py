@@ -77,7 +77,7 @@ class Rollout:
         state: [T + 1, B, S]; None unless asked for.
     """
 
-    parts: Mapping[str, _Part]
+    parts: Mapping[str, Part]
     reward: Tensor
     given: Tensor
     done: Tensor
@@ -114,17 +114,17 @@ def play(
         global_state: whether to record the markets' global state.
     """
     observation = sim.reset(seed=seed)
-    generator = torch.Generator(observation.device).manual_seed(seed)
+    draw = day_noise(sim, seed)
     T, B, N, A = sim.slots, sim.num_envs, sim.num_seats, len(sim.game.layout.actions)
-    parts = {group.name: _Part(observation, group, T, A) for group in sim.game.groups}
+    parts = {group.name: Part(observation, group, T, A) for group in sim.game.groups}
     reward, given = observation.new_empty(2, T, B, N)
     # What a seat has not stays zero.
-    action, noise = observation.new_zeros(2, B, N * A)
+    action = observation.new_zeros(B, N * A)
     state = None
     if global_state:
         state = observation.new_empty(T + 1, *sim.global_state().shape)
     for t in range(T):
-        noise.normal_(generator=generator)
+        noise = draw().flatten(1)
         if state is not None:
             state[t] = sim.global_state()
         for name, part in parts.items():
@@ -144,7 +144,16 @@ def play(
     return Rollout(parts, reward, given, done.expand(T, B), state)
 
 
-class _Part:
+def day_noise(sim: Simulation, seed: int) -> Callable[[], Tensor]:
+    """Return what draws each interval's standard normal noise, [B, N, A] in the same tensor."""
+    device, dtype = sim.community.pv_kwp.device, sim.community.pv_kwp.dtype
+    generator = torch.Generator(device).manual_seed(seed)
+    shape = (sim.num_envs, sim.num_seats, len(sim.game.layout.actions))
+    noise = torch.empty(shape, device=device, dtype=dtype)
+    return lambda: noise.normal_(generator=generator)
+
+
+class Part:
     """What the seats of one group see and do in a day of T intervals.
 
     Args:
@@ -178,6 +187,10 @@ class _Part:
     def act(self, choice: Tensor, action: Tensor) -> None:
         """Lay what was chosen into the action of all seats."""
         action.index_copy_(1, self._done, choice.flatten(1))
+
+    def laid(self, choice: Tensor, action: Tensor) -> Tensor:
+        """Return the action of all seats with what was chosen, for gradients to pass."""
+        return action.index_copy(1, self._done, choice.flatten(1))
 
     def keep(self, t: int, choice: Choice) -> None:
         """Take what was chosen; what is remembered is known with the first choice."""

@@ -61,7 +61,7 @@ def rllib_config(
             },
         )
         .env_runners(
-            env_runner_cls=DayRunner,
+            env_runner_cls=algorithm.runner or DayRunner,
             num_env_runners=config.num_env_runners,
             num_gpus_per_env_runner=float(cuda and config.num_env_runners > 0) / 4,
         )

@@ -105,7 +105,6 @@ class DayRunner(EnvRunner, Checkpointable):
         """Return what the last days earned and cost."""
         return self.metrics.reduce()
 
-    @torch.no_grad()
     def sample(self, iteration: int = 0, **_: Any) -> MultiAgentBatch:
         """Play one day in every market and return one flat batch per group of seats.
 
@@ -113,22 +112,28 @@ class DayRunner(EnvRunner, Checkpointable):
             iteration: number of the training iteration; with the seed it decides the days.
         """
         sim, shaping = self.simulation, self.settings.reward
-        rollout = play(
-            sim,
-            self._explore,
-            iteration_seed(self.settings.seed, iteration, self.worker_index or 0),
-            self.algorithm.global_state,
-        )
+        rollout = self._play(iteration)
         earned = rollout.reward - rollout.given if shaping.less_given_bill else rollout.reward
         reward = shape_reward(earned, shaping.team_weight, shaping.scale)
-        batches = {
-            group: SampleBatch(
-                self.algorithm.process(self.module[group], rollout.trajectory(group, reward))
-            )
-            for group in self.spaces
-        }
+        with torch.no_grad():
+            batches = {
+                group: SampleBatch(
+                    self.algorithm.process(self.module[group], rollout.trajectory(group, reward))
+                )
+                for group in self.spaces
+            }
         self._log(sim, rollout)
         return MultiAgentBatch(batches, sim.slots * sim.num_envs)
+
+    def _play(self, iteration: int) -> Rollout:
+        """Play the days of an iteration."""
+        return play(
+            self.simulation, self._explore, self._days_seed(iteration), self.algorithm.global_state
+        )
+
+    def _days_seed(self, iteration: int) -> int:
+        """Return the seed of this runner's days in an iteration."""
+        return iteration_seed(self.settings.seed, iteration, self.worker_index or 0)
 
     def _explore(self, group: str, observation: Tensor, noise: Tensor, memory: Any) -> Choice:
         return self.algorithm.explore(self.module[group], observation, noise, memory)
