@@ -180,14 +180,10 @@ def firm_community(
         [torch.where(long, prices.long, prices.short), of_units(ask), of_units(bid)], 1
     )
     if smoothing:
-        firm = torch.zeros_like(price, dtype=torch.bool).index_fill(
-            1, torch.zeros(1, dtype=torch.int64, device=price.device), True
-        )
+        firm = torch.arange(price.shape[-1], device=price.device) == 0  # the deviation itself
         low = torch.where(long, prices.long, price.amin(-1, keepdim=True) - 8 * smoothing)
         high = torch.where(long, price.amax(-1, keepdim=True) + 8 * smoothing, prices.short)
-        firmed, _ = smoothed_fill(
-            quantity_kw, price, firm, low.detach(), high.detach(), smoothing
-        )
+        firmed, _ = smoothed_fill(quantity_kw, price, firm, low, high, smoothing)
     else:
         firmed = fill(quantity_kw, price, cross(quantity_kw, price))
     each = firmed[:, 1:].unflatten(1, (2, -1)).sum(1)

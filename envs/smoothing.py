@@ -42,7 +42,7 @@ def smoothed_fill(
     Args:
         quantity_kw: [B, M], positive asks, negative bids.
         limit_price: [B, M] EUR/kWh.
-        firm: bool [B, M], orders that accept every price.
+        firm: bool [B, M] or [M], orders that accept every price.
         low, high: [B, 1] EUR/kWh within which the price lies.
         width: EUR/kWh over which acceptance grows, above 0.
 
@@ -94,9 +94,7 @@ def smoothed_auction(orders: Orders, context: Context, must_run: Tensor, width: 
     low, high = torch.minimum(floor, ceiling), torch.maximum(floor, ceiling)
     asks, limit = orders.quantity_kw > 0, orders.limit_price
     taker = torch.where(asks, limit <= low + rounding(low), limit >= high - rounding(high))
-    cleared_kw, price = smoothed_fill(
-        orders.quantity_kw, limit, taker & must_run, low, high, width
-    )
+    cleared_kw, price = smoothed_fill(orders.quantity_kw, limit, taker & must_run, low, high, width)
     traded = cleared_kw.abs().sum(-1) > 0
     return Clearing(
         cleared_kw=cleared_kw,

@@ -10,7 +10,7 @@ out otherwise, a flat list with an index of markets, say, brings `pick_rows(rows
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -57,7 +57,7 @@ def detached(state: State) -> State:
     def special(part: Any) -> Any:
         if not is_dataclass(part):  # a ledger's own, of which no gradient is asked
             return part
-        return replace(part, **{name: detached(getattr(part, name)) for name in _names(part)})
+        return type(part)(**{name: detached(getattr(part, name)) for name in _names(part)})
 
     return _mapped(lambda own: own.detach(), special, state)
 

@@ -42,7 +42,9 @@ def earned(sim, act, slot, wanted, by):
     for t in range(sim.slots):
         noise, action = draw(), observation.new_zeros(2, sim.num_seats, 6)
         for group in sim.game.groups:
-            chosen = act(group.name, group.see(observation), noise[:, group.seats][..., group.acted])
+            chosen = act(
+                group.name, group.see(observation), noise[:, group.seats][..., group.acted]
+            )
             if t == slot and group.name == wanted:
                 chosen = chosen + by
             action[:, group.seats.unsqueeze(-1), group.acted] = chosen

@@ -110,7 +110,7 @@ class ActorCritic(DefaultPPOTorchRLModule):
         return self._corrected(super()._forward_train(self._standard(batch), **kwargs), batch)
 
     def inputs(self, observation: Tensor) -> Tensor:
-        """Return mean and logarithm of the deviation [rows, 2 A], differentiable in what is seen."""
+        """Return mean and logarithm of the deviation [rows, 2 A], with gradients."""
         out: Tensor = self._forward({Columns.OBS: observation})[Columns.ACTION_DIST_INPUTS]
         return out
 

@@ -33,5 +33,10 @@ class GradientRunner(DayRunner):
             return algorithm.value(self.module[group], observation)
 
         return differentiate(
-            sim, act, value, self._days_seed(iteration), algorithm.window, self.settings.reward.scale
+            sim,
+            act,
+            value,
+            self._days_seed(iteration),
+            algorithm.window,
+            self.settings.reward.scale,
         )
