@@ -57,7 +57,8 @@ def detached(state: State) -> State:
     def special(part: Any) -> Any:
         if not is_dataclass(part):  # a ledger's own, of which no gradient is asked
             return part
-        return type(part)(**{name: detached(getattr(part, name)) for name in _names(part)})
+        kind: Any = type(part)
+        return kind(**{name: detached(getattr(part, name)) for name in _names(part)})
 
     return _mapped(lambda own: own.detach(), special, state)
 
