@@ -25,7 +25,6 @@ Width = Annotated[int, Field(ge=1, le=16_384)]  # neurons of a hidden layer
 # First actions near the middle of their range for every observation (Andrychowicz et al.,
 # arXiv:2006.05990, advise a last policy layer 100 times smaller).
 _LAST_LAYER_SCALE = 0.01
-AWAY = "away_from_prior"  # what a network adds to the prior's action
 _OWNED = ("efficiency", "wear_price", "largest_kw")  # tensors of a game, which move with a network
 _LEAST_DEVIATION = 1e-4  # below it an entry never changes
 _FURTHEST = 5.0  # deviations from the mean that a network sees
@@ -144,10 +143,9 @@ class ActorCritic(DefaultPPOTorchRLModule):
         with torch.no_grad():  # its steps have no gradient worth following
             prior = self._prior(seen.unsqueeze(-2), game).squeeze(-2)
         prior = prior.index_select(-1, self._acted)
-        away = mean * matters
-        mean = prior + away
+        mean = torch.where(matters, mean + prior, prior)
         log_std = torch.where(matters, log_std, self._initial)
-        return {**out, Columns.ACTION_DIST_INPUTS: torch.cat([mean, log_std], -1), AWAY: away}
+        return {**out, Columns.ACTION_DIST_INPUTS: torch.cat([mean, log_std], -1)}
 
 
 def draw(module: Any, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

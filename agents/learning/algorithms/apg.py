@@ -19,7 +19,7 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 
 from gridbazaar.agents.config import Count
-from gridbazaar.agents.learning.actor_critic import AWAY, NetworkSettings, actor_critics
+from gridbazaar.agents.learning.actor_critic import NetworkSettings, actor_critics
 from gridbazaar.agents.learning.algorithm import ALGORITHMS, Algorithm, Workload
 from gridbazaar.agents.learning.gradient_rollout import ACTION_GRADIENTS
 from gridbazaar.agents.learning.rllib.gradient_runner import GradientRunner
@@ -28,8 +28,6 @@ from gridbazaar.agents.learning.rllib.training import DayTrainingConfig
 from gridbazaar.agents.learning.rollout import Trajectory
 from gridbazaar.envs.config import NonNegative, Positive
 from gridbazaar.envs.spaces import Spaces
-
-INTERVALS = "intervals_of_a_day"  # of all seats of a group
 
 
 class APGSettings(NetworkSettings):
@@ -43,9 +41,6 @@ class APGSettings(NetworkSettings):
     smoothing_end: Positive = Field(description="the same at smoothing_iterations")
     smoothing_iterations: Count = Field(description="until smoothing_end is reached")
     window: Count = Field(description="intervals that a derivative reaches through")
-    anchor: NonNegative = Field(
-        description="learning units per interval and squared distance of an entry from the prior's"
-    )
     vf_loss_coeff: NonNegative = Field(description="weight of the critic's squared error")
 
     @model_validator(mode="after")
@@ -69,14 +64,12 @@ class APGLearner(DayLearner):
         settings: APGSettings = config.learner_config_dict["settings"]
         mean, _ = fwd_out[Columns.ACTION_DIST_INPUTS].chunk(2, -1)
         gained = (mean * batch[ACTION_GRADIENTS]).sum(-1).mean()
-        away = fwd_out[AWAY].square().sum(-1).mean()
-        loss = settings.anchor * batch[INTERVALS][0] * away - gained
         if Postprocessing.VALUE_TARGETS not in batch:
-            return loss
+            return -gained
         value = self.module[module_id].compute_values({Columns.OBS: batch[Columns.OBS]})
         error = (value - batch[Postprocessing.VALUE_TARGETS]).square().mean()
         self.metrics.log_value((module_id, "vf_loss"), error.detach(), reduce="mean")
-        return loss + settings.vf_loss_coeff * error
+        return settings.vf_loss_coeff * error - gained
 
 
 @ALGORITHMS.register("apg")
@@ -130,12 +123,11 @@ class APG(Algorithm):
     def process(self, module: Any, trajectory: Trajectory) -> dict[str, Tensor]:
         """Return what actions brought, and what followed each; see Algorithm."""
         slopes = trajectory.remembered[ACTION_GRADIENTS]
-        T, B, seats, _ = slopes.shape
+        T, _, seats, _ = slopes.shape
         rows = {
             Columns.OBS: trajectory.observation.flatten(0, 2),
             # A loss is a mean over rows; it shall be that of whole days.
             ACTION_GRADIENTS: slopes.flatten(0, 2) * (T * seats),
-            INTERVALS: slopes.new_full((T * B * seats,), T * seats),
         }
         if self.window >= T:
             return rows
