@@ -102,7 +102,7 @@ class Training:
         logging.getLogger("ray.rllib").setLevel(logging.ERROR)
         self._rllib: Any = rllib_config(config, algorithm, validation.spaces, work).build_algo()
         self._steps = work.agent_steps
-        policies = checkpoints.policies_of(validation.game.layout, validation.game.groups)
+        policies = checkpoints.policies_of(validation.game.layout, validation.groups)
         self._iterations = math.ceil(config.total_agent_steps / self._steps)
         self.progress = Progress(
             iteration=0,
@@ -112,6 +112,8 @@ class Training:
             policies=policies,
             state_size=next(iter(validation.spaces.values())).state.shape[0],
             algorithm=config.algorithm,
+            sharing=config.policies,
+            fixed=config.fixed or {},
         )
         newest = checkpoints.newest(folder)
         if newest is not None:
@@ -195,8 +197,8 @@ def _train_scalars(result: Mapping[str, Any], names: Mapping[str, str]) -> dict[
     }
     for group, reward in sampled[env_runner.REWARD].items():
         scalars[f"{env_runner.REWARD}/{group}"] = float(reward)
-        learned = result[LEARNER_RESULTS][group]
+    for policy, learned in result[LEARNER_RESULTS].items():
         for theirs, ours in names.items():
             if theirs in learned:
-                scalars[f"{ours}/{group}"] = float(learned[theirs])
+                scalars[f"{ours}/{policy}"] = float(learned[theirs])
     return scalars

@@ -21,6 +21,7 @@ from gridbazaar.agents.config import TrainConfig
 from gridbazaar.agents.learning.algorithm import Algorithm
 from gridbazaar.agents.learning.reward_shaping import shape_reward
 from gridbazaar.agents.learning.rollout import Choice, Rollout, play
+from gridbazaar.agents.learning.roster import Others, roster
 from gridbazaar.envs.build import build
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.envs.spaces import Spaces
@@ -52,6 +53,7 @@ class DayRunner(EnvRunner, Checkpointable):
         self.algorithm: Algorithm = told["algorithm"]
         self.spaces: Mapping[str, Spaces] = told["spaces"]
         self._simulation: Simulation | None = None
+        self._others: Others | None = None
         self.make_module()
 
     @property
@@ -60,6 +62,8 @@ class DayRunner(EnvRunner, Checkpointable):
         if self._simulation is None:
             s = self.settings
             self._simulation = build(s.world, s.num_envs, "train", s.seed, s.device)
+            game = self._simulation.game
+            self._others = roster(game, s.policies, s.fixed).others(game, s.device)
         return self._simulation
 
     def make_module(self) -> None:
@@ -118,6 +122,8 @@ class DayRunner(EnvRunner, Checkpointable):
             self._explore,
             iteration_seed(self.settings.seed, iteration, self.worker_index or 0),
             self.algorithm.global_state,
+            [each.group for each in self.spaces.values()],
+            self._others,
         )
         earned = rollout.reward - rollout.given if shaping.less_given_bill else rollout.reward
         reward = shape_reward(earned, shaping.team_weight, shaping.scale)
