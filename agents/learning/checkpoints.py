@@ -26,7 +26,7 @@ from gridbazaar.errors import CheckpointError
 
 FOLDER, BEST, PROGRESS = "checkpoints", "best", "progress.json"
 WEIGHTS, STATE = "weights.pt", "state.pt"
-_FORMAT = "gridbazaar-checkpoint-4"
+_FORMAT = "gridbazaar-checkpoint-5"
 _PREFIX = "iteration_"
 
 # Group of seats -> names of the entries that its policy sees (observation) and gives (action).

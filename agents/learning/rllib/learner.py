@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -10,6 +10,8 @@ from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 from torch import Tensor
+
+from gridbazaar.agents.learning.standard_scores import Moments
 
 
 class ProportionalMinibatches:
@@ -63,6 +65,17 @@ class DayLearner(TorchLearner):
 
     RLlib's forgets the schedules' places in a checkpoint; here they follow from the steps sampled.
     """
+
+    def take_in(self, moments: Mapping[str, Mapping[str, Moments]]) -> None:
+        """Let networks know what they see by now.
+
+        Args:
+            moments: of rows, by policy and by the column of a batch.
+        """
+        for policy, columns in moments.items():
+            scores = self.module[policy].unwrapped().scores
+            for column, found in columns.items():
+                scores[column].take(found)
 
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         """Put the learning rates where their schedules want them now."""

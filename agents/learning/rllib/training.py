@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from typing import Any
 
 from ray.rllib.algorithms.algorithm import Algorithm
@@ -17,6 +18,9 @@ from ray.rllib.utils.metrics import (
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
     TIMERS,
 )
+from torch import Tensor
+
+from gridbazaar.agents.learning.standard_scores import Moments
 
 
 class DayTraining(Algorithm):
@@ -62,7 +66,19 @@ class DayTraining(Algorithm):
                 policy: SampleBatch(prepare(dict(part)))
                 for policy, part in batch.policy_batches.items()
             }
-            return MultiAgentBatch(rows, batch.env_steps())
+        self._take_in(rows)
+        return MultiAgentBatch(rows, batch.env_steps())
+
+    def _take_in(self, rows: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Let networks that see standard scores know of new rows, of all runners together."""
+        networks: Any = self.env_runner_group.local_env_runner.module
+        moments = {
+            policy: {column: Moments.of(columns[column]) for column in networks[policy].scores}
+            for policy, columns in rows.items()
+            if hasattr(networks[policy], "scores")
+        }
+        if moments:
+            self.learner_group.foreach_learner(lambda learner: learner.take_in(moments))
 
     def learn(self, batch: MultiAgentBatch) -> None:
         """Update every policy from a batch, in epochs and minibatches as configured."""
