@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -17,11 +18,21 @@ from torch import Tensor
 from gridbazaar.agents.learning.correction import Correction, NetworkSettings
 from gridbazaar.envs.spaces import Spaces
 
-__all__ = ["ActorCritic", "NetworkSettings", "actor_critics", "draw", "last_layer_small"]
+__all__ = [
+    "RETURNS",
+    "ActorCritic",
+    "NetworkSettings",
+    "actor_critics",
+    "draw",
+    "last_layer_small",
+    "layers",
+]
 
 # First actions near the middle of their range for every observation (Andrychowicz et al.,
 # arXiv:2006.05990, advise a last policy layer 100 times smaller).
 _LAST_LAYER_SCALE = 0.01
+_ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "silu": torch.nn.SiLU}
+RETURNS = "returns"  # column of what critics estimate, where its scores are learned
 
 
 class ActorCritic(Correction, DefaultPPOTorchRLModule):
@@ -33,29 +44,44 @@ class ActorCritic(Correction, DefaultPPOTorchRLModule):
     def setup(self) -> None:
         """Build the networks through RLlib's catalog and scale the policy's start."""
         super().setup()
-        self.set_up_correction(**{Columns.OBS: self.observation_space.shape[0]})
+        self.set_up_correction(**self.sizes())
         last_layer_small(self.pi)
         with torch.no_grad():
             self.pi.log_std.copy_(self._initial)
 
+    def sizes(self) -> dict[str, int]:
+        """Return the entries of what has standard scores, by the column of a batch."""
+        seen = {Columns.OBS: self.observation_space.shape[0]}
+        return seen | ({RETURNS: 1} if self.model_config["normalise_returns"] else {})
+
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        return self._corrected(super()._forward(self._standard(batch), **kwargs), batch)
+        return self._corrected(super()._forward(self.standard(batch), **kwargs), batch)
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        return self._corrected(super()._forward_train(self._standard(batch), **kwargs), batch)
+        return self._corrected(super()._forward_train(self.standard(batch), **kwargs), batch)
 
     def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> Tensor:
         """Return the critic's estimates [rows] of observations, or of what it made of them."""
-        return super().compute_values(self._standard(batch), embeddings)
+        return super().compute_values(self.standard(batch), embeddings)
 
-    def _standard(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def standard(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return the batch with what the networks see as they see it."""
-        return {**batch, **{name: scores(batch[name]) for name, scores in self.scores.items()}}
+        seen = {name: score(batch[name]) for name, score in self.scores.items() if name != RETURNS}
+        return {**batch, **seen}
 
     def _corrected(self, out: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:
         """Add the network's mean to the prior's action, in the entries that matter."""
         inputs = self.corrected(out[Columns.ACTION_DIST_INPUTS], batch[Columns.OBS])
         return {**out, Columns.ACTION_DIST_INPUTS: inputs}
+
+
+def layers(sizes: Sequence[int], model: Mapping[str, Any]) -> torch.nn.Sequential:
+    """Return a network of linear layers with the activation that `model` names between them."""
+    between = _ACTIVATIONS[model["fcnet_activation"]]
+    parts: list[torch.nn.Module] = []
+    for before, after in pairwise(sizes):
+        parts += [torch.nn.Linear(before, after), between()]
+    return torch.nn.Sequential(*parts[:-1])
 
 
 def last_layer_small(network: torch.nn.Module) -> None:
@@ -86,9 +112,17 @@ def draw(module: Any, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tenso
 def actor_critics(
     spaces: Mapping[str, Spaces],
     settings: NetworkSettings,
-    kind: type[ActorCritic] = ActorCritic,
+    kind: type[Any] = ActorCritic,
+    normalise_returns: bool = False,
 ) -> MultiRLModuleSpec:
-    """Return one module per group of seats, all of one architecture; `spaces` are the groups'."""
+    """Return one module per group of seats, all of one architecture.
+
+    Args:
+        spaces: of the groups.
+        settings: of the networks.
+        kind: of the modules: an ActorCritic, or another that is a Correction.
+        normalise_returns: whether critics give standard scores of the returns.
+    """
     model = DefaultModelConfig(
         fcnet_hiddens=settings.fcnet_hiddens,
         fcnet_activation=settings.fcnet_activation,
@@ -101,7 +135,11 @@ def actor_critics(
                 module_class=kind,
                 observation_space=group.observation,
                 action_space=group.action,
-                model_config=asdict(model) | settings.correction_of(group),
+                model_config={
+                    **asdict(model),
+                    **settings.correction_of(group),
+                    "normalise_returns": normalise_returns,
+                },
             )
             for name, group in spaces.items()
         }

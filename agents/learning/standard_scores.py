@@ -77,6 +77,10 @@ class StandardScores(torch.nn.Module):
         scores = (values - self.mean.to(values)) / self.deviation.to(values)
         return scores.clamp(-_FURTHEST, _FURTHEST)
 
+    def meant(self, scores: Tensor) -> Tensor:
+        """Return the values [...] that scores of a single entry stand for."""
+        return scores * self.deviation.to(scores) + self.mean.to(scores)
+
     @torch.no_grad()
     def take(self, moments: Moments) -> None:
         """Take in the moments of further rows."""
