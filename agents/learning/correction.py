@@ -102,10 +102,13 @@ class Correction:
             self.register_buffer(name, getattr(spaces.game, name).float().cpu(), persistent=False)
 
     def priors(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the action [rows, A] to correct for [rows, F], and which entries to learn, bool.
+        """Return the action [..., A] to correct for [..., F], and which entries to learn, bool.
 
         Entries that can change nothing now have nothing to learn.
         """
+        if obs.dim() > 2:
+            prior, matters = self.priors(obs.flatten(0, -2))
+            return prior.unflatten(0, obs.shape[:-1]), matters.unflatten(0, obs.shape[:-1])
         # As it stands in the vector of every seat, where the prior finds it by name.
         blank = obs.new_zeros(*obs.shape[:-1], self._game.layout.size)
         seen = blank.index_copy(-1, self._observed, obs)
@@ -121,7 +124,7 @@ class Correction:
         return prior.index_select(-1, self._acted), matters
 
     def corrected(self, inputs: Tensor, obs: Tensor) -> Tensor:
-        """Return mean and log-deviation [rows, 2 A] where the mean's network gave a correction."""
+        """Return mean and log-deviation [..., 2 A] where the mean's network gave a correction."""
         mean, log_std = inputs.chunk(2, -1)
         prior, matters = self.priors(obs)
         mean = torch.where(matters, mean + prior, prior)

@@ -1,13 +1,13 @@
 """Multi-agent PPO: a critic that sees the whole market trains actors that see their own seat.
 
-Yu et al. 2022, NeurIPS, arXiv:2103.01955: of the inputs compared there, the critic has the seat's own
-observation beside the global state. Everything else is PPO's.
+Yu et al. 2022, NeurIPS, arXiv:2103.01955: of the inputs compared there, the critic has the seat's
+own observation beside the global state. Everything else is PPO's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from ray.rllib.core.columns import Columns
@@ -16,17 +16,11 @@ from torch import Tensor
 
 from gridbazaar.agents.learning.actor_critic import ActorCritic, actor_critics, layers
 from gridbazaar.agents.learning.algorithm import ALGORITHMS
-from gridbazaar.agents.learning.algorithms.ppo import PPO, PPOSettings
+from gridbazaar.agents.learning.algorithms.ppo import PPO
 from gridbazaar.agents.learning.rollout import Trajectory
 from gridbazaar.envs.spaces import Spaces
 
 STATE = "global_state"  # column of the markets' global state
-
-
-class MAPPOSettings(PPOSettings):
-    """Those of PPO."""
-
-    name: Literal["mappo"]  # type: ignore[assignment]
 
 
 class CentralCritic(ActorCritic):
@@ -66,7 +60,6 @@ _SEEN = (Columns.OBS, STATE)
 class MAPPO(PPO):
     """PPO whose critics see the whole market while its policies see their own seat."""
 
-    Config = MAPPOSettings
     global_state = True
 
     def modules(self, spaces: Mapping[str, Spaces]) -> MultiRLModuleSpec:

@@ -8,7 +8,7 @@ itself is RLlib's, `ray.rllib.algorithms.ppo.torch.ppo_torch_learner`; the netwo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import Field, model_validator
@@ -35,7 +35,6 @@ _KL_COEFFICIENTS = "kl_coefficients"
 class PPOSettings(NetworkSettings):
     """Hyper-parameters by RLlib's names."""
 
-    name: Literal["ppo"]
     lr: Positive = Field(description="learning rate of Adam at the start")
     lr_end: NonNegative = Field(description="the same at total_agent_steps")
     gamma: Share = Field(description="discount per interval")

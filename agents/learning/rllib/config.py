@@ -28,6 +28,7 @@ def workload(config: TrainConfig, num_seats: int, slots: int) -> Workload:
     return Workload(
         env_steps=env_steps,
         agent_steps=env_steps * num_seats,
+        slots=slots,
         total_env_steps=max(1, config.total_agent_steps // num_seats),
         learners=max(1, config.num_learners),
     )

@@ -31,7 +31,7 @@ class ProportionalMinibatches:
     def __init__(self, batch: MultiAgentBatch, num_epochs: int, minibatch_size: int, seed: int):
         self._batch, self._num_epochs, self._seed = batch, num_epochs, seed
         counts = [len(rows) for rows in batch.policy_batches.values()]
-        self._parts = min(max(1, round(sum(counts) / minibatch_size)), *counts)
+        self._parts = max(1, round(sum(counts) / minibatch_size))
 
     def __len__(self) -> int:
         return self._num_epochs * self._parts
@@ -50,14 +50,17 @@ class ProportionalMinibatches:
             for part in range(self._parts):
                 minibatch = {}
                 for policy, order in orders.items():
-                    chosen = order[part].to(next(iter(columns[policy].values())).device)
+                    chosen = order[part % len(order)].to(
+                        next(iter(columns[policy].values())).device
+                    )
                     minibatch[policy] = SampleBatch(
                         {key: column[chosen] for key, column in columns[policy].items()}
                     )
                 yield MultiAgentBatch(minibatch, self._batch.env_steps() // self._parts)
 
     def _shuffled(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        return torch.randperm(rows, generator=generator).tensor_split(self._parts)
+        # A policy with fewer rows than there are parts is shown its own again.
+        return torch.randperm(rows, generator=generator).tensor_split(min(self._parts, rows))
 
 
 class DayLearner(TorchLearner):
