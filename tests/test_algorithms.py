@@ -117,7 +117,8 @@ class Once:
 
 
 def settings(folder, name, run):
-    words = [f"name={run}", f"folder={folder}", "task=rural1", "num_envs=2", "validate_every=1"]
+    words = [f"name={run}", f"folder={folder}", "task=rural1", "num_envs=2", "validate_every=2"]
+    words += ["checkpoint_every=1", *(["algorithm.updates=3"] if name == "sac" else [])]
     if name in options("algorithm"):
         values = compose("train", [*words, f"algorithm={name}"])
     else:

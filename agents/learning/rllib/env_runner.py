@@ -110,17 +110,19 @@ class DayRunner(EnvRunner, Checkpointable):
         return self.metrics.reduce()
 
     @torch.no_grad()
-    def sample(self, iteration: int = 0, **_: Any) -> MultiAgentBatch:
+    def sample(self, iteration: int = 0, runner: int | None = None, **_: Any) -> MultiAgentBatch:
         """Play one day in every market and return one flat batch per group of seats.
 
         Args:
             iteration: number of the training iteration; with the seed it decides the days.
+            runner: whose days to play; None: its own.
         """
         sim, shaping = self.simulation, self.settings.reward
+        number = self.worker_index or 0 if runner is None else runner
         rollout = play(
             sim,
             self._explore,
-            iteration_seed(self.settings.seed, iteration, self.worker_index or 0),
+            iteration_seed(self.settings.seed, iteration, number),
             self.algorithm.global_state,
             [each.group for each in self.spaces.values()],
             self._others,

@@ -49,7 +49,9 @@ class ProportionalMinibatches:
             }
             for part in range(self._parts):
                 minibatch = {}
-                for policy, order in orders.items():
+                # In one order for all learners, which add up a policy's gradients as they meet it:
+                # in different ones they deadlock (ray-project/ray, issue 63819).
+                for policy, order in sorted(orders.items()):
                     chosen = order[part % len(order)].to(
                         next(iter(columns[policy].values())).device
                     )
