@@ -85,7 +85,7 @@ def roster(
     """
     of_seat = _bidders(game, fixed or {})
     rules = sorted({name for name in of_seat.values() if name != LEARNED})
-    numbers = {n: [seat for seat, name in of_seat.items() if name == n] for n in rules}
+    numbers = {n: sorted(s for s, name in of_seat.items() if name == n) for n in rules}
     place = game.groups[0].seats if game.groups else torch.zeros(0)
     seats = {name: torch.tensor(found, device=place.device) for name, found in numbers.items()}
     learning = game.of_seats(seat for seat, name in of_seat.items() if name == LEARNED)

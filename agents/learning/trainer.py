@@ -39,6 +39,12 @@ _CURVES = {
     "default_optimizer_learning_rate": "learning_rate",
     "gradients_default_optimizer_global_norm": "gradient_norm",
 }
+_MANY_GPUS = (
+    "several learners on GPUs with %d policies: RLlib is known to deadlock there (ray-project/ray, "
+    "issue 63819); the order that caused it is fixed here, but seen to work on CPUs alone. If it "
+    "hangs, take num_learners=1 or policies=all"
+)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,8 @@ class Training:
         self, config: TrainConfig, algorithm: Algorithm, folder: Path, validation: Validation
     ):
         self._config, self._folder, self._validate = config, folder, validation
+        if config.device == "cuda" and config.num_learners > 1 and len(validation.groups) > 1:
+            _log.warning(_MANY_GPUS, len(validation.groups))
         self._curve_names = {**_CURVES, **algorithm.curves}
         work = workload(config, validation.num_seats, validation.slots)
         # RLlib recommends its newest API with a warning to those who use it already.

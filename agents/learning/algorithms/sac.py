@@ -31,11 +31,12 @@ from gridbazaar.agents.learning.rllib.env_runner import iteration_seed
 from gridbazaar.agents.learning.rllib.learner import DayLearner
 from gridbazaar.agents.learning.rllib.training import DayTraining, DayTrainingConfig
 from gridbazaar.agents.learning.rollout import Choice, Trajectory
-from gridbazaar.config import Count, NonNegative, Positive, Share
+from gridbazaar.config import Count, Positive, Share
 from gridbazaar.envs.spaces import Spaces
 
 _REPLAY = "replay"
 _DRAWS = 1 << 16  # the runner whose seeds are the replay's: there are never so many
+_PARTS = ("actor", "critic", "alpha")
 _LOG_STD = (-5.0, 1.0)
 _INSIDE = 1 - 1e-4  # a prior at the bound of an action is corrected from here
 
@@ -44,8 +45,10 @@ class SACSettings(NetworkSettings):
     """Hyper-parameters; RLlib's names where it has one."""
 
     name: Literal["sac"]
-    lr: Positive = Field(description="learning rate of Adam at the start, of all networks")
-    lr_end: NonNegative = Field(description="the same at total_agent_steps")
+    actor_lr: Positive = Field(description="learning rate of Adam at the start, of the policy")
+    critic_lr: Positive = Field(description="the same of the critics")
+    alpha_lr: Positive = Field(description="the same of the temperature's logarithm")
+    lr_end: Share = Field(description="of these rates that is left at total_agent_steps")
     gamma: Share = Field(description="discount per interval")
     n_step: Count = Field(description="intervals whose rewards are summed before a critic's word")
     tau: Share = Field(description="of the critics, into their targets at every update")
@@ -144,6 +147,11 @@ class SoftActorCritic(Correction, TorchRLModule):
             "log_alpha": self.log_alpha,
         }
 
+    def parts(self) -> dict[str, list[torch.nn.Parameter]]:
+        """Return the parameters by what is learned with a rate of its own."""
+        found = (list(self.policy.parameters()), list(self.critics.parameters()), [self.log_alpha])
+        return dict(zip(_PARTS, found, strict=True))
+
     @torch.no_grad()
     def follow(self, tau: float) -> None:
         """Move the critics' targets towards them."""
@@ -157,6 +165,17 @@ def _target(name: str) -> str:
 
 class SACLearner(DayLearner):
     """The losses of critics, policy and temperature; their targets follow after every update."""
+
+    def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
+        """Register an optimiser for each part that has a learning rate of its own."""
+        for name, parameters in self.module[module_id].unwrapped().parts().items():
+            self.register_optimizer(
+                module_id=module_id,
+                optimizer_name=name,
+                optimizer=torch.optim.Adam(parameters),
+                params=parameters,
+                lr_or_lr_schedule=config.learner_config_dict[name],
+            )
 
     def compute_loss_for_module(
         self, *, module_id: str, config: Any, batch: Any, fwd_out: Any
@@ -244,7 +263,10 @@ class SAC(Algorithm):
         c = self.config
         config = DayTrainingConfig(algo_class=ReplayTraining).learners(learner_class=SACLearner)
         return config.training(
-            lr=workload.schedule(c.lr, c.lr_end),
+            learner_config_dict={
+                name: workload.schedule(rate, rate * c.lr_end)
+                for name, rate in zip(_PARTS, (c.actor_lr, c.critic_lr, c.alpha_lr), strict=True)
+            },
             gamma=c.gamma,
             grad_clip=c.grad_clip,
             grad_clip_by="global_norm",
