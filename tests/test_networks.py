@@ -127,3 +127,10 @@ def test_gradients_of_the_policys_value_leave_the_critics_alone(sim, seen):
     after, learned = (module.estimates(rows, action, w) for w in ("targets", "critics"))
     torch.testing.assert_close(after, learned)
     assert (before != after).any()
+
+
+def test_scores_of_returns_mean_the_returns():
+    scores, returns = StandardScores(1), torch.randn(500, 1) * 7 - 3
+    scores.take(Moments.of(returns))
+    near = returns[(returns - returns.mean()).abs() < 4 * returns.std()]
+    torch.testing.assert_close(scores.meant(scores(near.unsqueeze(-1))).squeeze(-1), near)

@@ -81,6 +81,11 @@ class Correction:
     model_config: Any
     register_buffer: Any
     learned: Tensor
+    efficiency: Tensor
+    largest_kw: Tensor
+    _initial: Tensor
+    _observed: Tensor
+    _acted: Tensor
 
     def set_up_correction(self, **seen: int) -> None:
         """Register what belongs to the correction.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -104,7 +105,7 @@ def check(game: Game, fixed: Mapping[str, str]) -> None:
     for key, name in fixed.items():
         if key not in known:
             raise UnknownNameError("seat, role or group of seats in fixed", key, known)
-        if name != LEARNED and name not in BIDDERS and "/" not in name:
+        if name != LEARNED and name not in BIDDERS and not Path(name).is_dir():
             raise UnknownNameError("bidder", name, (*BIDDERS.names(), LEARNED))
     if not roster(game, "group", fixed).groups:
         raise ConfigError(

@@ -31,7 +31,7 @@ class CentralCritic(ActorCritic):
         self.catalog.actor_critic_encoder_config.inference_only = True  # no critic of its own
         super().setup()
         del self.vf
-        seen = sum(scores.mean.numel() for name, scores in self.scores.items() if name in _SEEN)
+        seen = sum(self.sizes()[name] for name in _SEEN)
         self.critic = layers([seen, *self.model_config["fcnet_hiddens"], 1], self.model_config)
 
     def sizes(self) -> dict[str, int]:

@@ -8,7 +8,7 @@ itself is RLlib's, `ray.rllib.algorithms.ppo.torch.ppo_torch_learner`; the netwo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field, model_validator
@@ -68,7 +68,7 @@ class PPOSettings(NetworkSettings):
 class PPO(Algorithm):
     """Proximal policy optimisation, one policy and one critic per group of seats."""
 
-    Config = PPOSettings
+    Config: ClassVar[type[PPOSettings]] = PPOSettings
     curves = {  # noqa: RUF012 - a constant, as declared
         "policy_loss": "policy_loss",
         "vf_loss": "value_loss",

@@ -31,7 +31,7 @@ from gridbazaar.agents.learning.rllib.env_runner import iteration_seed
 from gridbazaar.agents.learning.rllib.learner import DayLearner
 from gridbazaar.agents.learning.rllib.training import DayTraining, DayTrainingConfig
 from gridbazaar.agents.learning.rollout import Choice, Trajectory
-from gridbazaar.config import Count, Positive, Share
+from gridbazaar.config import Count, Positive, Share, Whole
 from gridbazaar.envs.spaces import Spaces
 
 _REPLAY = "replay"
@@ -57,7 +57,7 @@ class SACSettings(NetworkSettings):
     updates: Count = Field(description="minibatches of an iteration")
     minibatch_size: Count = Field(description="agent steps of all groups together")
     replay_iterations: Count = Field(description="whose days are drawn from")
-    warmup_iterations: Count = Field(description="played before the first update, at least 1")
+    warmup_iterations: Whole = Field(description="in which critics learn and the policy does not")
     grad_clip: Positive = Field(description="global norm per group")
     normalise_returns: bool = Field(
         description="whether rewards are divided by the deviation of the returns, all so far"
@@ -163,6 +163,16 @@ def _target(name: str) -> str:
     return "target_" + name.replace(".", "_")
 
 
+def _late(workload: Workload, iterations: int, rate: float, left: float) -> Any:
+    """Return a rate's schedule that is zero for some iterations, and ends with a share of it."""
+    if iterations == 0:
+        return workload.schedule(rate, rate * left)
+    first, end = iterations * workload.env_steps, workload.total_env_steps
+    # RLlib asks with the steps that an iteration has come to.
+    places = [[0, 0.0], [first, 0.0], [first + 1, rate]]
+    return [*places, [max(end, first + 2), rate * left]]
+
+
 class SACLearner(DayLearner):
     """The losses of critics, policy and temperature; their targets follow after every update."""
 
@@ -225,10 +235,9 @@ class ReplayTraining(DayTraining):
         """Sample, keep, and learn from what is kept."""
         days, s = self.sample_days(), self._settings
         self._replay.add({name: dict(part) for name, part in days.policy_batches.items()})
-        early = self.iteration + 1 < s.warmup_iterations
         seed = iteration_seed(self.config.seed or 0, self.iteration, _DRAWS)
-        rows = s.minibatch_size if early else s.minibatch_size * s.updates
-        drawn = self._replay.draw(rows, torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        drawn = self._replay.draw(s.minibatch_size * s.updates, generator)
         batches = {name: SampleBatch(part) for name, part in drawn.items()}
         self.learn(MultiAgentBatch(batches, days.env_steps()))
 
@@ -264,8 +273,9 @@ class SAC(Algorithm):
         config = DayTrainingConfig(algo_class=ReplayTraining).learners(learner_class=SACLearner)
         return config.training(
             learner_config_dict={
-                name: workload.schedule(rate, rate * c.lr_end)
-                for name, rate in zip(_PARTS, (c.actor_lr, c.critic_lr, c.alpha_lr), strict=True)
+                "actor": _late(workload, c.warmup_iterations, c.actor_lr, c.lr_end),
+                "critic": workload.schedule(c.critic_lr, c.critic_lr * c.lr_end),
+                "alpha": _late(workload, c.warmup_iterations, c.alpha_lr, c.lr_end),
             },
             gamma=c.gamma,
             grad_clip=c.grad_clip,

@@ -95,9 +95,9 @@ class DayTraining(Algorithm):
         """Let networks that see standard scores know of new rows, of all runners together."""
         networks: Any = self.env_runner_group.local_env_runner.module
         moments = {
-            policy: {column: Moments.of(columns[column]) for column in networks[policy].scores}
+            policy: {name: Moments.of(columns[name]) for name in scored if name in columns}
             for policy, columns in rows.items()
-            if hasattr(networks[policy], "scores")
+            if (scored := getattr(networks[policy], "scores", None)) is not None
         }
         if moments:
             self.learner_group.foreach_learner(lambda learner: learner.take_in(moments))
