@@ -6,12 +6,15 @@ so that it does not matter how many runners the rows come from.
 
 from __future__ import annotations
 
+import operator
+from functools import reduce
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 _LEAST_DEVIATION = 1e-4  # below it an entry never changes
+_PART = 1 << 14  # rows that are held in double precision at once
 _FURTHEST = 5.0  # deviations from the mean that a network sees
 
 
@@ -32,9 +35,13 @@ class Moments(NamedTuple):
     def of(cls, values: Tensor) -> Moments:
         """Return those of values [..., size]."""
         rows = values.reshape(-1, values.shape[-1])
-        variance, mean = torch.var_mean(rows, 0, correction=0)
+        return reduce(operator.add, map(cls._of_part, rows.split(_PART)))
+
+    @classmethod
+    def _of_part(cls, rows: Tensor) -> Moments:
+        variance, mean = torch.var_mean(rows.double(), 0, correction=0)
         count = torch.tensor(float(len(rows)), dtype=torch.float64)
-        return cls(count, mean.double().cpu(), variance.double().cpu() * len(rows))
+        return cls(count, mean.cpu(), variance.cpu() * len(rows))
 
     def __add__(self, other: object) -> Moments:
         """Return the moments of both parts' rows."""

@@ -110,6 +110,8 @@ class RecurrentPPO(PPO):
     """PPO whose policies and critics remember what they saw since the day began."""
 
     Config = RecurrentPPOSettings
+    # RLlib's explained variance is of rows without a time.
+    curves = {k: v for k, v in PPO.curves.items() if k != "vf_explained_var"}  # noqa: RUF012
     _config: RecurrentPPOSettings
 
     def modules(self, spaces: Mapping[str, Spaces]) -> MultiRLModuleSpec:
