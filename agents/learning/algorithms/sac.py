@@ -97,7 +97,7 @@ class SoftActorCritic(Correction, TorchRLModule):
         prior, matters = self.priors(obs)
         correction, log_std = self.policy(self.scores[Columns.OBS](obs)).chunk(2, -1)
         log_std = (self._initial + log_std).clamp(*_LOG_STD)
-        mean = torch.atanh(prior.clamp(-_INSIDE, _INSIDE)) + correction
+        mean = _before(prior) + correction
         noise = torch.zeros_like(mean) if noise is None else noise
         before = mean + log_std.exp() * noise
         density = torch.distributions.Normal(mean, log_std.exp()).log_prob(before)
@@ -109,12 +109,19 @@ class SoftActorCritic(Correction, TorchRLModule):
     def estimates(self, obs: Tensor, action: Tensor, which: str) -> Tensor:
         """Return both critics' estimates [2, rows].
 
+        A critic sees by how many first deviations an action departs from the prior's before
+        squashing, not the action: that follows so closely from what is seen that what one of them
+        is worth could be laid at the other's door.
+
         Args:
             obs: [rows, F].
             action: [rows, A].
             which: `critics`, which learn; `held`, the same without a gradient to them; `targets`.
         """
-        seen = torch.cat([self.scores[Columns.OBS](obs), action], -1)
+        prior, matters = self.priors(obs)
+        apart = _before(action) - _before(prior)
+        apart = torch.where(matters, apart / self._initial.exp(), 0.0)
+        seen = torch.cat([self.scores[Columns.OBS](obs), apart], -1)
         found = []
         for number, critic in enumerate(self.critics):
             names = dict(critic.named_parameters())
@@ -157,6 +164,11 @@ class SoftActorCritic(Correction, TorchRLModule):
         """Move the critics' targets towards them."""
         for name, value in self.critics.named_parameters():
             getattr(self, _target(name)).lerp_(value, tau)
+
+
+def _before(action: Tensor) -> Tensor:
+    """Return what is squashed to an action."""
+    return torch.atanh(action.clamp(-_INSIDE, _INSIDE))
 
 
 def _target(name: str) -> str:
