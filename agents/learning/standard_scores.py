@@ -69,9 +69,10 @@ class StandardScores(torch.nn.Module):
 
     def __init__(self, size: int):
         super().__init__()
-        self.register_buffer("rows", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
-        self.register_buffer("squares", torch.zeros(size, dtype=torch.float64))
+        # RLlib's checkpoints and its sync of weights make single precision of every number.
+        self.register_buffer("rows", torch.zeros(()))
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("squares", torch.zeros(size))
 
     @property
     def deviation(self) -> Tensor:
@@ -91,10 +92,8 @@ class StandardScores(torch.nn.Module):
     @torch.no_grad()
     def take(self, moments: Moments) -> None:
         """Take in the moments of further rows."""
-        more = Moments(*(part.to(self.mean) for part in moments))
-        for buffer, value in zip(
-            (self.rows, self.mean, self.squares),
-            Moments(self.rows, self.mean, self.squares) + more,
-            strict=True,
-        ):
+        buffers = (self.rows, self.mean, self.squares)
+        so_far = Moments(*(buffer.double() for buffer in buffers))
+        more = Moments(*(part.to(self.mean.device) for part in moments))
+        for buffer, value in zip(buffers, so_far + more, strict=True):
             buffer.copy_(value)
