@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -46,6 +46,10 @@ class TrainConfig(Config):
     task: TaskConfig
     market: dict[str, Any] = Field(description="name and parameters of a registered market")
     ledger: dict[str, Any] = Field(description="name and parameters of a registered ledger")
+    policies: Literal["group", "seat", "all"] = Field(description="who shares a policy")
+    fixed: dict[str, str] | None = Field(
+        description="who does not learn, and the bidder that plays them; null: all learn"
+    )
     reward: RewardConfig
     algorithm: dict[str, Any] = Field(description="name and parameters of a registered algorithm")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,6 +13,7 @@ from gridbazaar.envs.community import Community
 from gridbazaar.envs.config import RulesConfig
 from gridbazaar.envs.layout import Layout
 from gridbazaar.envs.seat_groups import SeatGroup
+from gridbazaar.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Game:
         efficiency: [N, K] of the seats' devices, one way; 1 where there is none.
         wear_price: [N, K] EUR per kWh that a device gives.
         largest_kw: [N] of a seat's load or generation.
-        groups: of seats alike; together all seats.
+        groups: of seats alike; together all seats, or those that a bidder decides for.
+        seats: names of all seats.
     """
 
     rules: RulesConfig
@@ -35,6 +38,7 @@ class Game:
     wear_price: Tensor
     largest_kw: Tensor
     groups: tuple[SeatGroup, ...] = ()
+    seats: tuple[str, ...] = ()
 
     def meaning(self, low: Tensor, high: Tensor) -> ActionMeaning:
         """Return what the ends of an action's range mean.
@@ -54,14 +58,58 @@ class Game:
         )
 
     def seen_by(self, group: SeatGroup) -> Game:
-        """Return the game as one seat of a group knows it: what it owns stands for all of them."""
+        """Return the game as one seat of a group knows it: what it owns stands for all of them.
+
+        Seats of several roles know it by role: the tensors' rows are then the layout's roles.
+
+        Raises ConfigError where seats of a role in such a group own devices that differ.
+        """
+        flags = {f"is_{role}" for role in self.layout.roles}
+        seen = [self.layout.features[i].name for i in group.observed.tolist()]
+        own = [int(group.seats[0])]
+        if len(flags.intersection(seen)) > 1:
+            own = [self._example_of(role, group) for role in self.layout.roles]
         return replace(
             self,
-            efficiency=self.efficiency[group.seats[:1]],
-            wear_price=self.wear_price[group.seats[:1]],
-            largest_kw=self.largest_kw[group.seats[:1]],
+            efficiency=self.efficiency[own],
+            wear_price=self.wear_price[own],
+            largest_kw=self.largest_kw[own],
             groups=(),
+            seats=(),
         )
+
+    def _example_of(self, role: str, group: SeatGroup) -> int:
+        """Return a seat of a role in a group whose devices are those of all its seats that own any.
+
+        Where the group has no such seat, any will do.
+        """
+        together = set(group.seats.tolist())
+        numbers = [
+            seat
+            for part in self.groups
+            if f"is_{role}" in {self.layout.features[i].name for i in part.observed.tolist()}
+            for seat in part.seats.tolist()
+            if seat in together
+        ]
+        owns = ((self.efficiency != 1) | (self.wear_price != 0)).any(-1).tolist()
+        owners = [seat for seat in numbers if owns[seat]]
+        for seat in owners[1:]:
+            for tensor in (self.efficiency, self.wear_price):
+                if (tensor[seat] != tensor[owners[0]]).any():
+                    raise ConfigError(
+                        f"policies=all, but seats of role {role} own devices whose efficiency or "
+                        "wear differs, which one policy cannot tell apart; choose policies=group"
+                    )
+        return (owners or numbers or [0])[0]
+
+    def of_seats(self, seats: Iterable[int]) -> Game:
+        """Return the game in which some seats alone are decided for; the others stand beside."""
+        wanted, groups = set(seats), []
+        for group in self.groups:
+            kept = [seat in wanted for seat in group.seats.tolist()]
+            if any(kept):
+                groups.append(group._replace(seats=group.seats[kept]))
+        return replace(self, groups=tuple(groups))
 
     @classmethod
     def of(cls, community: Community, rules: RulesConfig) -> Game:
@@ -75,4 +123,5 @@ class Game:
             wear_price=community.fleet.of_units("wear_price"),
             largest_kw=torch.maximum(community.load_kw.amax(0), community.pv_kw.amax(0)),
             groups=community.groups,
+            seats=community.seats,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import gymnasium as gym
@@ -47,19 +48,22 @@ class Spaces(NamedTuple):
         return tuple(self.layout.action_entries[i] for i in self.group.acted.tolist())
 
 
-def spaces_of(simulation: Simulation, padded: bool = False) -> dict[str, Spaces]:
-    """Return the spaces of each group of a simulation's community, by its name.
+def spaces_of(
+    simulation: Simulation, padded: bool = False, groups: Iterable[SeatGroup] | None = None
+) -> dict[str, Spaces]:
+    """Return the spaces of each group of a simulation's seats, by its name.
 
     Args:
         simulation: of one market or many.
         padded: whether every group shall have all entries of the community's layout.
+        groups: of seats; the community's own where none are given.
     """
     c, layout = simulation.community, simulation.game.layout
     low, high = observation_bounds(c, simulation.rules, simulation.disclosure)
     everything = [torch.arange(size) for size in (layout.size, len(layout.actions))]
     state = _box(*(_state_of(simulation, ends) for ends in (low, high)))
     found = {}
-    for group in c.groups:
+    for group in c.groups if groups is None else groups:
         if padded:
             group = group._replace(observed=everything[0], acted=everything[1])
         seen = group.observed.cpu().numpy()
@@ -74,12 +78,15 @@ def spaces_of(simulation: Simulation, padded: bool = False) -> dict[str, Spaces]
     return found
 
 
-def unbounded_spaces(game: Game, state: int) -> dict[str, Spaces]:
-    """Return the spaces of a game's groups by name, where there are no data to bound them.
+def unbounded_spaces(
+    game: Game, state: int, groups: Iterable[SeatGroup] | None = None
+) -> dict[str, Spaces]:
+    """Return the spaces of groups by name, where there are no data to bound them.
 
     Args:
         game: what everybody knows.
         state: entries of a market's global state.
+        groups: of seats; the game's own where none are given.
     """
 
     def box(size: int) -> gym.spaces.Box:
@@ -94,7 +101,7 @@ def unbounded_spaces(game: Game, state: int) -> dict[str, Spaces]:
             group=group,
             game=game.seen_by(group),
         )
-        for group in game.groups
+        for group in (game.groups if groups is None else groups)
     }
 
 

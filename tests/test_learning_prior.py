@@ -10,6 +10,7 @@ from gridbazaar.agents.learning.actor_critic import draw
 from gridbazaar.agents.learning.algorithm import make, networks
 from gridbazaar.agents.learning.bidder import LearnedBidder
 from gridbazaar.agents.learning.rollout import play
+from gridbazaar.agents.learning.standard_scores import Moments
 from gridbazaar.configs import compose
 from gridbazaar.envs.spaces import spaces_of
 
@@ -75,22 +76,23 @@ def test_groups_with_nothing_to_learn_send_a_few_rows(sim):
     assert rows["consumer"] < rows["storage"] * 10
 
 
-def test_networks_see_standard_scores_of_the_first_rows_they_learned_from(sim):
+def test_networks_see_standard_scores_of_all_rows_so_far_and_save_them(sim):
     _, modules = modules_of(sim)
     module = modules["storage"]
     g = torch.Generator().manual_seed(0)
     size = module.observation_space.shape[0]
     first = torch.randn(500, size, generator=g) * 3 + 7
     first[:, 0] = 1.0  # never changes
-    module.forward_train({Columns.OBS: first})
-    seen = module._standard({Columns.OBS: first})[Columns.OBS]
+    for part in first.split([100, 400]):
+        module.scores[Columns.OBS].take(Moments.of(part))
+    seen = module.standard({Columns.OBS: first})[Columns.OBS]
     torch.testing.assert_close(seen.mean(0), torch.zeros(size), atol=1e-4, rtol=0)
     deviation = seen.std(0, correction=0)
     assert deviation[0] == 0
     torch.testing.assert_close(deviation[1:], torch.ones(size - 1), atol=0.02, rtol=0)
-    kept = module.observed_mean.clone()
+    kept = module.scores[Columns.OBS].mean.clone()
     module.forward_train({Columns.OBS: first * 2})
-    assert torch.equal(module.observed_mean, kept)
+    assert torch.equal(module.scores[Columns.OBS].mean, kept), "learning itself changes nothing"
 
     _, others = modules_of(sim)
     others["storage"].set_state(module.get_state())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, replace
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import pairwise
+from typing import Any
 
 import torch
-from pydantic import Field, model_validator
 from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
@@ -15,98 +15,50 @@ from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from torch import Tensor
 
-from gridbazaar.agents.learning.algorithm import AlgorithmSettings
-from gridbazaar.agents.learning.prior import PRIORS, relevant
-from gridbazaar.config import Config
+from gridbazaar.agents.learning.correction import Correction, NetworkSettings
 from gridbazaar.envs.spaces import Spaces
 
-LogStd = Annotated[float, Field(ge=-5, le=1)] | None
-Width = Annotated[int, Field(ge=1, le=16_384)]  # neurons of a hidden layer
+__all__ = [
+    "RETURNS",
+    "ActorCritic",
+    "NetworkSettings",
+    "actor_critics",
+    "draw",
+    "last_layer_small",
+    "layers",
+]
+
 # First actions near the middle of their range for every observation (Andrychowicz et al.,
 # arXiv:2006.05990, advise a last policy layer 100 times smaller).
 _LAST_LAYER_SCALE = 0.01
-_OWNED = ("efficiency", "wear_price", "largest_kw")  # tensors of a game, which move with a network
-_LEAST_DEVIATION = 1e-4  # below it an entry never changes
-_FURTHEST = 5.0  # deviations from the mean that a network sees
+_ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "silu": torch.nn.SiLU}
+RETURNS = "returns"  # column of what critics estimate, where its scores are learned
 
 
-class InitialLogStd(Config):
-    """Logarithm of each entry's standard deviation at the start; actions live in [-1, 1].
-
-    Without one the entry is not learned: it stays what the prior says.
-    """
-
-    must_run_price: LogStd
-    correction: LogStd
-    device_value: LogStd
-    device_margin: LogStd
-    device_share: LogStd
-    priority_fee: LogStd
-
-    @model_validator(mode="after")
-    def _learns(self) -> Self:
-        if all(value is None for value in self.__dict__.values()):
-            raise ValueError(
-                "every entry is null, so that nothing would be learned; give one a number, "
-                "as device_value: -1.6"
-            )
-        return self
-
-    def of(self, spaces: Spaces) -> list[float | None]:
-        """Return those of a group's entries, the same for each of its devices."""
-        devices = [self.device_value, self.device_margin, self.device_share] * spaces.layout.slots
-        all_entries = [self.must_run_price, self.correction, *devices, self.priority_fee]
-        return [all_entries[i] for i in spaces.group.acted.tolist()]
-
-
-class NetworkSettings(AlgorithmSettings):
-    """What the networks are, for any algorithm that uses them."""
-
-    fcnet_hiddens: Annotated[list[Width], Field(min_length=1)]
-    fcnet_activation: Literal["tanh", "relu", "silu"]
-    initial_log_std: InitialLogStd = Field(description="of each entry of an action")
-    prior: str = Field(description="action that the policy corrects, see agents/learning/prior.py")
-
-
-class ActorCritic(DefaultPPOTorchRLModule):
+class ActorCritic(Correction, DefaultPPOTorchRLModule):
     """Separate tanh networks for the mean action and the value; one standard deviation per action.
 
-    `model_config["initial_log_std"]` is the logarithm of the standard deviation at the start, and
-    `model_config["prior"]` names the action that the mean network corrects;
-    `model_config["spaces"]` says what observations and actions mean.
+    `model_config` says what is corrected, see `Correction`.
     """
 
     def setup(self) -> None:
         """Build the networks through RLlib's catalog and scale the policy's start."""
         super().setup()
-        given, spaces = self.model_config["initial_log_std"], self.model_config["spaces"]
-        initial = torch.tensor([0.0 if one is None else one for one in given])
-        learned = torch.tensor([one is not None for one in given])
-        self.register_buffer("_initial", initial, persistent=False)
-        self.register_buffer("learned", learned, persistent=False)
-        size = self.observation_space.shape[0]
-        self.register_buffer("observed_mean", torch.zeros(size))
-        self.register_buffer("observed_deviation", torch.ones(size))
-        self.register_buffer("begun", torch.zeros(1))
-        layers = [layer for layer in self.pi.modules() if isinstance(layer, torch.nn.Linear)]
+        self.set_up_correction(**self.sizes())
+        last_layer_small(self.pi)
         with torch.no_grad():
-            layers[-1].weight.mul_(_LAST_LAYER_SCALE)
-            layers[-1].bias.zero_()
             self.pi.log_std.copy_(self._initial)
-        self._prior, self._game = PRIORS[self.model_config["prior"]], spaces.game
-        for name in ("observed", "acted"):
-            entries = getattr(spaces.group, name).cpu()
-            self.register_buffer(f"_{name}", entries, persistent=False)
-        for name in _OWNED:
-            self.register_buffer(name, getattr(spaces.game, name).float().cpu(), persistent=False)
+
+    def sizes(self) -> dict[str, int]:
+        """Return the entries of what has standard scores, by the column of a batch."""
+        seen = {Columns.OBS: self.observation_space.shape[0]}
+        return seen | ({RETURNS: 1} if self.model_config["normalise_returns"] else {})
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        return self._corrected(super()._forward(self._standard(batch), **kwargs), batch)
+        return self._corrected(super()._forward(self.standard(batch), **kwargs), batch)
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        if not self.begun:
-            self._begin(batch[Columns.OBS])
-        return self._corrected(super()._forward_train(self._standard(batch), **kwargs), batch)
+        return self._corrected(super()._forward_train(self.standard(batch), **kwargs), batch)
 
     def inputs(self, observation: Tensor) -> Tensor:
         """Return mean and logarithm of the deviation [rows, 2 A], with gradients."""
@@ -115,37 +67,34 @@ class ActorCritic(DefaultPPOTorchRLModule):
 
     def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> Tensor:
         """Return the critic's estimates [rows] of observations, or of what it made of them."""
-        return super().compute_values(self._standard(batch), embeddings)
+        return super().compute_values(self.standard(batch), embeddings)
 
-    @torch.no_grad()
-    def _begin(self, obs: Tensor) -> None:
-        """Take mean and deviation of what is seen from the first rows learned from, for good."""
-        deviation = obs.std(0, correction=0)
-        self.observed_mean.copy_(obs.mean(0))
-        self.observed_deviation.copy_(torch.where(deviation > _LEAST_DEVIATION, deviation, 1.0))
-        self.begun.fill_(1)
-
-    def _standard(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Return the batch with observations as the networks see them."""
-        seen = (batch[Columns.OBS] - self.observed_mean) / self.observed_deviation
-        return {**batch, Columns.OBS: seen.clamp(-_FURTHEST, _FURTHEST)}
+    def standard(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return the batch with what the networks see as they see it."""
+        seen = {name: score(batch[name]) for name, score in self.scores.items() if name != RETURNS}
+        return {**batch, **seen}
 
     def _corrected(self, out: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:
         """Add the network's mean to the prior's action, in the entries that matter."""
-        mean, log_std = out[Columns.ACTION_DIST_INPUTS].chunk(2, -1)
-        obs = batch[Columns.OBS]
-        # As it stands in the vector of every seat, where the prior finds it by name.
-        blank = obs.new_zeros(*obs.shape[:-1], self._game.layout.size)
-        seen = blank.index_copy(-1, self._observed, obs)
-        matters = relevant(seen, self._game.layout, self._game.rules.dispatch == "own")
-        matters = matters.index_select(-1, self._acted) & self.learned
-        game = replace(self._game, **{name: getattr(self, name) for name in _OWNED})
-        with torch.no_grad():  # its steps have no gradient worth following
-            prior = self._prior(seen.unsqueeze(-2), game).squeeze(-2)
-        prior = prior.index_select(-1, self._acted)
-        mean = torch.where(matters, mean + prior, prior)
-        log_std = torch.where(matters, log_std, self._initial)
-        return {**out, Columns.ACTION_DIST_INPUTS: torch.cat([mean, log_std], -1)}
+        inputs = self.corrected(out[Columns.ACTION_DIST_INPUTS], batch[Columns.OBS])
+        return {**out, Columns.ACTION_DIST_INPUTS: inputs}
+
+
+def layers(sizes: Sequence[int], model: Mapping[str, Any]) -> torch.nn.Sequential:
+    """Return a network of linear layers with the activation that `model` names between them."""
+    between = _ACTIVATIONS[model["fcnet_activation"]]
+    parts: list[torch.nn.Module] = []
+    for before, after in pairwise(sizes):
+        parts += [torch.nn.Linear(before, after), between()]
+    return torch.nn.Sequential(*parts[:-1])
+
+
+def last_layer_small(network: torch.nn.Module) -> None:
+    """Scale a policy's last layer down, so that it corrects next to nothing at first."""
+    layers = [layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)]
+    with torch.no_grad():
+        layers[-1].weight.mul_(_LAST_LAYER_SCALE)
+        layers[-1].bias.zero_()
 
 
 def draw(module: Any, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,8 +114,20 @@ def draw(module: Any, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tenso
     return torch.addcmul(mean, log_std.exp() * module.learned, noise), inputs
 
 
-def actor_critics(spaces: Mapping[str, Spaces], settings: NetworkSettings) -> MultiRLModuleSpec:
-    """Return one module per group of seats, all of one architecture; `spaces` are the groups'."""
+def actor_critics(
+    spaces: Mapping[str, Spaces],
+    settings: NetworkSettings,
+    kind: type[Any] = ActorCritic,
+    normalise_returns: bool = False,
+) -> MultiRLModuleSpec:
+    """Return one module per group of seats, all of one architecture.
+
+    Args:
+        spaces: of the groups.
+        settings: of the networks.
+        kind: of the modules: an ActorCritic, or another that is a Correction.
+        normalise_returns: whether critics give standard scores of the returns.
+    """
     model = DefaultModelConfig(
         fcnet_hiddens=settings.fcnet_hiddens,
         fcnet_activation=settings.fcnet_activation,
@@ -176,14 +137,13 @@ def actor_critics(spaces: Mapping[str, Spaces], settings: NetworkSettings) -> Mu
     return MultiRLModuleSpec(
         rl_module_specs={
             name: RLModuleSpec(
-                module_class=ActorCritic,
+                module_class=kind,
                 observation_space=group.observation,
                 action_space=group.action,
-                model_config=asdict(model)
-                | {
-                    "initial_log_std": settings.initial_log_std.of(group),
-                    "prior": settings.prior,
-                    "spaces": group,
+                model_config={
+                    **asdict(model),
+                    **settings.correction_of(group),
+                    "normalise_returns": normalise_returns,
                 },
             )
             for name, group in spaces.items()

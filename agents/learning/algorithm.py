@@ -29,12 +29,14 @@ class Workload:
     Attributes:
         env_steps: intervals of one iteration, over all markets of all runners.
         agent_steps: of one iteration, env_steps times the seats.
+        slots: intervals of a day.
         total_env_steps: of the whole run.
         learners: that share a batch.
     """
 
     env_steps: int
     agent_steps: int
+    slots: int
     total_env_steps: int
     learners: int
 

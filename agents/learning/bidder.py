@@ -14,10 +14,13 @@ from torch.utils._pytree import tree_map
 
 from gridbazaar.agents.learning import checkpoints
 from gridbazaar.agents.learning.algorithm import make, networks
+from gridbazaar.agents.learning.roster import Others, roster
 from gridbazaar.envs.game import Game
 from gridbazaar.envs.seat_groups import SeatGroup
 from gridbazaar.envs.spaces import unbounded_spaces
 from gridbazaar.errors import CheckpointError, UnknownNameError
+
+_OTHERS = "/"  # no group's name
 
 
 class LearnedBidder:
@@ -27,10 +30,18 @@ class LearnedBidder:
         modules: one network per group of seats, on the device of the observations to come.
         groups: of the community.
         entries: of a padded action.
+        others: who plays the seats that did not learn.
     """
 
-    def __init__(self, modules: Mapping[str, Any], groups: Sequence[SeatGroup], entries: int):
+    def __init__(
+        self,
+        modules: Mapping[str, Any],
+        groups: Sequence[SeatGroup],
+        entries: int,
+        others: Others | None = None,
+    ):
         self._modules, self._groups, self._entries = dict(modules), groups, entries
+        self._others = others
 
     @classmethod
     def load(
@@ -49,12 +60,13 @@ class LearnedBidder:
             CheckpointError: nothing there can be loaded, or it was trained for other seats.
         """
         checkpoint, layout = checkpoints.find(Path(folder)), game.layout
-        wanted = checkpoints.policies_of(layout, game.groups)
-        progress = checkpoints.read_progress(checkpoint, wanted)
+        progress = checkpoints.read_progress(checkpoint)
+        who = roster(game, progress.sharing, progress.fixed)
+        checkpoints.read_progress(checkpoint, checkpoints.policies_of(layout, who.groups))
         weights = checkpoints.weights(checkpoint)
         try:
             algorithm = make(progress.algorithm)
-            modules = networks(algorithm, unbounded_spaces(game, progress.state_size))
+            modules = networks(algorithm, unbounded_spaces(game, progress.state_size, who.groups))
             for name, module in modules.items():
                 _fill(module, weights[name])
         except UnknownNameError as error:
@@ -69,7 +81,7 @@ class LearnedBidder:
                 "algorithm builds now: use the version that trained it, or train again"
             ) from error
         modules = {name: module.to(device).eval() for name, module in modules.items()}
-        return cls(modules, game.groups, len(layout.actions))
+        return cls(modules, who.groups, len(layout.actions), who.others(game, device))
 
     @torch.no_grad()
     def act(
@@ -90,6 +102,8 @@ class LearnedBidder:
             rows, kept[name] = act(self._modules[name], seen.flatten(0, 1), memory.get(name))
             chosen = rows.unflatten(0, seen.shape[:2]).to(observation)
             action[:, group.seats.unsqueeze(-1), group.acted] = chosen
+        if self._others is not None:
+            kept[_OTHERS] = self._others.play(observation, action, memory.get(_OTHERS))
         return action, kept
 
 

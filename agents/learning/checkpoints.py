@@ -19,13 +19,14 @@ from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_LEARNER_GROUP, COMPONENT
 
 from gridbazaar import files
 from gridbazaar.agents.learning import digests, plain_data
+from gridbazaar.agents.learning.roster import Sharing
 from gridbazaar.envs.layout import Layout
 from gridbazaar.envs.seat_groups import SeatGroup
 from gridbazaar.errors import CheckpointError
 
 FOLDER, BEST, PROGRESS = "checkpoints", "best", "progress.json"
 WEIGHTS, STATE = "weights.pt", "state.pt"
-_FORMAT = "gridbazaar-checkpoint-4"
+_FORMAT = "gridbazaar-checkpoint-5"
 _PREFIX = "iteration_"
 
 # Group of seats -> names of the entries that its policy sees (observation) and gives (action).
@@ -56,6 +57,8 @@ class Progress:
         state_size: entries of a market's global state.
         algorithm: name and parameters of the algorithm that makes the networks.
         best_iteration: the one that was validated at best_cost.
+        sharing: who shares a policy, as `gridbazaar.agents.learning.roster` reads it.
+        fixed: who does not learn, and the bidders that play them.
     """
 
     iteration: int
@@ -66,6 +69,8 @@ class Progress:
     state_size: int = 0
     algorithm: Mapping[str, Any] = field(default_factory=dict)
     best_iteration: int | None = None
+    sharing: Sharing = "group"
+    fixed: Mapping[str, str] = field(default_factory=dict)
 
 
 def save(algorithm: Any, run: Path, progress: Progress, keep: int) -> Path:

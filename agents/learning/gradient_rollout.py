@@ -6,13 +6,15 @@ arXiv:2204.07137) cut the time into windows and let a critic value what follows 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from gridbazaar.agents.learning.reward_shaping import given_bill
 from gridbazaar.agents.learning.rollout import Choice, Part, Rollout, day_noise
+from gridbazaar.agents.learning.roster import Others
+from gridbazaar.envs.seat_groups import SeatGroup
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.rows import detached
 
@@ -25,7 +27,14 @@ Value = Callable[[str, Tensor], Tensor]
 
 
 def differentiate(
-    sim: Simulation, act: Act, value: Value, seed: int, window: int, scale: float
+    sim: Simulation,
+    act: Act,
+    value: Value,
+    seed: int,
+    window: int,
+    scale: float,
+    groups: Iterable[SeatGroup] | None = None,
+    others: Others | None = None,
 ) -> Rollout:
     """Play one day in every market, and differentiate what all its seats earn together.
 
@@ -39,17 +48,22 @@ def differentiate(
         seed: of the days and of the noise.
         window: intervals that a derivative reaches through; a critic values what follows.
         scale: learning units per EUR.
+        groups: of seats that learn; all of the game's where none are given.
+        others: who plays the seats of no group; what they would make of a nudge is left out.
     """
     observation = sim.reset(seed=seed)
     draw = day_noise(sim, seed)
     T, B, N, A = sim.slots, sim.num_envs, sim.num_seats, len(sim.game.layout.actions)
-    parts = {group.name: Part(observation, group, T, A) for group in sim.game.groups}
+    groups = sim.game.groups if groups is None else groups
+    parts = {group.name: Part(observation, group, T, A) for group in groups}
     nudges: dict[str, list[Tensor]] = {name: [] for name in parts}
     slopes: dict[str, list[Tensor]] = {name: [] for name in parts}
     reward, given = observation.new_empty(2, T, B, N)
-    earned = observation.new_zeros(())
+    earned, memory = observation.new_zeros(()), None
     for t in range(T):
         noise, action = draw().flatten(1), observation.new_zeros(B, N * A)
+        if others is not None:
+            memory = others.play(observation.detach(), action.view(B, N, A), memory)
         for name, part in parts.items():
             part.see(t, observation.detach())
             chosen = act(name, part.group.see(observation), part.of_actions(noise))

@@ -6,7 +6,7 @@ interval are two views of the same memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gridbazaar.agents.learning.reward_shaping import given_bill
+from gridbazaar.agents.learning.roster import Others
 from gridbazaar.envs.seat_groups import SeatGroup
 from gridbazaar.envs.simulation import Simulation
 
@@ -104,6 +105,8 @@ def play(
     explore: Explore,
     seed: int,
     global_state: bool = False,
+    groups: Iterable[SeatGroup] | None = None,
+    others: Others | None = None,
 ) -> Rollout:
     """Play one day in every market.
 
@@ -112,15 +115,18 @@ def play(
         explore: the policies of the groups of seats.
         seed: of the days and of the noise.
         global_state: whether to record the markets' global state.
+        groups: of seats that explore; all of the game's where none are given.
+        others: who plays the seats of no group.
     """
     observation = sim.reset(seed=seed)
     draw = day_noise(sim, seed)
     T, B, N, A = sim.slots, sim.num_envs, sim.num_seats, len(sim.game.layout.actions)
-    parts = {group.name: Part(observation, group, T, A) for group in sim.game.groups}
+    groups = sim.game.groups if groups is None else groups
+    parts = {group.name: Part(observation, group, T, A) for group in groups}
     reward, given = observation.new_empty(2, T, B, N)
     # What a seat has not stays zero.
     action = observation.new_zeros(B, N * A)
-    state = None
+    state = memory = None
     if global_state:
         state = observation.new_empty(T + 1, *sim.global_state().shape)
     for t in range(T):
@@ -131,6 +137,8 @@ def play(
             choice = explore(name, part.see(t, observation), part.of_actions(noise), part.memory)
             part.keep(t, choice)
             part.act(choice.action, action)
+        if others is not None:
+            memory = others.play(observation, action.view(B, N, A), memory)
         interval = sim.step(action.view(B, N, A))
         reward[t] = interval.reward.total
         given[t] = given_bill(interval, sim.community.slot_h)

@@ -39,6 +39,12 @@ _CURVES = {
     "default_optimizer_learning_rate": "learning_rate",
     "gradients_default_optimizer_global_norm": "gradient_norm",
 }
+_MANY_GPUS = (
+    "several learners on GPUs with %d policies: RLlib is known to deadlock there (ray-project/ray, "
+    "issue 63819); the order that caused it is fixed here, but seen to work on CPUs alone. If it "
+    "hangs, take num_learners=1 or policies=all"
+)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,13 +102,15 @@ class Training:
         self, config: TrainConfig, algorithm: Algorithm, folder: Path, validation: Validation
     ):
         self._config, self._folder, self._validate = config, folder, validation
+        if config.device == "cuda" and config.num_learners > 1 and len(validation.groups) > 1:
+            _log.warning(_MANY_GPUS, len(validation.groups))
         self._curve_names = {**_CURVES, **algorithm.curves}
         work = workload(config, validation.num_seats, validation.slots)
         # RLlib recommends its newest API with a warning to those who use it already.
         logging.getLogger("ray.rllib").setLevel(logging.ERROR)
         self._rllib: Any = rllib_config(config, algorithm, validation.spaces, work).build_algo()
         self._steps = work.agent_steps
-        policies = checkpoints.policies_of(validation.game.layout, validation.game.groups)
+        policies = checkpoints.policies_of(validation.game.layout, validation.groups)
         self._iterations = math.ceil(config.total_agent_steps / self._steps)
         self.progress = Progress(
             iteration=0,
@@ -112,6 +120,8 @@ class Training:
             policies=policies,
             state_size=next(iter(validation.spaces.values())).state.shape[0],
             algorithm=config.algorithm,
+            sharing=config.policies,
+            fixed=config.fixed or {},
         )
         newest = checkpoints.newest(folder)
         if newest is not None:
@@ -195,8 +205,8 @@ def _train_scalars(result: Mapping[str, Any], names: Mapping[str, str]) -> dict[
     }
     for group, reward in sampled[env_runner.REWARD].items():
         scalars[f"{env_runner.REWARD}/{group}"] = float(reward)
-        learned = result[LEARNER_RESULTS][group]
+    for policy, learned in result[LEARNER_RESULTS].items():
         for theirs, ours in names.items():
             if theirs in learned:
-                scalars[f"{ours}/{group}"] = float(learned[theirs])
+                scalars[f"{ours}/{policy}"] = float(learned[theirs])
     return scalars

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from gridbazaar.agents.config import TrainConfig
+from gridbazaar.agents.learning import roster
 from gridbazaar.agents.learning.algorithm import Algorithm, networks
 from gridbazaar.agents.learning.bidder import LearnedBidder
 from gridbazaar.envs.build import build
@@ -25,7 +26,8 @@ class Validation:
 
     Attributes:
         game: that is played.
-        spaces: of its groups of seats.
+        groups: of seats that learn, by the policy that they share.
+        spaces: of these groups.
         num_seats: N.
         slots: intervals of a day.
     """
@@ -37,10 +39,16 @@ class Validation:
             config.world, len(self._days), "validation", config.seed, config.device
         )
         self._seed, self.num_seats, self.slots = config.seed, sim.num_seats, sim.slots
-        self.game, self.spaces = sim.game, spaces_of(sim)
+        self.game = sim.game
+        roster.check(sim.game, config.fixed or {})
+        who = roster.roster(sim.game, config.policies, config.fixed)
+        self.groups, self.spaces = who.groups, spaces_of(sim, groups=who.groups)
         built = networks(algorithm, self.spaces)
         self._modules = {group: net.to(config.device).eval() for group, net in built.items()}
-        self._bidder = LearnedBidder(self._modules, sim.game.groups, len(sim.game.layout.actions))
+        others = who.others(sim.game, config.device)
+        self._bidder = LearnedBidder(
+            self._modules, who.groups, len(sim.game.layout.actions), others
+        )
 
     @torch.no_grad()
     def __call__(self, weights: Mapping[str, Any]) -> dict[str, float]:

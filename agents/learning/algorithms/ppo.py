@@ -8,7 +8,7 @@ itself is RLlib's, `ray.rllib.algorithms.ppo.torch.ppo_torch_learner`; the netwo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field, model_validator
@@ -21,7 +21,7 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 from torch import Tensor
 
 from gridbazaar.agents.config import Count
-from gridbazaar.agents.learning.actor_critic import NetworkSettings, actor_critics, draw
+from gridbazaar.agents.learning.actor_critic import RETURNS, NetworkSettings, actor_critics, draw
 from gridbazaar.agents.learning.algorithm import ALGORITHMS, Algorithm, Workload
 from gridbazaar.agents.learning.rllib.learner import DayLearner
 from gridbazaar.agents.learning.rllib.training import DayTraining
@@ -35,7 +35,6 @@ _KL_COEFFICIENTS = "kl_coefficients"
 class PPOSettings(NetworkSettings):
     """Hyper-parameters by RLlib's names."""
 
-    name: Literal["ppo"]
     lr: Positive = Field(description="learning rate of Adam at the start")
     lr_end: NonNegative = Field(description="the same at total_agent_steps")
     gamma: Share = Field(description="discount per interval")
@@ -46,6 +45,9 @@ class PPOSettings(NetworkSettings):
     grad_clip: Positive = Field(description="global norm per group")
     vf_loss_coeff: NonNegative
     vf_clip_param: Positive = Field(description="bound of the critic's squared error")
+    normalise_returns: bool = Field(
+        description="whether critics learn standard scores of the returns, all so far"
+    )
     entropy_coeff: NonNegative = Field(description="weight of the entropy at the start")
     entropy_coeff_end: NonNegative = Field(description="the same at total_agent_steps")
     kl_coeff: NonNegative = Field(description="first weight of the divergence from the old policy")
@@ -66,7 +68,7 @@ class PPOSettings(NetworkSettings):
 class PPO(Algorithm):
     """Proximal policy optimisation, one policy and one critic per group of seats."""
 
-    Config = PPOSettings
+    Config: ClassVar[type[PPOSettings]] = PPOSettings
     curves = {  # noqa: RUF012 - a constant, as declared
         "policy_loss": "policy_loss",
         "vf_loss": "value_loss",
@@ -82,7 +84,7 @@ class PPO(Algorithm):
 
     def modules(self, spaces: Mapping[str, Spaces]) -> MultiRLModuleSpec:
         """Return actor and critic of each group; see Algorithm."""
-        return actor_critics(spaces, self._config)
+        return actor_critics(spaces, self._config, normalise_returns=self._config.normalise_returns)
 
     def explore(self, module: Any, observation: Tensor, noise: Tensor, memory: None) -> Choice:
         """Draw from a normal distribution and remember it; see Algorithm."""
@@ -94,22 +96,36 @@ class PPO(Algorithm):
         if not module.learned.any():
             # Nobody learns from these seats: RLlib's learner wants some rows of every policy.
             trajectory = trajectory.of_one_market()
-        observation = trajectory.observation.flatten(0, 2)
-        inputs = trajectory.remembered[Columns.ACTION_DIST_INPUTS].flatten(0, 2)
-        action = trajectory.action.flatten(0, 2)
+        seen = {name: self.rows(values) for name, values in self.seen(trajectory).items()}
+        inputs = self.rows(trajectory.remembered[Columns.ACTION_DIST_INPUTS])
+        action = self.rows(trajectory.action)
         policy = module.get_exploration_action_dist_cls().from_logits(inputs)
-        value = module.compute_values({Columns.OBS: observation}).view_as(trajectory.reward)
-        advantage, target = advantages(
-            trajectory.reward, value, self._config.gamma, self._config.lambda_
-        )
+        value = self.time_first(module.compute_values(seen), trajectory.reward)
+        if RETURNS in module.scores:
+            value = module.scores[RETURNS].meant(value)
+        found = advantages(trajectory.reward, value, self._config.gamma, self._config.lambda_)
+        advantage, target = map(self.rows, found)
         return {
-            Columns.OBS: observation,
+            **seen,
             Columns.ACTION_DIST_INPUTS: inputs,
             Columns.ACTIONS: action,
             Columns.ACTION_LOGP: policy.logp(action),
-            Postprocessing.ADVANTAGES: advantage.flatten(),
-            Postprocessing.VALUE_TARGETS: target.flatten(),
+            Postprocessing.ADVANTAGES: advantage,
+            Postprocessing.VALUE_TARGETS: target,
+            **({RETURNS: target.unsqueeze(-1)} if RETURNS in module.scores else {}),
         }
+
+    def seen(self, trajectory: Trajectory) -> dict[str, Tensor]:
+        """Return what the networks see, [T, B, seats, ...] by the column of the train batch."""
+        return {Columns.OBS: trajectory.observation}
+
+    def rows(self, values: Tensor) -> Tensor:
+        """Return values [T, B, seats, ...] as rows of the train batch, one per agent step."""
+        return values.flatten(0, 2)
+
+    def time_first(self, rows: Tensor, like: Tensor) -> Tensor:
+        """Return rows [...] of the train batch as [T, B, seats] like others."""
+        return rows.view_as(like)
 
     def prepare(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
         """Standardise a group's advantages over all runners; see Algorithm."""
@@ -175,6 +191,19 @@ def standardise(advantage: Tensor) -> Tensor:
 
 class PPOLearner(DayLearner, PPOTorchLearner):
     """RLlib's loss, with schedules and divergence weights that survive a checkpoint."""
+
+    def compute_loss_for_module(
+        self, *, module_id: str, config: Any, batch: Any, fwd_out: Any
+    ) -> Tensor:
+        """Return RLlib's loss of one minibatch, of the returns' scores where these are learned."""
+        scores = self.module[module_id].unwrapped().scores
+        if RETURNS in scores:
+            target = batch[Postprocessing.VALUE_TARGETS].unsqueeze(-1)
+            batch = {**batch, Postprocessing.VALUE_TARGETS: scores[RETURNS](target).squeeze(-1)}
+        loss: Tensor = super().compute_loss_for_module(
+            module_id=module_id, config=config, batch=batch, fwd_out=fwd_out
+        )
+        return loss
 
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         """Put the entropy's weight where its schedule wants it now."""

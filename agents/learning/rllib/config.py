@@ -28,6 +28,7 @@ def workload(config: TrainConfig, num_seats: int, slots: int) -> Workload:
     return Workload(
         env_steps=env_steps,
         agent_steps=env_steps * num_seats,
+        slots=slots,
         total_env_steps=max(1, config.total_agent_steps // num_seats),
         learners=max(1, config.num_learners),
     )
@@ -65,6 +66,8 @@ def rllib_config(
             num_env_runners=config.num_env_runners,
             num_gpus_per_env_runner=float(cuda and config.num_env_runners > 0) / 4,
         )
+        # A machine that is lost shall not hold the others up for long.
+        .fault_tolerance(restart_failed_env_runners=True, env_runner_health_probe_timeout_s=5.0)
         .learners(num_learners=config.num_learners, num_gpus_per_learner=int(cuda))
         .multi_agent(
             policies={g: (None, each.observation, each.action, {}) for g, each in spaces.items()},

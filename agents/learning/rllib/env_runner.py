@@ -21,6 +21,7 @@ from gridbazaar.agents.config import TrainConfig
 from gridbazaar.agents.learning.algorithm import Algorithm
 from gridbazaar.agents.learning.reward_shaping import shape_reward
 from gridbazaar.agents.learning.rollout import Choice, Rollout, play
+from gridbazaar.agents.learning.roster import Others, roster
 from gridbazaar.envs.build import build
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.envs.spaces import Spaces
@@ -52,6 +53,7 @@ class DayRunner(EnvRunner, Checkpointable):
         self.algorithm: Algorithm = told["algorithm"]
         self.spaces: Mapping[str, Spaces] = told["spaces"]
         self._simulation: Simulation | None = None
+        self._others: Others | None = None
         self.make_module()
 
     @property
@@ -60,6 +62,8 @@ class DayRunner(EnvRunner, Checkpointable):
         if self._simulation is None:
             s = self.settings
             self._simulation = build(s.world, s.num_envs, "train", s.seed, s.device)
+            game = self._simulation.game
+            self._others = roster(game, s.policies, s.fixed).others(game, s.device)
         return self._simulation
 
     def make_module(self) -> None:
@@ -105,14 +109,16 @@ class DayRunner(EnvRunner, Checkpointable):
         """Return what the last days earned and cost."""
         return self.metrics.reduce()
 
-    def sample(self, iteration: int = 0, **_: Any) -> MultiAgentBatch:
+    def sample(self, iteration: int = 0, runner: int | None = None, **_: Any) -> MultiAgentBatch:
         """Play one day in every market and return one flat batch per group of seats.
 
         Args:
             iteration: number of the training iteration; with the seed it decides the days.
+            runner: whose days to play; None: its own.
         """
         sim, shaping = self.simulation, self.settings.reward
-        rollout = self._play(iteration)
+        number = self.worker_index or 0 if runner is None else runner
+        rollout = self._play(iteration, iteration_seed(self.settings.seed, iteration, number))
         earned = rollout.reward - rollout.given if shaping.less_given_bill else rollout.reward
         reward = shape_reward(earned, shaping.team_weight, shaping.scale)
         with torch.no_grad():
@@ -125,15 +131,16 @@ class DayRunner(EnvRunner, Checkpointable):
         self._log(sim, rollout)
         return MultiAgentBatch(batches, sim.slots * sim.num_envs)
 
-    def _play(self, iteration: int) -> Rollout:
+    def _play(self, iteration: int, seed: int) -> Rollout:
         """Play the days of an iteration."""
         return play(
-            self.simulation, self._explore, self._days_seed(iteration), self.algorithm.global_state
+            self.simulation,
+            self._explore,
+            seed,
+            self.algorithm.global_state,
+            [each.group for each in self.spaces.values()],
+            self._others,
         )
-
-    def _days_seed(self, iteration: int) -> int:
-        """Return the seed of this runner's days in an iteration."""
-        return iteration_seed(self.settings.seed, iteration, self.worker_index or 0)
 
     def _explore(self, group: str, observation: Tensor, noise: Tensor, memory: Any) -> Choice:
         return self.algorithm.explore(self.module[group], observation, noise, memory)

@@ -20,7 +20,7 @@ class GradientRunner(DayRunner):
 
     algorithm: Any
 
-    def _play(self, iteration: int) -> Rollout:
+    def _play(self, iteration: int, seed: int) -> Rollout:
         sim, algorithm = self.simulation, self.algorithm
         sim.smoothing = algorithm.smoothing(iteration)
         for _, module in self.module.items():
@@ -36,7 +36,9 @@ class GradientRunner(DayRunner):
             sim,
             act,
             value,
-            self._days_seed(iteration),
+            seed,
             algorithm.window,
             self.settings.reward.scale,
+            [each.group for each in self.spaces.values()],
+            self._others,
         )

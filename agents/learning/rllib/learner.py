@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -10,6 +10,8 @@ from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 from torch import Tensor
+
+from gridbazaar.agents.learning.standard_scores import Moments
 
 
 class ProportionalMinibatches:
@@ -29,7 +31,7 @@ class ProportionalMinibatches:
     def __init__(self, batch: MultiAgentBatch, num_epochs: int, minibatch_size: int, seed: int):
         self._batch, self._num_epochs, self._seed = batch, num_epochs, seed
         counts = [len(rows) for rows in batch.policy_batches.values()]
-        self._parts = min(max(1, round(sum(counts) / minibatch_size)), *counts)
+        self._parts = max(1, round(sum(counts) / minibatch_size))
 
     def __len__(self) -> int:
         return self._num_epochs * self._parts
@@ -47,15 +49,20 @@ class ProportionalMinibatches:
             }
             for part in range(self._parts):
                 minibatch = {}
-                for policy, order in orders.items():
-                    chosen = order[part].to(next(iter(columns[policy].values())).device)
+                # In one order for all learners, which add up a policy's gradients as they meet it:
+                # in different ones they deadlock (ray-project/ray, issue 63819).
+                for policy, order in sorted(orders.items()):
+                    chosen = order[part % len(order)].to(
+                        next(iter(columns[policy].values())).device
+                    )
                     minibatch[policy] = SampleBatch(
                         {key: column[chosen] for key, column in columns[policy].items()}
                     )
                 yield MultiAgentBatch(minibatch, self._batch.env_steps() // self._parts)
 
     def _shuffled(self, rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        return torch.randperm(rows, generator=generator).tensor_split(self._parts)
+        # A policy with fewer rows than there are parts is shown its own again.
+        return torch.randperm(rows, generator=generator).tensor_split(min(self._parts, rows))
 
 
 class DayLearner(TorchLearner):
@@ -63,6 +70,17 @@ class DayLearner(TorchLearner):
 
     RLlib's forgets the schedules' places in a checkpoint; here they follow from the steps sampled.
     """
+
+    def take_in(self, moments: Mapping[str, Mapping[str, Moments]]) -> None:
+        """Let networks know what they see by now.
+
+        Args:
+            moments: of rows, by policy and by the column of a batch.
+        """
+        for policy, columns in moments.items():
+            scores = self.module[policy].unwrapped().scores
+            for column, found in columns.items():
+                scores[column].take(found)
 
     def before_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         """Put the learning rates where their schedules want them now."""
