@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -25,7 +26,8 @@ class Game:
         efficiency: [N, K] of the seats' devices, one way; 1 where there is none.
         wear_price: [N, K] EUR per kWh that a device gives.
         largest_kw: [N] of a seat's load or generation.
-        groups: of seats alike; together all seats.
+        groups: of seats alike; together all seats, or those that a bidder decides for.
+        seats: names of all seats.
     """
 
     rules: RulesConfig
@@ -35,6 +37,7 @@ class Game:
     wear_price: Tensor
     largest_kw: Tensor
     groups: tuple[SeatGroup, ...] = ()
+    seats: tuple[str, ...] = ()
 
     def meaning(self, low: Tensor, high: Tensor) -> ActionMeaning:
         """Return what the ends of an action's range mean.
@@ -61,7 +64,17 @@ class Game:
             wear_price=self.wear_price[group.seats[:1]],
             largest_kw=self.largest_kw[group.seats[:1]],
             groups=(),
+            seats=(),
         )
+
+    def of_seats(self, seats: Iterable[int]) -> Game:
+        """Return the game in which some seats alone are decided for; the others stand beside."""
+        wanted, groups = set(seats), []
+        for group in self.groups:
+            kept = [seat in wanted for seat in group.seats.tolist()]
+            if any(kept):
+                groups.append(group._replace(seats=group.seats[kept]))
+        return replace(self, groups=tuple(groups))
 
     @classmethod
     def of(cls, community: Community, rules: RulesConfig) -> Game:
@@ -75,4 +88,5 @@ class Game:
             wear_price=community.fleet.of_units("wear_price"),
             largest_kw=torch.maximum(community.load_kw.amax(0), community.pv_kw.amax(0)),
             groups=community.groups,
+            seats=community.seats,
         )
