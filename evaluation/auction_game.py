@@ -6,7 +6,7 @@ games the equilibrium is known in closed form: an exploitability that is measure
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -30,6 +30,8 @@ class LinearPrice(NamedTuple):
 
 
 TRUTHFUL = LinearPrice()
+# From values to prices.
+Rule = Callable[[Tensor], Tensor]
 
 
 class AuctionGame:
@@ -42,7 +44,7 @@ class AuctionGame:
         values: [S, N] what a unit is worth to each seat in each sample.
     """
 
-    def __init__(self, market: Market, sells: Tensor, rules: Sequence[LinearPrice], values: Tensor):
+    def __init__(self, market: Market, sells: Tensor, rules: Sequence[Rule], values: Tensor):
         self._market, self._rules, self._values = market, tuple(rules), values
         self._unit = torch.where(sells, 1.0, -1.0).to(values)
 
