@@ -71,7 +71,8 @@ def _of_mix(
         mine = [name == strategy for name in of_seat]
 
         def of_a_seat(cost: Any, mine: list[bool] = mine) -> Any:
-            return per_day(tournament, (alone - cost)[:, mine].mean(-1))
+            before = alone.repeat(len(cost) // len(alone), 1)  # of each training seed
+            return per_day(tournament, (before - cost)[:, mine].mean(-1))
 
         profit = of_a_seat(outcome.seat_cost)
         usual = None if others is None else of_a_seat(others.seat_cost)

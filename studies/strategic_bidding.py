@@ -130,7 +130,7 @@ def table(summaries: Mapping[str, Any]) -> str:
             f = _figures(row)
             lost = _all(f) - _all(truth)
             lines.append([
-                f"`{market}`", name, f"{f['community_cost']:.2f}", f"{f['operator_surplus']:.2f}",
+                f"`{market}`", name, f"{f['community_cost']:.2f}", f"{f['operator_surplus'] + 0.0:.2f}",
                 f"{_all(f):.2f}", "–" if row is rows[0] else f"{lost:+.2f}",
                 f"{f['mean_price']:.3f}", f"{f['traded_energy']:.1f}",
                 "–" if row is rows[0] else f"{truth['traded_energy'] - f['traded_energy']:+.1f}",
