@@ -128,9 +128,9 @@ def table(summaries: Mapping[str, Any]) -> str:
         truth = _figures(rows[0])
         for name, row in zip(("truthful", "learned, selfish"), rows, strict=True):
             f = _figures(row)
-            lost = _all(f) - _all(truth)
+            lost, kept = _all(f) - _all(truth), f["operator_surplus"] + 0.0  # never -0
             lines.append([
-                f"`{market}`", name, f"{f['community_cost']:.2f}", f"{f['operator_surplus'] + 0.0:.2f}",
+                f"`{market}`", name, f"{f['community_cost']:.2f}", f"{kept:.2f}",
                 f"{_all(f):.2f}", "–" if row is rows[0] else f"{lost:+.2f}",
                 f"{f['mean_price']:.3f}", f"{f['traded_energy']:.1f}",
                 "–" if row is rows[0] else f"{truth['traded_energy'] - f['traded_energy']:+.1f}",
