@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from gridbazaar.envs.build import make_market
 from gridbazaar.evaluation.auction_game import (
-    TRUTHFUL,
     AuctionGame,
     LinearPrice,
     grid_of_lines,
@@ -86,8 +85,8 @@ def learn(k: float, seed: int, steps: int = 800, auctions: int = 4096) -> Reache
     begun = time.monotonic()
     torch.manual_seed(seed)
     market = make_market({"name": "uniform_auction", "k": k})
-    game = AuctionGame(market, torch.tensor(_SELLS), [TRUTHFUL] * 2, torch.empty(0, 2))
     learners = [Learner(), Learner()]
+    game = AuctionGame(market, torch.tensor(_SELLS), learners, torch.empty(0, 2))
     optimizers = [torch.optim.Adam(learner.parameters(), lr=1e-2) for learner in learners]
     for step in range(steps):
         left = 1 - step / steps
@@ -125,7 +124,7 @@ def judge(learners: Sequence[nn.Module], k: float, seconds: float) -> Reached:
             numbers[:half],
             numbers[half:],
             bootstrap,
-            screened=half,
+            screened=1024,
         ).gain.mean
         for side in (0, 1)
     ]

@@ -10,7 +10,7 @@ from gridbazaar.studies.auction_learners import judge, learn, linear_equilibrium
 
 
 def test_independent_learners_reach_the_equilibrium_of_the_bilateral_auction():
-    reached = learn(k=0.5, seed=0, steps=500, auctions=4096)
+    reached = learn(k=0.5, seed=0, steps=400, auctions=2048)
     assert reached.gains == pytest.approx(9 / 64, rel=0.03)
     assert reached.trades == pytest.approx(9 / 32, rel=0.05)
     assert reached.exploitability < 0.02 * 9 / 128
