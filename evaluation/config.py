@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,16 +11,19 @@ from pydantic import Field
 
 from gridbazaar import ledger_sim
 from gridbazaar.agents.bidders import BIDDERS
+from gridbazaar.agents.population import is_population, parse
 from gridbazaar.config import Config, Count, NonNegative, RunName, Seed, Share, validate
 from gridbazaar.configs import compose, option, options
 from gridbazaar.envs.config import TaskConfig, WorldConfig
 from gridbazaar.errors import ConfigError, UnknownNameError
+from gridbazaar.evaluation.exploited import check_deviations
 from gridbazaar.ledger_sim.layers import protocol as layers
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 # Groups of which an evaluation takes lists, where Hydra's own words would choose a single option.
 _LISTS = ("bidder", "market", "ledger")
 ALL, IDEAL = "all", "ideal"
+_COMMA = re.compile(r",(?![^{]*\})")  # not within a population
 
 
 class EvaluationConfig(Config):
@@ -45,6 +49,9 @@ class EvaluationConfig(Config):
     reference_market: str
     resamples: Annotated[int, Field(ge=100, le=1_000_000)]
     planner: bool
+    exploitability: bool
+    deviations: Names
+    deviation_days: Count
     carbon_kg_per_kwh: NonNegative
     signatures: bool
     signed_days: Count | None
@@ -74,8 +81,9 @@ class EvaluationConfig(Config):
 def configure(words: Sequence[str]) -> EvaluationConfig:
     """Return the configuration that command-line words mean.
 
-    `bidder`, `market` and `ledger` take one name, a list or `all`. Words as `ledger.layers=[noise]`
-    change every ledger but the ideal one, which others are held against; the rest are Hydra's.
+    `bidder`, `market` and `ledger` take one name, a list or `all`; a bidder may be a population.
+    Words as `ledger.layers=[noise]` change every ledger but the ideal one, which others are held
+    against; the rest are Hydra's.
 
     Raises:
         ConfigError: a word or value is refused.
@@ -95,6 +103,7 @@ def configure(words: Sequence[str]) -> EvaluationConfig:
     values["ledger"] = _names("ledger", values["ledger"], options("ledger"))
     config = validate(EvaluationConfig, values)
     _check_labels(config)
+    check_deviations(config.deviations, BIDDERS.names(), filter(_is_folder, config.deviations))
     if config.ledger_changes:
         _check_changes(config)
     if config.reference_market not in options("market"):
@@ -105,7 +114,10 @@ def configure(words: Sequence[str]) -> EvaluationConfig:
 
 
 def label(bidder: str) -> str:
-    """Return how tables call a bidder: its name, or its folder's path below runs/."""
+    """Return how tables call a bidder: its name, its folder's path below runs/, or its parts."""
+    if is_population(bidder):
+        mix = parse(bidder)
+        return " + ".join([label(mix.default), *(f"{s}: {label(name)}" for s, name in mix.parts)])
     if bidder in BIDDERS:
         return bidder
     parts = [part for part in Path(bidder).parts if part not in ("/", ".", "..")]
@@ -115,17 +127,23 @@ def label(bidder: str) -> str:
 
 
 def is_learned(bidder: str) -> bool:
-    """Return whether a bidder comes from a folder."""
-    return bidder not in BIDDERS
+    """Return whether a bidder comes from a folder; a mix with one that does is none."""
+    return bidder not in BIDDERS and not is_population(bidder)
+
+
+def learned_parts(bidder: str) -> tuple[str, ...]:
+    """Return the folders from which a bidder, or a mix of several, comes."""
+    names = parse(bidder).bidders if is_population(bidder) else (bidder,)
+    return tuple(filter(is_learned, names))
 
 
 def _split(words: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
     lists: dict[str, list[str]] = {}
-    others = []
+    others: list[str] = []
     for word in words:
         key, equals, value = word.partition("=")
         if equals and key in _LISTS:
-            names = value.strip().removeprefix("[").removesuffix("]").split(",")
+            names = _COMMA.split(value.strip().removeprefix("[").removesuffix("]"))
             lists[key] = [name.strip().strip("'\"") for name in names if name.strip()]
         else:
             others.append(word)
@@ -160,13 +178,15 @@ def _is_folder(name: str) -> bool:
 
 
 def _names(
-    kind: str, given: Iterable[str] | str, known: Sequence[str], also: Any = lambda name: False
+    kind: str, given: Any, known: Sequence[str], also: Any = lambda name: False
 ) -> tuple[str, ...]:
     """Replace `all`, drop what is named twice, and refuse what does not exist."""
-    wanted = [given] if isinstance(given, str) else list(given)
+    wanted: list[Any] = [given] if isinstance(given, str | Mapping) else list(given)
     found: dict[str, None] = {}
     for name in wanted:
-        if name == ALL:
+        if kind == "bidder" and is_population(name):
+            found[_population(name, known)] = None
+        elif name == ALL:
             found.update(dict.fromkeys(known))
         elif name in known or also(name):
             found[name] = None
@@ -175,3 +195,13 @@ def _names(
         else:
             raise UnknownNameError(kind, name, known)
     return tuple(found)
+
+
+def _population(given: Any, known: Sequence[str]) -> str:
+    """Return a population's words, of bidders that exist; its seats are known when it plays."""
+    mix = parse(given)
+    for name in mix.bidders:
+        if name not in known and not _is_folder(name):
+            kind = "run or checkpoint folder" if "/" in name else "bidder"
+            raise UnknownNameError(kind, name, known)
+    return mix.words

@@ -16,7 +16,7 @@ from gridbazaar.agents.learning.run_folder import versions
 from gridbazaar.envs.day_record import DayRecord, Facts
 from gridbazaar.errors import ResultsError
 from gridbazaar.evaluation.audit import AuditResult
-from gridbazaar.evaluation.config import EvaluationConfig, is_learned
+from gridbazaar.evaluation.config import EvaluationConfig, learned_parts
 from gridbazaar.evaluation.tournament import Combination, Outcome
 
 _BEGUN = "begun.json"
@@ -41,7 +41,9 @@ class KeptOutcomes:
         begun = {
             "config": config.model_dump(mode="json", exclude=_FREE),
             "versions": versions(),
-            "checkpoints": {name: _checkpoint(name) for name in filter(is_learned, config.bidder)},
+            "checkpoints": {
+                name: _checkpoint(name) for mix in config.bidder for name in learned_parts(mix)
+            },
         }
         if config.resume:
             _compare(_read(folder), json.loads(json.dumps(begun)), folder)

@@ -50,6 +50,17 @@ COLUMNS = (
     Column("transactions", "txs", "transactions on the ledger", 0, wide=True),
     Column("clearing_time", "ms", "computing time of a clearing", 3, wide=True),
 )
+# Only where it was sought.
+EXPLOITED = (
+    Column("exploitability", "expl", "what one seat gains by playing otherwise, at least", 2),
+    Column("coalition_gain", "coal", "what all seats of a role gain likewise, at least", 2),
+)
+
+
+def columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+    """Return the columns of a table of these rows."""
+    found = any(EXPLOITED[0].name in row["kpis"] for row in rows)
+    return COLUMNS + EXPLOITED * found
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,10 @@ import yaml
 
 from gridbazaar.envs.kpis import GROUPS
 from gridbazaar.evaluation import mechanisms
+from gridbazaar.evaluation.exploited import lines as deviation_lines
+from gridbazaar.evaluation.figures import cell, interval, number
 from gridbazaar.evaluation.plots import title_of
+from gridbazaar.evaluation.strategies import lines as strategy_lines
 from gridbazaar.evaluation.tournament import BOUNDS, OPTIMUM
 from gridbazaar.evaluation.waterfall import MEANINGS
 
@@ -58,11 +61,13 @@ def render(summary: Mapping[str, Any], plots: Mapping[str, Path], days: str) -> 
         headlines=headlines(summary["rows"]),
         verdicts=(market_verdicts if compared else verdicts)(summary["rows"]),
         folded=verdicts(summary["rows"]) if compared else [],
-        columns=mechanisms.COLUMNS,
+        columns=mechanisms.columns(rows),
         mechanisms=coloured(summary) if compared else [],
         references=mechanisms.references(rows),
         reference_market=mechanisms.reference_market(rows),
         notes=mechanisms.notes(rows),
+        strategies=strategy_lines(summary),
+        deviations=deviation_lines(summary),
         steps=MEANINGS,
         tables=tables(summary["kpis"]),
         images={name: _inline(path) for name, path in plots.items()},
@@ -155,7 +160,7 @@ def coloured(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = [row for group in groups for row in group.rows]
     columns = [
         _coloured(rows, column, summary["kpis"][column.name]["better"])
-        for column in mechanisms.COLUMNS
+        for column in mechanisms.columns(rows)
     ]
     lines = iter(zip(rows, zip(*columns, strict=True), strict=True))
     return [
@@ -185,30 +190,9 @@ def _sides(differences: Sequence[Mapping[str, Any]]) -> tuple[int, int, int]:
     return below, above, len(differences) - below - above
 
 
-def cell(figure: Mapping[str, Any] | None) -> str:
-    """Format a mean; an en dash where there is none."""
-    return "–" if figure is None else number(figure["mean"])
-
-
-def interval(figure: Mapping[str, Any] | None) -> str:
-    """Format an interval; nothing where it has no width."""
-    if figure is None or figure["low"] is None or figure["low"] == figure["high"]:
-        return ""
-    return f"{number(figure['low'])} to {number(figure['high'])}"
-
-
 def heading(name: str) -> str:
     """Return a key figure's name in words; its unit stands beside it."""
     return "saved" if name == "savings_percent" else name.replace("_", " ")
-
-
-def number(value: float | None) -> str:
-    """Write a number with three or more significant digits, without a minus before zero."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    size = abs(value)
-    digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3
-    return f"{round(value, digits) + 0.0:,.{digits}f}"
 
 
 def _inline(path: Path) -> str:

@@ -27,6 +27,7 @@ from gridbazaar.evaluation.kept import KeptOutcomes
 from gridbazaar.evaluation.mechanisms import several
 from gridbazaar.evaluation.palette import GREY, INK, bidder_colours, style
 from gridbazaar.evaluation.report import render
+from gridbazaar.evaluation.strategies import strategies
 from gridbazaar.evaluation.summary import episodes, kpi_table, reference_of, rows, strict
 from gridbazaar.evaluation.tables import markdown, terminal
 from gridbazaar.evaluation.timing import timed, timing
@@ -105,8 +106,9 @@ def write(
             "repeats": tournament.repeats,
             "first_slots": tournament.first_slot.tolist(),
         },
-        "kpis": kpi_table(tournament.facts.currency),
+        "kpis": kpi_table(tournament.facts.currency, config.exploitability),
         "rows": found,
+        "strategies": strategies(config, tournament),
         "waterfalls": waterfalls(found, config.reference_of_markets),
     }
     pictures = _draw(folder / "plots", config, tournament, summary, curves)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gridbazaar.envs.kpis import KPIS, Kpi
+from gridbazaar.evaluation import exploited
 from gridbazaar.evaluation.audit import AuditResult
 from gridbazaar.evaluation.comparison import FIGURES, RATIOS
 from gridbazaar.evaluation.config import EvaluationConfig, is_learned, label
@@ -22,9 +23,9 @@ from gridbazaar.evaluation.tournament import Combination, Outcome, Tournament
 Array = NDArray[np.float64]
 
 
-def kpi_table(currency: str) -> dict[str, dict[str, str]]:
+def kpi_table(currency: str, deviations: bool = False) -> dict[str, dict[str, str]]:
     """Return unit, better side, meaning and group of every key figure by name."""
-    figures = dict(KPIS.items()) | FIGURES
+    figures = dict(KPIS.items()) | FIGURES | (exploited.FIGURES if deviations else {})
     return {name: describe(figure, currency) for name, figure in figures.items()}
 
 
@@ -54,7 +55,7 @@ def reference_of(config: EvaluationConfig) -> str:
 
 
 def rows(config: EvaluationConfig, tournament: Tournament) -> list[dict[str, Any]]:
-    """Return a row per outcome: bidder, market, ledger, kpis, differences and audit.
+    """Return a row per outcome: bidder, market, ledger, kpis, differences, deviations and audit.
 
     `difference` holds, for the same days under the same market and ledger, this bidder's figures
     less the reference's; `market_difference`, for the same days, bidder and ledger, this market's
@@ -82,9 +83,11 @@ def rows(config: EvaluationConfig, tournament: Tournament) -> list[dict[str, Any
                 "market": place.market,
                 "ledger": place.ledger,
                 "baseline": outcome is tournament.baseline,
-                "kpis": _figures(daily, bootstrap, table, ratios=True),
+                "kpis": _figures(daily, bootstrap, table, ratios=True)
+                | exploited.figures(outcome.deviations or {}, tournament.facts.currency),
                 "difference": less(daily, replace(place, bidder=bidder), bidder),
                 "market_difference": less(daily, replace(place, market=market), market),
+                "deviations": outcome.deviations,
                 "audit": None if outcome.audit is None else _found(outcome.audit),
             }
         )

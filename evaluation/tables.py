@@ -7,9 +7,12 @@ from textwrap import fill
 from typing import Any
 
 from gridbazaar.evaluation import mechanisms
+from gridbazaar.evaluation.exploited import lines as deviation_lines
+from gridbazaar.evaluation.figures import cell, interval
 from gridbazaar.evaluation.mechanisms import Row, marks
 from gridbazaar.evaluation.plots import title_of
-from gridbazaar.evaluation.report import cell, heading, interval
+from gridbazaar.evaluation.report import heading
+from gridbazaar.evaluation.strategies import lines as strategy_lines
 
 BIDDER_COLUMNS = (
     "community_cost",
@@ -27,18 +30,27 @@ Line = list[str]
 def terminal(summary: Summary) -> str:
     """Return the comparison as aligned lines: of markets where several play, else of bidders.
 
+    What each strategy of a mixed population earned, and who could gain by another, comes below.
+
     Args:
         summary: what summary.json holds, with the times of timing.json.
     """
+    further = filter(None, (strategy_lines(summary), deviation_lines(summary)))
+    return "\n\n".join([_comparison(summary), *(_aligned(lines, "  ") for lines in further)])
+
+
+def _comparison(summary: Summary) -> str:
     rows = summary["rows"]
     if not mechanisms.several(rows):
         return _aligned(_of_bidders(summary), "  ")
-    lines = [["market", *_heads()], *map(_line, mechanisms.references(rows))]
+    columns = mechanisms.columns(rows)
+    lines = [["market", *_heads(columns)]]
+    lines += [_line(row, columns) for row in mechanisms.references(rows)]
     for group in mechanisms.groups(rows):
         lines += [
             [],
             [group.title],
-            *([f"  {line[0]}", *line[1:]] for line in map(_line, group.rows)),
+            *([f"  {name}", *cells] for name, *cells in (_line(r, columns) for r in group.rows)),
         ]
     legend = "\n".join(fill(part, _WIDTH) for part in _legend(summary))
     return f"{_aligned(lines, ' ')}\n\n{legend}"
@@ -52,15 +64,18 @@ def markdown(summary: Summary) -> str:
     """
     rows, days = summary["rows"], summary["days"]
     said = f"{days['count']} days of the {days['split']} split, task `{summary['task']}`."
+    further = filter(None, (strategy_lines(summary), deviation_lines(summary)))
+    below = "".join(f"\n{piped(lines)}" for lines in further)
     if not mechanisms.several(rows):
-        return f"{piped(_of_bidders(summary))}\n{said}\n"
-    lines = [["bidder", "market", *_heads()]]
-    lines += [["", *_line(row)] for row in mechanisms.references(rows)]
+        return f"{piped(_of_bidders(summary))}\n{said}\n{below}"
+    columns = mechanisms.columns(rows)
+    lines = [["bidder", "market", *_heads(columns)]]
+    lines += [["", *_line(row, columns)] for row in mechanisms.references(rows)]
     for group in mechanisms.groups(rows):
-        named = ([f"`{row['market']}`{marks(row)}", *_line(row)[1:]] for row in group.rows)
+        named = ([f"`{row['market']}`{marks(row)}", *_line(row, columns)[1:]] for row in group.rows)
         lines += [[group.title, *line] for line in named]
     text = "\n\n".join([piped(lines).rstrip(), said, *_legend(summary)])
-    return text.replace("*", r"\*") + "\n"
+    return text.replace("*", r"\*") + "\n" + below
 
 
 def _of_bidders(summary: Summary) -> list[Line]:
@@ -85,22 +100,22 @@ def _of_bidders(summary: Summary) -> list[Line]:
     return lines
 
 
-def _heads() -> Line:
-    cost, *others = (column.head for column in mechanisms.COLUMNS)
+def _heads(columns: Sequence[mechanisms.Column]) -> Line:
+    cost, *others = (column.head for column in columns)
     return [cost, "more", *others]
 
 
-def _line(row: Row) -> Line:
+def _line(row: Row, columns: Sequence[mechanisms.Column]) -> Line:
     """Return a row's cells below `market` and `_heads`."""
     name = title_of(row) if mechanisms.is_reference(row) else row["market"]
-    cost, *others = (mechanisms.shown(row, column) for column in mechanisms.COLUMNS)
+    cost, *others = (mechanisms.shown(row, column) for column in columns)
     return [name + marks(row), cost, mechanisms.more(row), *others]
 
 
 def _legend(summary: Summary) -> list[str]:
     """Return what the heads and marks mean."""
     rows, meanings = summary["rows"], []
-    for column in mechanisms.COLUMNS:
+    for column in mechanisms.columns(rows):
         unit = summary["kpis"][column.name]["unit"]
         meanings.append(f"{column.head}: {column.words}" + (f", {unit}" if unit != "1" else ""))
     reference = mechanisms.reference_market(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -19,9 +19,12 @@ from gridbazaar.envs.day import seeds_of
 from gridbazaar.envs.day_record import DayRecord, Facts
 from gridbazaar.envs.game import Game
 from gridbazaar.envs.simulation import Simulation
+from gridbazaar.errors import ConfigError
 from gridbazaar.evaluation.audit import Audit, AuditResult
 from gridbazaar.evaluation.comparison import Yardstick
 from gridbazaar.evaluation.config import IDEAL, EvaluationConfig, label
+from gridbazaar.evaluation.deviations import Arena
+from gridbazaar.evaluation.exploited import exploited
 from gridbazaar.evaluation.optimum import Optimum, Plan, days_of, unknown
 from gridbazaar.evaluation.planner import Planner
 from gridbazaar.evaluation.playback import Playback
@@ -37,6 +40,7 @@ BOUNDS = (OPTIMUM, PLAYED, PLANNER)
 # Shares of all bus voltages of all intervals that the report shows.
 VOLTAGE_QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 _MOST_VOLTAGES = 2_000_000
+_CHOSEN_ON = 4  # days on which deviations are chosen
 
 Maker = Callable[[str, Game, str], Bidder]
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
@@ -63,6 +67,8 @@ class Outcome:
         voltages: [len(VOLTAGE_QUANTILES)] p.u. over all buses, intervals and days.
         audit: of the chains, where there are any.
         clearing_ms: mean computing time per clearing and market; differs from run to run.
+        deviations: what a seat and a coalition would gain by another bidder or price, as plain
+            data; None where that was not sought.
     """
 
     combination: Combination
@@ -72,6 +78,7 @@ class Outcome:
     voltages: Tensor | None = None
     audit: AuditResult | None = None
     clearing_ms: float | None = None
+    deviations: dict[str, dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -158,6 +165,8 @@ def run(
             if bidder == PLANNER:
                 planned[ledger] = played.record.seat_cost.sum(-1)
             outcome = _judge(played, yardstick, example, planned.get(ledger))
+            if config.exploitability and bidder not in BOUNDS:
+                outcome = replace(outcome, deviations=stage.deviate(*words))
             kept.put(f"{number:06d}", outcome)
         elif bidder == PLANNER:
             planned[ledger] = outcome.figures["community_cost"]
@@ -243,7 +252,7 @@ class _Stage:
     """The days and chances that all combinations share, and the worlds they are played in."""
 
     def __init__(self, config: EvaluationConfig, make: Maker):
-        self._config = config
+        self._config, self._make = config, make
         self._worlds: dict[tuple[str, str, bool], tuple[Simulation, Stopwatch]] = {}
         self._ledgers = {name: config.ledger_label(name) for name in (IDEAL, *config.ledger)}
         probe, _ = self._build(GRID_ONLY, IDEAL, 1)
@@ -319,6 +328,24 @@ class _Stage:
             clearing_ms=watch.milliseconds,
         )
 
+    def deviate(self, bidder: str, market: str, ledger: str) -> dict[str, dict[str, Any]]:
+        """Return what one seat, and all of a role, would gain by playing otherwise."""
+        c, (simulation, _) = self._config, self._world(market, ledger)
+        device = simulation.community.pv_kwp.device
+        choose, judge = _apart(simulation, c.split, c.deviation_days)
+        arena = Arena(
+            simulation,
+            self._bidder(bidder, simulation),
+            lambda name, game: self._make(name, game, c.device),
+            c.seed,
+        )
+        try:
+            return exploited(
+                arena, c.deviations, choose.to(device), judge.to(device), c.resamples, c.seed
+            )
+        finally:
+            simulation.num_envs = len(self._days)
+
     def _audit(self, simulation: Simulation) -> Audit:
         days = len(self.first_slot)
         markets = _spread(days, min(self._config.signed_days or days, days))
@@ -334,6 +361,21 @@ def without_positions(world: WorldConfig) -> WorldConfig:
         update={"quantity": "metered", "firming": "none", "imbalance": "grid"}
     )
     return world.model_copy(update={"task": world.task.model_copy(update={"rules": rules})})
+
+
+def _apart(simulation: Simulation, split: str, most: int) -> tuple[Tensor, Tensor]:
+    """Return the days on which a deviation is chosen, of another split, and those to judge it on.
+
+    Raises ConfigError where the data have no other split.
+    """
+    for other in ("validation", "train"):
+        if other != split and len(simulation.community.days[other]):
+            chosen = choose_days(simulation, other, _CHOSEN_ON)
+            return chosen, choose_days(simulation, split, most)
+    raise ConfigError(
+        f"exploitability=true chooses deviations on days of another split than {split}, and the "
+        "data have none; give more days of data, or leave it out"
+    )
 
 
 def _spread(count: int, chosen: int) -> Tensor:
