@@ -237,6 +237,7 @@ class Simulation:
             published=published,
             delivered=delivered,
             load_kw=slot.load_kw,
+            curtailed_kw=slot.pv_kw - delivered.pv_kw,
             energy_kwh=used.energy_kwh,
             unserved_kwh=used.unserved_kwh,
             device_kw=used.device_kw,
