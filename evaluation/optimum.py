@@ -12,6 +12,7 @@ only add to it and its powers are a feasible point.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import highspy
 import numpy as np
@@ -84,6 +85,21 @@ class Plan:
     power_kw: Array
     worth: Array
     basis: highspy.HighsBasis
+
+
+class Program(NamedTuple):
+    """A day's linear program, with what the day costs besides.
+
+    Least cost @ x + constant with low <= x <= high and least <= matrix @ x <= most.
+    """
+
+    cost: Array
+    constant: float
+    low: Array
+    high: Array
+    matrix: sparse.csc_matrix
+    least: Array
+    most: Array
 
 
 def days_of(simulation: Simulation) -> list[Day]:
@@ -174,17 +190,29 @@ class Optimum:
 
         `basis` is a similar day's, see Plan.
         """
-        cost, constant = self.costs(day)
-        low, high = self.bounds(day)
-        matrix, least, most = self.balance(day)
+        return self.plan(self.program(day), day, basis)
+
+    def program(self, day: Day) -> Program:
+        """Return the program of a day."""
+        return Program(*self.costs(day), *self.bounds(day), *self.balance(day))
+
+    def plan(self, program: Program, day: Day, basis: highspy.HighsBasis | None = None) -> Plan:
+        """Return the solution of a day's program, to which rows and variables may be appended.
+
+        Raises OptimumError where there is none.
+        """
         model = highspy.HighsLp()
-        model.num_row_, model.num_col_ = matrix.shape
-        model.col_cost_, model.col_lower_, model.col_upper_ = cost, low, high
-        model.row_lower_, model.row_upper_ = least, most
+        model.num_row_, model.num_col_ = program.matrix.shape
+        model.col_cost_, model.col_lower_, model.col_upper_ = (
+            program.cost,
+            program.low,
+            program.high,
+        )
+        model.row_lower_, model.row_upper_ = program.least, program.most
         model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-        model.a_matrix_.start_ = matrix.indptr
-        model.a_matrix_.index_ = matrix.indices
-        model.a_matrix_.value_ = matrix.data
+        model.a_matrix_.start_ = program.matrix.indptr
+        model.a_matrix_.index_ = program.matrix.indices
+        model.a_matrix_.value_ = program.matrix.data
         solver = highspy.Highs()
         solver.setOptionValue("output_flag", False)
         solver.setOptionValue("threads", 1)
@@ -204,11 +232,20 @@ class Optimum:
         # A stored kWh more stands on the right-hand side of the slot's row.
         saved = -np.array(solution.row_dual[: len(self._owner) * self._T]).reshape(units)
         return Plan(
-            cost_eur=float(solver.getInfo().objective_function_value) + constant,
+            cost_eur=float(solver.getInfo().objective_function_value) + program.constant,
             power_kw=self._by_slot((discharge - charge).T),
             worth=self._by_slot(saved.T),
             basis=solver.getBasis(),
         )
+
+    def net_columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the seats [F] that can choose, and where their export and import stand, [2, F, T].
+
+        A seat's net power is the one less the other.
+        """
+        F, first = len(self._seats), 3 * len(self._owner) * self._T
+        columns = first + np.arange(2 * F * self._T, dtype=np.int64)
+        return self._seats.astype(np.int64), columns.reshape(2, F, self._T)
 
     def _by_slot(self, values: Array) -> Array:
         """Lay values of units, by seat, [..., U] out as [..., N, K]; zero where no device is."""
