@@ -32,17 +32,18 @@ from gridbazaar.errors import OptimumError
 Array = NDArray[np.float64]
 
 
-def unknown(days: list[Day]) -> str:
+def unknown(days: list[Day], least_feed_in: float = 0.0) -> str:
     """Return why the linear program is no bound of these days, empty where it is.
 
-    Where a price is negative, or retail below feed-in, it pays to draw and feed in, or charge and
-    discharge, at once; that takes a binary for each seat, unit and slot to forbid.
+    Where retail is negative or below feed-in, it pays to draw and feed in at once; where feed-in is
+    below `least_feed_in`, see Optimum, to charge and discharge. To forbid that takes a binary for
+    each seat, unit and slot.
     """
     crossed = [
         day
         for day in days
         if (day.prices.retail < day.prices.feed_in).any()
-        or (day.prices.feed_in < 0).any()
+        or (day.prices.feed_in < least_feed_in).any()
         or (day.prices.retail < 0).any()
     ]
     if not crossed:
@@ -168,6 +169,10 @@ class Optimum:
     Args:
         community: seats and devices.
         unserved_price: EUR per kWh that a departing car misses.
+
+    Attributes:
+        least_feed_in: EUR/kWh, 0 or less: above it nothing is gained by charging and discharging at
+            once, for a kWh that is lost so costs more wear than the grid charges to take it.
     """
 
     def __init__(self, community: Community, unserved_price: float):
@@ -183,6 +188,9 @@ class Optimum:
         self._seats, self._owner = np.unique(owner, return_inverse=True)
         self._fixed = np.setdiff1d(np.arange(len(c.seats)), self._seats)
         self._efficiency, self._wear = of_units("efficiency"), of_units("wear_price")
+        both = (of_units("export_kw") > 0) & (self._efficiency < 1)
+        lost = 1 / self._efficiency[both] ** 2 - 1  # kWh per kWh given
+        self.least_feed_in = -float((self._wear[both] / lost).min(initial=np.inf))
         self._matrix, self._link = self._structure()
 
     def solve(self, day: Day, basis: highspy.HighsBasis | None = None) -> Plan:
