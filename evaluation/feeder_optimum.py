@@ -263,7 +263,7 @@ def said(plans: Sequence[FeederPlan]) -> str:
     broken = sum((plan.broken for plan in plans), Counter[str]())
     alone = sum((plan.alone for plan in plans), Counter[str]())
     cost = sum(plan.violation_eur for plan in plans) / len(plans)
-    if not broken:
+    if not broken or cost < GAP_EUR:
         return f"the optimum within the feeder's limits keeps them on all {len(plans)} days{left}"
     limits = ", ".join(
         f"{name} in {slots} ({alone[name]} without any device)"

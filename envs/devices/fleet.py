@@ -163,7 +163,7 @@ class Fleet:
 
     @cached_property
     def least_feed_in(self) -> Tensor:
-        """Return the feed-in price [N] below which a seat turns its PV down; -inf if it does not."""
+        """Return the feed-in price [N] below which seats turn PV down; -inf where they do not."""
         least = self.import_kw.new_full(self.import_kw.shape, -torch.inf)
         for device in self.kinds.values():
             if isinstance(device, Pv):

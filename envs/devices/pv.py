@@ -1,4 +1,4 @@
-"""PV inverters that turn down: a surplus that nobody buys is not fed in where the grid charges for it.
+"""PV inverters that turn down what nobody buys, where the grid charges for what is fed in.
 
 A unit neither takes nor gives of its own accord, so that a seat decides nothing about it: what its
 surplus is worth is the seat's must-run valuation, and where the feed-in price lies below the kind's
