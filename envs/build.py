@@ -22,7 +22,7 @@ from gridbazaar.envs.devices.fleet import Fleet
 from gridbazaar.envs.devices.site import Site, per_slot
 from gridbazaar.envs.features import lowest_of_next_day, own_features, public_features
 from gridbazaar.envs.forecast import Kind, forecast
-from gridbazaar.envs.grid.busbar import busbar
+from gridbazaar.envs.grid.busbar import busbar, farthest
 from gridbazaar.envs.grid.limits import Limits
 from gridbazaar.envs.grid.network import Network
 from gridbazaar.envs.grid.power_flow import PowerFlow
@@ -124,9 +124,11 @@ def place_community(
 ) -> tuple[Community, Delivery]:
     """Return the community that lives in a pandapower net, and the feeder that serves it."""
     prices = parse_tariff(task.tariff).prices(series.start, series.num_days, series.slot_minutes)
-    community, buses = build_community(task, series, prices, busbar(net, series.home_bus))
+    community_bus, network = busbar(net, series.home_bus), Network.from_pandapower(net)
+    if task.ownership.community_site == "end":
+        community_bus = farthest(network, community_bus, series.home_bus)
+    community, buses = build_community(task, series, prices, community_bus)
     community = community.to(device, dtype)
-    network = Network.from_pandapower(net)
     feeder = PowerFlow(network, buses, device, dtype)
     limits = Limits.of(
         network, task.feeder.voltage_band, task.feeder.loading_percent, device, dtype

@@ -73,6 +73,7 @@ class DayRecord:
     Attributes:
         retail, feed_in, local_charge: [T, B] EUR/kWh.
         load_kw, pv_kw, flexible_kw, net_kw: [T, B, N] metered.
+        curtailed_kw: [T, B, N] PV that was not generated.
         energy_kwh: [T, B, N] stored at the interval's end, before departures.
         unserved_kwh: [T, B, N].
         device_kw: [T, B, D] of each kind's units.
@@ -100,6 +101,7 @@ class DayRecord:
         locked_eur: [T, B, N].
         voltage_pu: [T, B, buses].
         bad_buses, bad_branches: [T, B] outside their limits.
+        violation_eur: [T, B] price of the limits broken.
         line_percent, trafo_percent: [T, B] highest loading.
         losses_kw, slack_kw: [T, B] of the whole feeder.
         solved: [T, B] bool, the power flow converged.
@@ -113,6 +115,7 @@ class DayRecord:
     pv_kw: Tensor
     flexible_kw: Tensor
     net_kw: Tensor
+    curtailed_kw: Tensor
     energy_kwh: Tensor
     unserved_kwh: Tensor
     device_kw: dict[str, Tensor]
@@ -149,6 +152,7 @@ class DayRecord:
     voltage_pu: Tensor
     bad_buses: Tensor
     bad_branches: Tensor
+    violation_eur: Tensor
     line_percent: Tensor
     trafo_percent: Tensor
     losses_kw: Tensor
@@ -229,6 +233,7 @@ def _market_row(interval: Interval) -> dict[str, Any]:
         "pv_kw": delivered.pv_kw,
         "flexible_kw": delivered.flexible_kw,
         "net_kw": delivered.net_kw,
+        "curtailed_kw": interval.curtailed_kw,
         "energy_kwh": interval.energy_kwh,
         "unserved_kwh": interval.unserved_kwh,
         "device_kw": interval.device_kw,
@@ -285,6 +290,7 @@ def _feeder_row(interval: Interval, limits: Limits) -> dict[str, Tensor]:
         "voltage_pu": solution.vm_pu,
         "bad_buses": volts.sum(-1),
         "bad_branches": (branches > LOADING_TOLERANCE_PERCENT).sum(-1),
+        "violation_eur": interval.delivered.violation_eur,
         "line_percent": _highest(solution.line_loading_percent),
         "trafo_percent": _highest(solution.trafo_loading_percent),
         "losses_kw": solution.losses_kw,

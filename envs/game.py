@@ -29,6 +29,7 @@ class Game:
         largest_kw: [N] of a seat's load or generation.
         groups: of seats alike; together all seats, or those that a bidder decides for.
         seats: names of all seats.
+        least_feed_in: [N] EUR/kWh below which a seat's PV turns down; None where nobody's does.
     """
 
     rules: RulesConfig
@@ -39,6 +40,16 @@ class Game:
     largest_kw: Tensor
     groups: tuple[SeatGroup, ...] = ()
     seats: tuple[str, ...] = ()
+    least_feed_in: Tensor | None = None
+
+    def surplus_price(self, feed_in: Tensor) -> Tensor:
+        """Return what a surplus of PV that nobody buys earns, [B, N], at feed-in prices [B, N].
+
+        It is none where it is not generated.
+        """
+        if self.least_feed_in is None:
+            return feed_in
+        return torch.where(feed_in < self.least_feed_in, 0.0, feed_in)
 
     def meaning(self, low: Tensor, high: Tensor) -> ActionMeaning:
         """Return what the ends of an action's range mean.
@@ -69,6 +80,7 @@ class Game:
         own = [int(group.seats[0])]
         if len(flags.intersection(seen)) > 1:
             own = [self._example_of(role, group) for role in self.layout.roles]
+        least = self.least_feed_in
         return replace(
             self,
             efficiency=self.efficiency[own],
@@ -76,6 +88,7 @@ class Game:
             largest_kw=self.largest_kw[own],
             groups=(),
             seats=(),
+            least_feed_in=None if least is None else least[own],
         )
 
     def _example_of(self, role: str, group: SeatGroup) -> int:
@@ -114,7 +127,7 @@ class Game:
     @classmethod
     def of(cls, community: Community, rules: RulesConfig) -> Game:
         """Return the game that a community plays under these rules."""
-        efficiency = community.fleet.of_units("efficiency")
+        efficiency, least = community.fleet.of_units("efficiency"), community.fleet.least_feed_in
         return cls(
             rules=rules,
             slot_h=community.slot_h,
@@ -124,4 +137,5 @@ class Game:
             largest_kw=torch.maximum(community.load_kw.amax(0), community.pv_kw.amax(0)),
             groups=community.groups,
             seats=community.seats,
+            least_feed_in=least if bool(least.isfinite().any()) else None,
         )

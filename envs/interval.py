@@ -32,6 +32,7 @@ class Interval:
         published: volumes that all may read, in kW; None without any, or where orders are open.
         delivered: what flowed.
         load_kw: metered load.
+        curtailed_kw: PV that the sun offered and nobody let flow.
         energy_kwh: stored at the end, before departing cars left.
         unserved_kwh: that departing cars missed.
         device_kw: power of each kind's units, [B, D].
@@ -55,6 +56,7 @@ class Interval:
     published: Published | None
     delivered: Delivered
     load_kw: Tensor
+    curtailed_kw: Tensor
     energy_kwh: Tensor
     unserved_kwh: Tensor
     device_kw: dict[str, Tensor]

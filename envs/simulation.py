@@ -13,6 +13,7 @@ from gridbazaar.envs.day import Today, check_days, check_split, draw_chance, dra
 from gridbazaar.envs.delivery import Delivered, Delivery
 from gridbazaar.envs.devices.fleet import DeviceUse, seat_power, share_cut
 from gridbazaar.envs.devices.protocol import Band
+from gridbazaar.envs.devices.pv import generated, held
 from gridbazaar.envs.dispatch import dispatch
 from gridbazaar.envs.firming import Firming
 from gridbazaar.envs.game import Game
@@ -190,8 +191,15 @@ class Simulation:
         devices_kw = dispatch(
             curve, cleared, band.must_kw, tariff.retail, tariff.feed_in, self.smoothing
         )
+        cleared_kw = orders.by_seat(clearing.cleared_kw)
         position_kw = forecast_kw + seat_power(devices_kw)
-        deviation_kw = slot.pv_kw - slot.load_kw - forecast_kw
+        pv_kw, deviation_kw = slot.pv_kw, slot.pv_kw - slot.load_kw - forecast_kw
+        if self.game.least_feed_in is not None:
+            down = tariff.feed_in < self.game.least_feed_in
+            position_kw = held(position_kw, cleared_kw, down)
+            others_kw = seat_power(devices_kw) - slot.load_kw
+            pv_kw = generated(slot.pv_kw, others_kw, position_kw, down)
+            deviation_kw = pv_kw + others_kw - position_kw
         prices = self._deviation_prices(clearing.reference_price)
         devices_kw, firmed_kw = self._firming(
             curve,
@@ -202,11 +210,11 @@ class Simulation:
             tariff.local_charge,
             self.smoothing,
         )
-        delivered, devices_kw = self._deliver(devices_kw)
+        delivered, devices_kw = self._deliver(pv_kw, devices_kw)
         used = self._use(devices_kw)
 
         traded = Traded(
-            cleared_kw=orders.by_seat(clearing.cleared_kw),
+            cleared_kw=cleared_kw,
             payment_eur=orders.by_seat(clearing.payment_eur),
             position_kw=position_kw,
             firmed_kw=firmed_kw,
@@ -248,6 +256,7 @@ class Simulation:
             published=published,
             delivered=delivered,
             load_kw=slot.load_kw,
+            curtailed_kw=slot.pv_kw - delivered.pv_kw,
             energy_kwh=used.energy_kwh,
             unserved_kwh=used.unserved_kwh,
             device_kw=used.device_kw,
@@ -320,11 +329,11 @@ class Simulation:
             return pool_prices(reference_price, tariff)
         return PoolPrices(*imbalance_prices(tariff))
 
-    def _deliver(self, devices_kw: Tensor) -> tuple[Delivered, Tensor]:
+    def _deliver(self, pv_kw: Tensor, devices_kw: Tensor) -> tuple[Delivered, Tensor]:
         """Let power flow; return what flowed, and the power of the devices [B, N, K] kW."""
         slot = self._slot
         delivered = self.delivery(
-            slot.pv_kw,
+            pv_kw,
             slot.load_kw,
             seat_power(devices_kw),
             slot.background_kw,

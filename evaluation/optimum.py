@@ -12,6 +12,7 @@ only add to it and its powers are a feasible point.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import highspy
 import numpy as np
@@ -31,17 +32,18 @@ from gridbazaar.errors import OptimumError
 Array = NDArray[np.float64]
 
 
-def unknown(days: list[Day]) -> str:
+def unknown(days: list[Day], least_feed_in: float = 0.0) -> str:
     """Return why the linear program is no bound of these days, empty where it is.
 
-    Where a price is negative, or retail below feed-in, it pays to draw and feed in, or charge and
-    discharge, at once; that takes a binary for each seat, unit and slot to forbid.
+    Where retail is negative or below feed-in, it pays to draw and feed in at once; where feed-in is
+    below `least_feed_in`, see Optimum, to charge and discharge. To forbid that takes a binary for
+    each seat, unit and slot.
     """
     crossed = [
         day
         for day in days
         if (day.prices.retail < day.prices.feed_in).any()
-        or (day.prices.feed_in < 0).any()
+        or (day.prices.feed_in < least_feed_in).any()
         or (day.prices.retail < 0).any()
     ]
     if not crossed:
@@ -84,6 +86,21 @@ class Plan:
     power_kw: Array
     worth: Array
     basis: highspy.HighsBasis
+
+
+class Program(NamedTuple):
+    """A day's linear program, with what the day costs besides.
+
+    Least cost @ x + constant with low <= x <= high and least <= matrix @ x <= most.
+    """
+
+    cost: Array
+    constant: float
+    low: Array
+    high: Array
+    matrix: sparse.csc_matrix
+    least: Array
+    most: Array
 
 
 def days_of(simulation: Simulation) -> list[Day]:
@@ -152,6 +169,10 @@ class Optimum:
     Args:
         community: seats and devices.
         unserved_price: EUR per kWh that a departing car misses.
+
+    Attributes:
+        least_feed_in: EUR/kWh, 0 or less: above it nothing is gained by charging and discharging at
+            once, for a kWh that is lost so costs more wear than the grid charges to take it.
     """
 
     def __init__(self, community: Community, unserved_price: float):
@@ -167,6 +188,9 @@ class Optimum:
         self._seats, self._owner = np.unique(owner, return_inverse=True)
         self._fixed = np.setdiff1d(np.arange(len(c.seats)), self._seats)
         self._efficiency, self._wear = of_units("efficiency"), of_units("wear_price")
+        both = (of_units("export_kw") > 0) & (self._efficiency < 1)
+        lost = 1 / self._efficiency[both] ** 2 - 1  # kWh per kWh given
+        self.least_feed_in = -float((self._wear[both] / lost).min(initial=np.inf))
         self._matrix, self._link = self._structure()
 
     def solve(self, day: Day, basis: highspy.HighsBasis | None = None) -> Plan:
@@ -174,17 +198,29 @@ class Optimum:
 
         `basis` is a similar day's, see Plan.
         """
-        cost, constant = self.costs(day)
-        low, high = self.bounds(day)
-        matrix, least, most = self.balance(day)
+        return self.plan(self.program(day), day, basis)
+
+    def program(self, day: Day) -> Program:
+        """Return the program of a day."""
+        return Program(*self.costs(day), *self.bounds(day), *self.balance(day))
+
+    def plan(self, program: Program, day: Day, basis: highspy.HighsBasis | None = None) -> Plan:
+        """Return the solution of a day's program, to which rows and variables may be appended.
+
+        Raises OptimumError where there is none.
+        """
         model = highspy.HighsLp()
-        model.num_row_, model.num_col_ = matrix.shape
-        model.col_cost_, model.col_lower_, model.col_upper_ = cost, low, high
-        model.row_lower_, model.row_upper_ = least, most
+        model.num_row_, model.num_col_ = program.matrix.shape
+        model.col_cost_, model.col_lower_, model.col_upper_ = (
+            program.cost,
+            program.low,
+            program.high,
+        )
+        model.row_lower_, model.row_upper_ = program.least, program.most
         model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-        model.a_matrix_.start_ = matrix.indptr
-        model.a_matrix_.index_ = matrix.indices
-        model.a_matrix_.value_ = matrix.data
+        model.a_matrix_.start_ = program.matrix.indptr
+        model.a_matrix_.index_ = program.matrix.indices
+        model.a_matrix_.value_ = program.matrix.data
         solver = highspy.Highs()
         solver.setOptionValue("output_flag", False)
         solver.setOptionValue("threads", 1)
@@ -204,11 +240,20 @@ class Optimum:
         # A stored kWh more stands on the right-hand side of the slot's row.
         saved = -np.array(solution.row_dual[: len(self._owner) * self._T]).reshape(units)
         return Plan(
-            cost_eur=float(solver.getInfo().objective_function_value) + constant,
+            cost_eur=float(solver.getInfo().objective_function_value) + program.constant,
             power_kw=self._by_slot((discharge - charge).T),
             worth=self._by_slot(saved.T),
             basis=solver.getBasis(),
         )
+
+    def net_columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the seats [F] that can choose, and where their export and import stand, [2, F, T].
+
+        A seat's net power is the one less the other.
+        """
+        F, first = len(self._seats), 3 * len(self._owner) * self._T
+        columns = first + np.arange(2 * F * self._T, dtype=np.int64)
+        return self._seats.astype(np.int64), columns.reshape(2, F, self._T)
 
     def _by_slot(self, values: Array) -> Array:
         """Lay values of units, by seat, [..., U] out as [..., N, K]; zero where no device is."""

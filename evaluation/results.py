@@ -31,7 +31,15 @@ from gridbazaar.evaluation.strategies import strategies
 from gridbazaar.evaluation.summary import episodes, kpi_table, reference_of, rows, strict
 from gridbazaar.evaluation.tables import markdown, terminal
 from gridbazaar.evaluation.timing import timed, timing
-from gridbazaar.evaluation.tournament import BOUNDS, PLANNER, PLAYED, Maker, Tournament, run
+from gridbazaar.evaluation.tournament import (
+    BOUNDS,
+    PLANNER,
+    PLAYED,
+    WITHIN_LIMITS,
+    Maker,
+    Tournament,
+    run,
+)
 from gridbazaar.evaluation.waterfall import waterfalls
 
 _CURVE = "progress.csv"  # as gridbazaar.agents.learning.curves writes it
@@ -143,7 +151,7 @@ def _draw(
     names = [label(bidder) for bidder in (*config.bidder, config.baseline)]
     learned = [label(bidder) for bidder in config.bidder if is_learned(bidder)]
     colours = bidder_colours(list(dict.fromkeys(names)), learned)
-    colours |= {PLAYED: INK, PLANNER: GREY}
+    colours |= {PLAYED: INK, WITHIN_LIMITS: INK, PLANNER: GREY}
     with style():
         figures: dict[str, Figure | None] = {
             "cost": plots.cost(found, colours),

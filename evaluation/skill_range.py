@@ -15,10 +15,19 @@ from gridbazaar.errors import ConfigError
 from gridbazaar.evaluation import config as evaluation_config
 from gridbazaar.evaluation.config import IDEAL, EvaluationConfig
 from gridbazaar.evaluation.tables import piped
-from gridbazaar.evaluation.tournament import BOUNDS, OPTIMUM, PLANNER, PLAYED, Maker, run
+from gridbazaar.evaluation.tournament import (
+    BOUNDS,
+    OPTIMUM,
+    PLANNER,
+    PLAYED,
+    WITHIN_LIMITS,
+    Maker,
+    run,
+)
 
 TRUTHFUL = "truthful"
 _TASK = "task"
+_WITHIN = " Within the feeder's limits the optimum costs {:.2f}."
 _HEAD = (
     "task",
     "grid alone",
@@ -45,6 +54,7 @@ class SkillRange:
         optimum: the program's; NaN where it is unknown.
         played: its plans, played under the task's rules; NaN likewise.
         planner: the central planner's; NaN likewise.
+        within_limits: the optimum's within the feeder's limits; NaN where it breaks none without.
         limits_broken: % of the intervals under the truthful bidder.
         seconds: wall time of the stages by name.
     """
@@ -58,6 +68,7 @@ class SkillRange:
     optimum: float
     played: float
     planner: float
+    within_limits: float
     limits_broken: float
     seconds: Mapping[str, float]
 
@@ -126,6 +137,7 @@ def measure(config: EvaluationConfig, make: Maker = load) -> SkillRange:
         optimum=cost[OPTIMUM],
         played=cost.get(PLAYED, math.nan),
         planner=cost.get(PLANNER, math.nan),
+        within_limits=cost.get(WITHIN_LIMITS, math.nan),
         limits_broken=_mean(truthful.figures["limits_broken"]),
         seconds=watch.seconds,
     )
@@ -142,6 +154,7 @@ def table(ranges: Sequence[SkillRange]) -> str:
         f"`{r.task}`: {r.days} days under `{r.market}`, {r.currency} a day; "
         + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in r.seconds.items())
         + "."
+        + ("" if math.isnan(r.within_limits) else _WITHIN.format(r.within_limits))
         for r in ranges
     ]
     return "\n".join([piped(lines), piped(bidders), *said])

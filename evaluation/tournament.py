@@ -25,6 +25,7 @@ from gridbazaar.evaluation.comparison import Yardstick
 from gridbazaar.evaluation.config import IDEAL, EvaluationConfig, label
 from gridbazaar.evaluation.deviations import Arena
 from gridbazaar.evaluation.exploited import exploited
+from gridbazaar.evaluation.feeder_optimum import FeederOptimum, said
 from gridbazaar.evaluation.optimum import Optimum, Plan, days_of, unknown
 from gridbazaar.evaluation.planner import Planner
 from gridbazaar.evaluation.playback import Playback
@@ -34,9 +35,10 @@ from gridbazaar.evaluation.stopwatch import Stopwatch
 _log = logging.getLogger(__name__)
 
 GRID_ONLY, NONE = "grid_only", "-"
-# The program's least cost; its plans, played; the central planner.
+# The program's least cost; its plans, played; those that know the feeder; the central planner.
 OPTIMUM, PLAYED, PLANNER = "optimum", "optimum_played", "planner"
-BOUNDS = (OPTIMUM, PLAYED, PLANNER)
+WITHIN_LIMITS = "optimum_within_limits"
+BOUNDS = (OPTIMUM, PLAYED, WITHIN_LIMITS, PLANNER)
 # Shares of all bus voltages of all intervals that the report shows.
 VOLTAGE_QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 _MOST_VOLTAGES = 2_000_000
@@ -192,6 +194,8 @@ def _wanted(stage: _Stage, config: EvaluationConfig) -> list[tuple[str, str, str
     words = []
     if bounded and IDEAL not in config.ledger:
         words.append((PLAYED, reference, IDEAL))
+    if stage.limits_bind:
+        words.append((WITHIN_LIMITS, reference, IDEAL))
     for market in sorted(config.market, key=lambda name: name != reference):
         for ledger in config.ledger:
             bounds = [PLAYED] * bounded
@@ -271,7 +275,8 @@ class _Stage:
         simulation.reset(days=self._days, seed=self._seed)
         self.days = days_of(simulation)
         self.plans: list[Plan] = []
-        missing = unknown(self.days)
+        self._feeder = FeederOptimum(self.optimum, probe)
+        missing = unknown(self.days, self.optimum.least_feed_in)
         self.bounded = not missing
         if missing:
             _log.warning("%s", missing)
@@ -280,6 +285,21 @@ class _Stage:
         """Find the optimum's plan of each day, none where one of them has none."""
         if self.bounded and not self.plans:
             self.plans = [self.optimum.solve(day) for day in progress(self.days, "optimum")]
+
+    @property
+    def limits_bind(self) -> bool:
+        """Return whether limits are priced and the optimum's plan breaks one on any day."""
+        if not self.bounded or self._config.task.rules.limits.action != "price":
+            return False
+        self.solve()
+        return any(map(self._feeder.breaks, self.days, self._days.tolist(), self.plans))
+
+    def _within_limits(self) -> list[Plan]:
+        """Return the optimum's plans within the feeder's limits."""
+        self.solve()
+        found = list(map(self._feeder.solve, self.days, self._days.tolist(), self.plans))
+        _log.warning("%s", said(found))
+        return [each.plan for each in found]
 
     def _build(
         self, market: str, ledger: str, num_envs: int, alone: bool = False
@@ -301,10 +321,10 @@ class _Stage:
     def _bidder(self, name: str, simulation: Simulation) -> Bidder:
         if name == PLANNER:
             return Planner(simulation)
-        if name == PLAYED:
+        if name in (PLAYED, WITHIN_LIMITS):
             self.solve()
-            like = simulation.community.pv_kwp
-            return Playback(self.plans, self.days, simulation.game, like)
+            plans = self._within_limits() if name == WITHIN_LIMITS else self.plans
+            return Playback(plans, self.days, simulation.game, simulation.community.pv_kwp)
         return self._bidders[name]
 
     def play(self, bidder: str, market: str, ledger: str, alone: bool = False) -> _Played:

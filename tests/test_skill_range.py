@@ -15,6 +15,7 @@ _RANGE = SkillRange(
     optimum=10.0,
     played=10.5,
     planner=13.0,
+    within_limits=math.nan,
     limits_broken=12.5,
     seconds={"planner": 3.0},
 )

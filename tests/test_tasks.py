@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,10 +11,11 @@ import torch
 
 from gridbazaar import configs, envs
 from gridbazaar.agents.bidders.protocol import make as make_bidder
+from gridbazaar.envs.build import place_community
 from gridbazaar.envs.data.simbench import load_grid
 from gridbazaar.envs.data.simbench_series import series_from_grid
 from gridbazaar.envs.grid import load_net
-from gridbazaar.envs.placement import seat_on
+from gridbazaar.envs.placement import load_grid_and_series, seat_on
 from gridbazaar.errors import ConfigError, DataError, UnknownNameError
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -50,7 +52,9 @@ def test_only_tasks_are_listed():
     assert not [name for name in TASKS if name.startswith("_")]
 
 
-@pytest.mark.parametrize("task", ["case33bw", "cigre_lv", "kerber", "rural1", "small", "stressed"])
+@pytest.mark.parametrize(
+    "task", ["case33bw", "cigre_lv", "congested", "kerber", "rural1", "small", "stressed"]
+)
 def test_a_day_on_another_feeder(task):
     if task == "rural1":
         pytest.importorskip("simbench", reason="needs the extra simbench")
@@ -76,6 +80,41 @@ def test_the_stressed_tasks_limits_bind_in_a_tenth_of_all_intervals_under_truthf
         observation = interval.observation
         broken += (interval.delivered.violation_eur > 0).double().mean().item() / sim.slots
     assert broken > 0.1
+
+
+def test_on_the_congested_task_a_market_that_knows_the_feeder_breaks_less():
+    costs = {}
+    for market in ("uniform_auction", "operating_envelope"):
+        sim = envs.batched("congested", market=market, num_envs=2, split="test")
+        days = sim.community.days["test"][[40, 60]]
+        bidder, observation = make_bidder("truthful", sim.game), sim.reset(days=days, seed=0)
+        cost = 0.0
+        for _ in range(sim.slots):
+            interval = sim.step(bidder.act(observation, None)[0])
+            observation = interval.observation
+            cost = cost + interval.delivered.violation_eur
+        costs[market] = cost
+    assert (costs["uniform_auction"] > 1).all()
+    assert (costs["operating_envelope"] < costs["uniform_auction"] / 2).all()
+
+
+def test_community_batteries_stand_where_the_task_says():
+    net = load_net("pandapower", "kerber_landnetz_kabel_2")
+    weight = (
+        net.line.length_km * np.hypot(net.line.r_ohm_per_km, net.line.x_ohm_per_km)
+    ).to_numpy()
+    lines = nx.Graph()
+    ends = zip(net.line.from_bus, net.line.to_bus, weight, strict=True)
+    lines.add_weighted_edges_from(ends)
+    ohm = nx.single_source_dijkstra_path_length(lines, net.trafo.lv_bus.iloc[0])
+    far = max(net.load.bus, key=ohm.__getitem__)
+    for site, bus in (("busbar", net.trafo.lv_bus.iloc[0]), ("end", far)):
+        world = envs.world("congested", overrides=(f"task.ownership.community_site={site}",))
+        _, series = load_grid_and_series(world.task)
+        community, _ = place_community(world.task, net, series)
+        shared = community.seats_of("storage")
+        injections = np.unique([*series.home_bus, *series.background_bus, bus])
+        assert (injections[community.bus[shared]] == bus).all()
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,8 @@ class Positions:
             self._must_run_kw = seat.must_run_kw + runs_kw.sum(-1)
         self._sells = self._must_run_kw > 0
         # The energy of a battery without a home is worth what its content is.
-        self._ask = torch.where(seat.is_storage, limits.ask.amax(-1), seat.feed_in)
+        surplus = game.surplus_price(seat.feed_in)
+        self._ask = torch.where(seat.is_storage, limits.ask.amax(-1), surplus)
         self._bid = torch.where(seat.is_storage, limits.bid.amin(-1), seat.retail)
         worth = torch.where(self._sells, self._ask, self._bid)
         sells, gross = self._sells.unsqueeze(-1), worth.unsqueeze(-1)

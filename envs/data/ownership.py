@@ -10,11 +10,11 @@ no battery would have had by the same rule: Quernheim and Waffenschmidt, Energie
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from gridbazaar.config import Config, Positive, Share, Whole
 from gridbazaar.envs.data.series import Series
@@ -38,6 +38,9 @@ class OwnershipConfig(Config):
     community_batteries: Whole
     community_kwh_per_kwp: Positive
     community_c_rate: Positive
+    community_site: Literal["busbar", "end"] = Field(
+        "busbar", description="where they stand: at the busbar, or with the home farthest from it"
+    )
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gridbazaar.envs.devices.protocol import Band, Device
+from gridbazaar.envs.devices.pv import Pv
 from gridbazaar.envs.observation import Feature
 from gridbazaar.envs.prices import SlotPrices
 
@@ -159,6 +160,15 @@ class Fleet:
         """Return an attribute of all devices, such as `efficiency`, as [N, K]; zero elsewhere."""
         each = {kind: getattr(device, name) for kind, device in self.kinds.items()}
         return self.slotted(each, self.rated_kw.new_zeros(1))
+
+    @cached_property
+    def least_feed_in(self) -> Tensor:
+        """Return the feed-in price [N] below which seats turn PV down; -inf where they do not."""
+        least = self.import_kw.new_full(self.import_kw.shape, -torch.inf)
+        for device in self.kinds.values():
+            if isinstance(device, Pv):
+                least = least.index_copy(0, device.seat, device.least_feed_in.to(least))
+        return least
 
     def batteries_kw(self) -> Tensor:
         """Return the rated power of all batteries together."""

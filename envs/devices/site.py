@@ -25,7 +25,8 @@ class Site:
     Args:
         series: data of homes and chargers.
         ownership: sizes that were drawn for the homes.
-        busbar: pandapower bus that feeds the homes.
+        busbar: pandapower bus of what the community owns: the one that feeds the homes, where the
+            task does not say otherwise.
 
     Attributes:
         role: of each seat that is not a home, in the order of the owners after the homes.

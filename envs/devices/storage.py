@@ -38,7 +38,7 @@ class StorageConfig(DeviceConfig):
 @DEVICES.register("storage")
 @dataclass(frozen=True)
 class Storage(Store):
-    """Batteries of the homes that drew one, and community batteries at the busbar.
+    """Batteries of the homes that drew one, and those of the community.
 
     Attributes:
         capacity_kwh: [D].

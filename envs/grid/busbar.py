@@ -1,4 +1,4 @@
-"""Busbar of a feeder: the bus whose transformer feeds the homes."""
+"""Busbar of a feeder, the bus whose transformer feeds the homes, and the end farthest from it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import networkx
+import numpy as np
 import pandapower.topology
+from numpy.typing import NDArray
 
+from gridbazaar.envs.grid.distance import electrical_distance
+from gridbazaar.envs.grid.network import Network
 from gridbazaar.errors import NetworkError
 
 
@@ -33,3 +37,8 @@ def busbar(net: Any, homes: Iterable[int]) -> int:
         f"no transformer and no external grid of {net.name!r} feeds buses "
         f"{sorted(set(homes))[:20]}; close a switch, or seat the homes elsewhere"
     )
+
+
+def farthest(network: Network, busbar: int, homes: NDArray[np.int64]) -> int:
+    """Return which of the homes' pandapower buses is electrically farthest from the busbar."""
+    return int(homes[electrical_distance(network, [busbar, *homes])[0, 1:].argmax()])

@@ -46,6 +46,18 @@ def limits_broken(day: DayRecord) -> Tensor:
     return 100 * broken.double().mean(0)
 
 
+@kpi("EUR/day", "lower", "network")
+def limits_cost(day: DayRecord) -> Tensor:
+    """Price of the limits broken, which the seats share"""
+    return day.violation_eur.sum(0)
+
+
+@kpi("kWh/day", "lower", "network")
+def curtailed_energy(day: DayRecord) -> Tensor:
+    """PV energy that was not generated, for the feeder's limits or a negative price"""
+    return kwh(day.curtailed_kw, day)
+
+
 @kpi("%", "lower", "network")
 def max_line_loading(day: DayRecord) -> Tensor:
     """Highest loading of any line"""
