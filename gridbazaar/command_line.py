@@ -37,6 +37,9 @@ Train bidders and write runs/<name>/.
     {called} name=demo
     {called} name=fast market=uniform_auction ledger=block algorithm.lr=1e-3 seed=7
     {called} name=demo resume=true      # after Ctrl-C or a crash
+    {called} name=five 'seed=[0,1,2,3,4]'                  # five seeds, one bidder: runs/five
+    {called} -m name=sweep algorithm.lr=1e-3,3e-3 seed=0,1  # every combination, and a table
+    {called} name=sweep resume=true     # what is finished is skipped
 
 Words are Hydra overrides of configs/train.yaml; that file names every option and its default.
 `--import my_module` and `--config-dir my_folder` bring variants and YAML of your own, see
@@ -116,10 +119,14 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 # Imports are heavy and stand where they are needed: RLlib alone takes seconds.
 def _trained(words: Sequence[str], called: str) -> Answer:
+    from gridbazaar.agents.learning.campaign import is_several
     from gridbazaar.agents.learning.run_folder import configure
     from gridbazaar.configs import take_words
 
-    config = configure(take_words(words))
+    words = take_words(words)
+    if is_several(words):
+        return _trained_all(words, called)
+    config = configure(words)
     from gridbazaar.agents.learning.trainer import train
 
     outcome = train(config)
@@ -132,6 +139,18 @@ def _trained(words: Sequence[str], called: str) -> Answer:
     if not outcome.finished:
         lines.append(f"continue with: {called} name={config.name} resume=true")
     return "\n".join(lines), 0 if outcome.finished else INTERRUPTED
+
+
+def _trained_all(words: Sequence[str], called: str) -> Answer:
+    from gridbazaar.agents.learning.campaign import plan, table, train_all
+
+    campaign = plan(words)
+    results = train_all(campaign)
+    text = f"{campaign.folder}\n{table(results)}"
+    if any(not result.finished and not result.fault for result in results):
+        again = f"{called} name={campaign.folder.name} resume=true"
+        return f"{text}\ncontinue with: {again}", INTERRUPTED
+    return text, FAILED if any(result.fault for result in results) else 0
 
 
 def _evaluated(words: Sequence[str]) -> Answer:
