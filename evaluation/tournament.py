@@ -187,14 +187,13 @@ def run(
     example = yardstick.middling_day(len(stage.first_slot))
     planned: dict[str, Tensor] = {}
     outcomes = []
-    for words in progress(_wanted(stage, config), "combinations"):
-        bidder, _, ledger = words
+    for bidder, market, ledger in progress(_wanted(stage, config), "combinations"):
         parts = []
         for seed, member in members(bidder).items():
-            name = "@".join((member, *words[1:]))
+            name = "@".join((member, market, ledger))
             outcome = kept.get(name, stage.facts)
             if outcome is None:
-                played = stage.play(*words, member=member)
+                played = stage.play(bidder, market, ledger, member=member)
                 if bidder == PLANNER:
                     planned[ledger] = played.record.seat_cost.sum(-1)
                 judged = _judge(played, yardstick, example, planned.get(ledger))
