@@ -53,6 +53,10 @@ Compare bidders on held-out days and write results/<name>/ with its report.html.
     {called} --list        # every name that can be chosen
     {called} --skill-range task=semiurb4-v1 task=kerber-v1 days=13
                            # what there is to win in tasks: grid alone, bidders, planner, optimum
+    {called} suite=v1 'bidder=[runs/demo]'   # the fixed suite and its LEADERBOARD.md; goes on
+                           # where it stopped
+    {called} --generalisation name=far 'bidder=[runs/demo]'
+                           # on other feeders, tariffs, PV, ledgers, markets and data
 
 A bidder is a registered name or the folder of a run or checkpoint. Words are overrides of
 configs/evaluate.yaml; that file names every option and its default. `--import my_module` and
@@ -65,6 +69,7 @@ List what can be chosen by name, with a line each.
     {called} markets bidders
 """
 _HELP, _SKILL_RANGE = ("-h", "--help"), "--skill-range"
+_GENERALISATION, _SUITE = "--generalisation", "suite="
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -100,6 +105,11 @@ def evaluate(words: Sequence[str], called: str = "gridbazaar evaluate") -> int:
     if _SKILL_RANGE in words:
         others = [word for word in words if word != _SKILL_RANGE]
         return _run(lambda: _ranged(others), called)
+    if _GENERALISATION in words:
+        rest = [word for word in words if word != _GENERALISATION]
+        return _run(lambda: _generalised(rest), called)
+    if any(word.startswith(_SUITE) for word in words):
+        return _run(lambda: _suite(words), called)
     return _run(lambda: _evaluated(words), called)
 
 
@@ -169,6 +179,24 @@ def _ranged(words: Sequence[str]) -> Answer:
     from gridbazaar.evaluation.skill_range import configure, measure, table
 
     return table([measure(config) for config in configure(take_words(words))]), 0
+
+
+def _suite(words: Sequence[str]) -> Answer:
+    from gridbazaar.configs import take_words
+    from gridbazaar.evaluation import suite
+
+    folder = suite.play_words(take_words(words))
+    text = (folder / suite.BOARD).read_text(encoding="utf-8")
+    return f"{text}\n{folder / suite.BOARD}", 0
+
+
+def _generalised(words: Sequence[str]) -> Answer:
+    from gridbazaar.configs import take_words
+    from gridbazaar.evaluation import generalisation
+
+    folder = generalisation.play_words(take_words(words))
+    text = (folder / generalisation.TABLE).read_text(encoding="utf-8")
+    return f"{text}\n{folder}", 0
 
 
 def _listed(words: Sequence[str]) -> Answer:

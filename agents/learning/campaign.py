@@ -146,7 +146,9 @@ def table(results: Sequence[Result]) -> str:
     by_point: dict[str, list[Result]] = {}
     for result in results:
         by_point.setdefault(result.run.point, []).append(result)
-    lines: list[tuple[str, ...]] = [("point", "finished", "best validated cost", "lowest", "highest", "steps", "s")]
+    lines: list[tuple[str, ...]] = [
+        ("point", "finished", "best validated cost", "lowest", "highest", "steps", "s")
+    ]
     for point, group in sorted(by_point.items(), key=lambda item: _mean_cost(item[1])):
         costs = _costs(group)
         shown = [_mean_cost(group), min(costs), max(costs)] if costs else []
