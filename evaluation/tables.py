@@ -9,7 +9,7 @@ from typing import Any
 from gridbazaar.evaluation import mechanisms
 from gridbazaar.evaluation.mechanisms import Row, marks
 from gridbazaar.evaluation.plots import title_of
-from gridbazaar.evaluation.report import cell, heading, interval
+from gridbazaar.evaluation.report import cell, heading, interval, scored
 
 BIDDER_COLUMNS = (
     "community_cost",
@@ -31,8 +31,12 @@ def terminal(summary: Summary) -> str:
         summary: what summary.json holds, with the times of timing.json.
     """
     rows = summary["rows"]
+    said = "".join(f"\n{fill(line, _WIDTH)}" for line in summary["warnings"])
     if not mechanisms.several(rows):
-        return _aligned(_of_bidders(summary), "  ")
+        text = _aligned(_of_bidders(summary), "  ") + "\n"
+        if any(row["seeds"] for row in rows):
+            text += f"\n{_aligned(of_scores(rows), '  ')}\n"
+        return (text + said).rstrip("\n")
     lines = [["market", *_heads()], *map(_line, mechanisms.references(rows))]
     for group in mechanisms.groups(rows):
         lines += [
@@ -41,7 +45,7 @@ def terminal(summary: Summary) -> str:
             *([f"  {line[0]}", *line[1:]] for line in map(_line, group.rows)),
         ]
     legend = "\n".join(fill(part, _WIDTH) for part in _legend(summary))
-    return f"{_aligned(lines, ' ')}\n\n{legend}"
+    return f"{_aligned(lines, ' ')}\n\n{legend}{said}"
 
 
 def markdown(summary: Summary) -> str:
@@ -53,7 +57,10 @@ def markdown(summary: Summary) -> str:
     rows, days = summary["rows"], summary["days"]
     said = f"{days['count']} days of the {days['split']} split, task `{summary['task']}`."
     if not mechanisms.several(rows):
-        return f"{piped(_of_bidders(summary))}\n{said}\n"
+        scored = of_scores(rows)
+        more = f"\n{piped(scored)}" if len(scored) > 1 else ""
+        warned = "".join(f"\n{line}\n" for line in summary["warnings"])
+        return f"{piped(_of_bidders(summary))}\n{said}\n{more}{warned}"
     lines = [["bidder", "market", *_heads()]]
     lines += [["", *_line(row)] for row in mechanisms.references(rows)]
     for group in mechanisms.groups(rows):
@@ -83,6 +90,12 @@ def _of_bidders(summary: Summary) -> list[Line]:
             cells.append(f"{cell(paired)} ({interval(paired)})" if paired else "")
         lines.append(cells)
     return lines
+
+
+def of_scores(rows: Sequence[Row]) -> list[Line]:
+    """Return a line per scored combination below their head, see report.scored."""
+    head = ["bidder · market · ledger", "seeds", "score, %", "IQM, %", "better than reference, %"]
+    return [[*head, "seeds' span, %"], *([name, *cells] for name, cells in scored(rows))]
 
 
 def _heads() -> Line:

@@ -13,6 +13,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 from gridbazaar.errors import GridBazaarError, UnknownNameError, WorldError, in_one_line
 
@@ -140,6 +141,7 @@ def _trained(words: Sequence[str], called: str) -> Answer:
     from gridbazaar.agents.learning.trainer import train
 
     outcome = train(config)
+    _draw(outcome.folder)
     done, best = outcome.progress, outcome.progress.best_cost
     lines = [f"{outcome.folder}: {done.iteration} iterations, {done.agent_steps:,} agent steps"]
     if best is not None:
@@ -151,11 +153,19 @@ def _trained(words: Sequence[str], called: str) -> Answer:
     return "\n".join(lines), 0 if outcome.finished else INTERRUPTED
 
 
+def _draw(folder: Path) -> None:
+    from gridbazaar.evaluation.learning_curves import draw
+
+    draw(folder)
+
+
 def _trained_all(words: Sequence[str], called: str) -> Answer:
     from gridbazaar.agents.learning.campaign import plan, table, train_all
 
     campaign = plan(words)
     results = train_all(campaign)
+    for folder in {result.run.folder for result in results}:
+        _draw(folder)
     text = f"{campaign.folder}\n{table(results)}"
     if any(not result.finished and not result.fault for result in results):
         again = f"{called} name={campaign.folder.name} resume=true"
