@@ -53,6 +53,15 @@ def swept(words: Sequence[str]) -> list[str]:
     return [key for key, override in parsed(words).items() if override.is_sweep_override()]
 
 
+def seed_of(words: Sequence[str], default: int = 0) -> int:
+    """Return the seed that words name, else the default; raises ConfigError unless it is whole."""
+    override = parsed(words).get("seed")
+    value = default if override is None else override.value()
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ConfigError(f"seed is {value!r}: expected a whole number from 0")
+    return value
+
+
 def label(values: Mapping[str, Any]) -> str:
     """Return a folder's name for a point: `lr_0.001-market_pay_as_bid`; the last of equal ends."""
     ends = [key.rpartition(".")[2] for key in values]

@@ -99,9 +99,7 @@ def _percent(figure: Mapping[str, float] | None) -> str:
     """Write a share and its interval in %; nothing where there is none."""
     if figure is None:
         return ""
-    mean, low, high = (
-        f"{round(100 * figure[key], 1) + 0.0:.1f}" for key in ("mean", "low", "high")
-    )
+    mean, low, high = (round(100 * figure[key], 1) + 0.0 for key in ("mean", "low", "high"))
     return f"{mean:.1f} ({low:.1f} to {high:.1f})"
 
 

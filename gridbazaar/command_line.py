@@ -41,6 +41,7 @@ Train bidders and write runs/<name>/.
     {called} name=five 'seed=[0,1,2,3,4]'                  # five seeds, one bidder: runs/five
     {called} -m name=sweep algorithm.lr=1e-3,3e-3 seed=0,1  # every combination, and a table
     {called} name=sweep resume=true     # what is finished is skipped
+    {called} --tune name=search 'algorithm.lr=tag(log,interval(1e-4,1e-2))' tune.samples=8
 
 Words are Hydra overrides of configs/train.yaml; that file names every option and its default.
 `--import my_module` and `--config-dir my_folder` bring variants and YAML of your own, see
@@ -70,7 +71,7 @@ List what can be chosen by name, with a line each.
     {called} markets bidders
 """
 _HELP, _SKILL_RANGE = ("-h", "--help"), "--skill-range"
-_GENERALISATION, _SUITE = "--generalisation", "suite="
+_GENERALISATION, _SUITE, _TUNE = "--generalisation", "suite=", "--tune"
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -135,6 +136,8 @@ def _trained(words: Sequence[str], called: str) -> Answer:
     from gridbazaar.configs import take_words
 
     words = take_words(words)
+    if _TUNE in words:
+        return _tuned(words, called)
     if is_several(words):
         return _trained_all(words, called)
     config = configure(words)
@@ -157,6 +160,14 @@ def _draw(folder: Path) -> None:
     from gridbazaar.evaluation.learning_curves import draw
 
     draw(folder)
+
+
+def _tuned(words: Sequence[str], called: str) -> Answer:
+    from gridbazaar.agents.learning.campaign import table
+    from gridbazaar.agents.learning.tuning import search
+
+    results = search(words)
+    return table(results), FAILED if any(result.fault for result in results) else 0
 
 
 def _trained_all(words: Sequence[str], called: str) -> Answer:

@@ -103,7 +103,7 @@ def plan(words: Sequence[str]) -> Campaign:
     folder, stored = folder_of(named), None
     resume = "resume" in sweep.parsed(place) and sweep.parsed(place)["resume"].value()
     if resume:
-        stored = _stored(folder)
+        stored = stored_words(folder)
     elif folder.exists():
         raise RunError(
             f"{folder} exists; continue it with resume=true, choose another name, or remove it"
@@ -124,21 +124,20 @@ def train_all(campaign: Campaign, say: Callable[[str], None] = print) -> list[Re
     results: list[Result] = []
     with files.claim(campaign.folder):
         campaign.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"words": campaign.words}, indent=1)
-        files.write(campaign.folder / PLAN, text)
-        with ray_session(_configured(campaign.runs[0]).ray):
+        begin(campaign.folder, campaign.words)
+        with ray_session(configured(campaign.runs[0]).ray):
             for number, run in enumerate(campaign.runs, 1):
-                results.append(_so_far(run))
+                results.append(so_far(run))
                 if results[-1].finished:
                     continue
                 say(f"{run.title} ({number} of {len(campaign.runs)})")
                 results[-1] = _trained(run, campaign.free)
-                _write(campaign.folder, [*results, *map(_so_far, campaign.runs[number:])])
+                write_table(campaign.folder, [*results, *map(so_far, campaign.runs[number:])])
                 if results[-1].fault:
                     say(f"{run.title} failed: {results[-1].fault}")
                 elif not results[-1].finished:
                     break
-    return [*results, *map(_so_far, campaign.runs[len(results) :])]
+    return [*results, *map(so_far, campaign.runs[len(results) :])]
 
 
 def table(results: Sequence[Result]) -> str:
@@ -186,7 +185,8 @@ def _runs(folder: Path, words: Sequence[str]) -> Iterable[Planned]:
             yield Planned(label, seed, folder / label if label else folder, tuple(point))
 
 
-def _configured(run: Planned, *more: str) -> TrainConfig:
+def configured(run: Planned, *more: str) -> TrainConfig:
+    """Return the configuration of a run, with further words; raises as `configure`."""
     folder = sweep.word("folder", str(run.folder))
     return configure([*run.words, f"seed={run.seed}", f"name={name_of(run.seed)}", folder, *more])
 
@@ -197,7 +197,7 @@ def _check(runs: Sequence[Planned], folder: str) -> None:
         raise ConfigError("no seed is named; expected some, as in seed=[0,1,2,3,4]")
     for number, run in enumerate(runs):
         try:
-            _configured(run)
+            configured(run)
             return
         except GridBazaarError:
             if number + 1 == len(runs):
@@ -209,7 +209,7 @@ def _trained(run: Planned, free: Sequence[str]) -> Result:
     try:
         begun = (run.folder / name_of(run.seed)).exists()
         if not begun:
-            config = _configured(run)
+            config = configured(run)
         else:
             place = [f"name={name_of(run.seed)}", sweep.word("folder", str(run.folder))]
             config = configure([*free, *place, "resume=true"])
@@ -219,7 +219,7 @@ def _trained(run: Planned, free: Sequence[str]) -> Result:
         if not isinstance(error, GridBazaarError | OSError):
             run.folder.mkdir(parents=True, exist_ok=True)
             files.write(run.folder / f"{name_of(run.seed)}.failed.txt", traceback.format_exc())
-        reached = _so_far(run)
+        reached = so_far(run)
         return Result(
             run, reached.agent_steps, reached.seconds, reached.best_cost, False, in_one_line(error)
         )
@@ -227,14 +227,14 @@ def _trained(run: Planned, free: Sequence[str]) -> Result:
     return Result(run, done.agent_steps, done.seconds, done.best_cost, outcome.finished)
 
 
-def _so_far(run: Planned) -> Result:
+def so_far(run: Planned) -> Result:
     """Return how far a run is by its newest checkpoint."""
     try:
         newest = checkpoints.newest(run.folder / name_of(run.seed))
         if newest is None:
             return Result(run, 0, 0.0, None, False)
         done = checkpoints.read_progress(newest)
-        total = _configured(run).total_agent_steps
+        total = configured(run).total_agent_steps
     except GridBazaarError as error:
         return Result(run, 0, 0.0, None, False, in_one_line(error))
     return Result(run, done.agent_steps, done.seconds, done.best_cost, done.agent_steps >= total)
@@ -249,7 +249,8 @@ def _costs(group: Sequence[Result]) -> list[float]:
     return [r.best_cost for r in group if r.best_cost is not None and not r.fault]
 
 
-def _write(folder: Path, results: Sequence[Result]) -> None:
+def write_table(folder: Path, results: Sequence[Result]) -> None:
+    """Write the table of all runs."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(_HEAD)
@@ -261,17 +262,31 @@ def _write(folder: Path, results: Sequence[Result]) -> None:
     files.write(folder / TABLE, text.getvalue())
 
 
-def _stored(folder: Path) -> list[str]:
+def begin(folder: Path, words: Sequence[str], by: str = "") -> None:
+    """Note the words of a campaign, to be resumed with, and the option that began it."""
+    files.write(folder / PLAN, json.dumps({"by": by, "words": list(words)}, indent=1))
+
+
+def stored_words(folder: Path, by: str = "") -> list[str]:
+    """Return the words that a campaign was begun with.
+
+    Raises:
+        RunError: there are none, or another option began it.
+    """
     path = folder / PLAN
     try:
         found: Any = json.loads(path.read_text(encoding="utf-8"))
-        return [str(word) for word in found["words"]]
+        words, former = [str(word) for word in found["words"]], str(found["by"])
     except FileNotFoundError:
         raise RunError(
             f"nothing to resume: {path} does not exist; start without resume=true"
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} cannot be read ({error}); bring it back from a copy") from None
+    if former != by:
+        how = f"add {former} to" if former else f"leave {by} out of"
+        raise RunError(f"{folder} was not begun like this; {how} the words that resume it")
+    return words
 
 
 def _merged(stored: Sequence[str], told: Sequence[str], folder: Path) -> list[str]:
