@@ -27,9 +27,10 @@ class PolicyBidder:
     Args:
         policy: agent's name, as the environment has it, and its observation -> its action.
         game: to be played, `simulation.game`.
+        padded: as of the environment: every agent sees and gives the entries of all.
     """
 
-    def __init__(self, policy: Policy, game: Game):
+    def __init__(self, policy: Policy, game: Game, padded: bool = False):
         self._policy, self._entries = policy, len(game.layout.actions)
         rows = {seat: g for g in game.groups for seat in g.seats.tolist()}
         count: Counter[str] = Counter()
@@ -63,6 +64,6 @@ class PolicyBidder:
         return clipped
 
 
-def policy_bidder(policy: Policy) -> Callable[[Game], PolicyBidder]:
-    """Return what builds a bidder of a policy function for any game."""
-    return lambda game: PolicyBidder(policy, game)
+def policy_bidder(policy: Policy, padded: bool = False) -> Callable[[Game], PolicyBidder]:
+    """Return what builds a bidder of a policy function for any game; see PolicyBidder."""
+    return lambda game: PolicyBidder(policy, game, padded)

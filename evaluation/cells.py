@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from gridbazaar.agents.learning.run_folder import versions
 from gridbazaar.envs.day_record import Facts
 from gridbazaar.errors import GridBazaarError, ResultsError, in_one_line
 from gridbazaar.evaluation import kept
-from gridbazaar.evaluation.config import EvaluationConfig, is_learned, label
+from gridbazaar.evaluation.config import EvaluationConfig, is_learned
 from gridbazaar.evaluation.entries import Entries
 from gridbazaar.evaluation.summary import per_day
 from gridbazaar.evaluation.tournament import Combination, Outcome, Progress, Tournament, run
@@ -140,22 +141,31 @@ def play(
         ResultsError: see KeptCells.
         GridBazaarError: the case itself cannot be built, so that nobody can play.
     """
-    cells = KeptCells(folder, case.config, who.given)
+    kept_cells = KeptCells(folder, case.config, who.given)
+    bidders = {name: who.of(name, case.config.task.name) for name in who.names}
+
+    def together(*chosen: str) -> Tournament:
+        config = case.config.model_copy(update={"bidder": chosen})
+        return run(config, who.make, progress, kept_cells)
+
+    try:
+        return Played(case, together(*bidders.values()), ())
+    except ResultsError:
+        raise
+    except Exception as error:  # a bidder of a stranger's can raise anything
+        say(f"{case.name}: {in_one_line(error)}; every bidder is played by itself")
     found: Tournament | None = None
     missing: list[Missing] = []
-    for name in who.names:
-        bidder = who.of(name, case.config.task.name)
-        config = case.config.model_copy(update={"bidder": (bidder,)})
+    for name, bidder in bidders.items():
         try:
-            played = run(config, who.make, progress, cells)
+            played = together(bidder)
         except ResultsError:
             raise
-        except Exception as error:  # a bidder of a stranger's can raise anything
-            line = in_one_line(error)
-            missing.append(Missing(case.name, name, line))
-            say(f"{case.name}: {label(name)} is missing: {line}")
+        except Exception as error:
+            missing.append(Missing(case.name, name, in_one_line(error)))
             if not isinstance(error, GridBazaarError):
-                files.write(folder / "failed.txt", _traceback(error))
+                text = "".join(traceback.format_exception(error))
+                files.write(folder / "failed.txt", text)
             continue
         found = played if found is None else _with(found, played)
     return Played(case, found, tuple(missing))
@@ -167,9 +177,3 @@ def _with(found: Tournament, more: Tournament) -> Tournament:
     known = {o.combination: o for o in found.outcomes[:-1]}
     known |= {o.combination: o for o in more.outcomes[:-1]}
     return replace(found, outcomes=(*known.values(), best))
-
-
-def _traceback(error: Exception) -> str:
-    import traceback
-
-    return "".join(traceback.format_exception(error))

@@ -16,6 +16,7 @@ from gridbazaar.agents.load import load
 from gridbazaar.agents.run_set import members, points_in
 from gridbazaar.envs.game import Game
 from gridbazaar.errors import ConfigError, PluginError, UnknownNameError
+from gridbazaar.evaluation.config import label
 
 # An object with `act`, or what builds one for a game.
 Entry = Bidder | Callable[[Game], Bidder]
@@ -75,7 +76,15 @@ def entries(names: Sequence[str], given: Mapping[str, Entry] | None = None) -> E
             raise UnknownNameError(kind, name, BIDDERS.names())
         else:
             check_set(name)
-    return Entries(tuple(dict.fromkeys([*names, *found])), found)
+    who = tuple(dict.fromkeys([*names, *found]))
+    called: dict[str, str] = {}
+    for name in who:
+        if called.setdefault(label(name), name) != name:
+            raise ConfigError(
+                f"tables would call both {called[label(name)]!r} and {name!r} {label(name)!r}; "
+                "leave one out, or rename its folder"
+            )
+    return Entries(who, found)
 
 
 def check_set(bidder: str) -> None:

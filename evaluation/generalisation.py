@@ -168,7 +168,7 @@ def _row(
         frame = episodes(played.tournament, options_.seed)
         frame.to_parquet(target / RAW / f"{place}.parquet", index=False)
         row["days"] = len(played.tournament.first_slot)
-        row["scores"] = _scores(played, who, number, options_)
+        row["scores"] = _scores(played, who, options_.seed)
     return row
 
 
@@ -207,9 +207,9 @@ def _configured(
     )
 
 
-def _scores(played: Played, who: Entries, number: int, options_: Options) -> dict[str, Any]:
+def _scores(played: Played, who: Entries, seed: int) -> dict[str, Any]:
     """Return mean and interval of each bidder's score."""
-    suite = _Settings(played.case.config.market, options_.seed)
+    suite = _Settings(played.case.config.market, seed)
     board = leaderboard.board(suite, who, [played])
     names = {row["name"]: row.get("mean") for row in board["rows"] if row.get("mean")}
     return {name: mean for name, mean in names.items() if "its plans" not in name}

@@ -118,10 +118,7 @@ def play(
         def progress(items: Iterable[Any], what: str) -> Iterable[Any]:
             return bars.enter_context(tqdm(items, desc=what, disable=quiet, leave=False))
 
-        played = [
-            cells.play(case, who, target / RAW / case.name, progress, lambda line: None)
-            for case in cases
-        ]
+        played = [cells.play(case, who, target / RAW / case.name, progress) for case in cases]
         write(target, suite, who, played)
     return target
 
