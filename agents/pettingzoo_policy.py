@@ -37,10 +37,10 @@ class PolicyBidder:
         self._seats = []
         for seat in sorted(rows):
             role = rows[seat].name.partition("_")[0]
-            name, group = f"{role}_{count[role]}", rows[seat]
-            self._seats.append(
-                (name, seat, group.observed.cpu().numpy(), group.acted.cpu().numpy())
-            )
+            observed, acted = rows[seat].observed.cpu().numpy(), rows[seat].acted.cpu().numpy()
+            if padded:
+                observed, acted = np.arange(game.layout.size), np.arange(self._entries)
+            self._seats.append((f"{role}_{count[role]}", seat, observed, acted))
             count[role] += 1
 
     def act(self, observation: Tensor, state: Any = None) -> tuple[Tensor, None]:

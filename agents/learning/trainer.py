@@ -58,7 +58,11 @@ class Outcome:
     finished: bool
 
 
-def train(config: TrainConfig, watch: Watch = lambda progress, cost: None) -> Outcome:
+def _nobody(progress: Progress, cost: float) -> None:
+    """Watch nothing."""
+
+
+def train(config: TrainConfig, watch: Watch = _nobody) -> Outcome:
     """Train until `total_agent_steps`, or until interrupted, and leave a whole checkpoint.
 
     Args:
@@ -105,7 +109,7 @@ class Training:
         algorithm: Algorithm,
         folder: Path,
         validation: Validation,
-        watch: Watch,
+        watch: Watch = _nobody,
     ):
         self._watch = watch
         self._config, self._folder, self._validate = config, folder, validation
