@@ -22,7 +22,14 @@ from gridbazaar.errors import (
     ResultsError,
     UnknownNameError,
 )
-from gridbazaar.evaluation import cells, generalisation, kept, suite, tournament
+from gridbazaar.evaluation import (
+    cells,
+    generalisation,
+    kept,
+    results_folder,
+    suite,
+    tournament,
+)
 from gridbazaar.evaluation.entries import Entries, entries
 from gridbazaar.evaluation.provenance import differences, trained_on
 
@@ -122,18 +129,29 @@ def test_a_missing_row_is_a_line_and_the_others_are_kept(tiny, tmp_path):
 def test_a_suite_goes_on_where_it_stopped(tiny, tmp_path, played):
     words = ["suite=v1-small", f"folder={tmp_path}"]
     folder = suite.play_words(words)
-    first, board = len(played), (folder / suite.BOARD).read_bytes()
+    first = len(played)
     assert first == 3  # the grid alone, the optimum's plans and truthful
-    suite.play_words(words)
-    assert len(played) == first
-    assert (folder / suite.BOARD).read_bytes() == board
+    days = pd.read_parquet(folder / "raw" / "small-v1.parquet")
     suite.play_words([*words, "bidder=[own_use]"])
     assert len(played) == first + 1
+    more = pd.read_parquet(folder / "raw" / "small-v1.parquet")
+    pd.testing.assert_frame_equal(more[more.bidder != "own_use"].reset_index(drop=True), days)
+    assert "`own_use`" in (folder / suite.BOARD).read_text()
     (folder / "raw" / "small-v1" / "truthful@uniform_auction@ideal.pt").write_bytes(b"half")
     with pytest.raises(ResultsError, match="it is played again"):
         suite.play_words(words)
-    suite.play_words([*words, "overwrite=true"])
-    assert len(played) == 2 * first + 1
+
+
+def test_results_that_grow_are_begun_anew_without_touching_what_is_not_theirs(tmp_path):
+    folder = tmp_path / "grows"
+    results_folder.go_on(folder, ("raw", "table.md"), overwrite=False)
+    (folder / "raw").mkdir()
+    for name in ("raw/a.pt", "table.md", "notes.txt"):
+        (folder / name).touch()
+    results_folder.go_on(folder, ("raw", "table.md"), overwrite=False)
+    assert (folder / "raw" / "a.pt").exists()
+    results_folder.go_on(folder, ("raw", "table.md"), overwrite=True)
+    assert {path.name for path in folder.iterdir()} == {results_folder.MARKER, "notes.txt"}
 
 
 def test_other_settings_and_strange_folders_are_refused(tiny, tmp_path):
@@ -260,7 +278,7 @@ def far(tmp_path, monkeypatch):
     return run
 
 
-def test_generalisation_is_a_table_and_a_picture_of_what_could_be_played(far, tmp_path, played):
+def test_generalisation_is_a_table_and_a_picture_of_what_could_be_played(far, tmp_path):
     words = ["name=far", f"folder={tmp_path}", f"bidder=[{far}]", "days=1", "planner=false"]
     folder = generalisation.play_words(words)
     found = json.loads((folder / "generalisation.json").read_text())
@@ -276,9 +294,6 @@ def test_generalisation_is_a_table_and_a_picture_of_what_could_be_played(far, tm
     assert "as trained: x was trained" not in text
     assert "seeds 4" in text
     assert (folder / "heat.png").stat().st_size > 1000
-    count = len(played)
-    generalisation.play_words(words)
-    assert len(played) == count
 
 
 @pytest.mark.parametrize(

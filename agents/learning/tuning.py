@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -102,7 +105,10 @@ def _searched(
             ),
             run_config=tune.RunConfig(name=_STATE, storage_path=str(folder), verbose=0),
         )
-    found = tuner.fit()
+    # Its tables and tracebacks would drown the lines that say which trial failed, and why.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    with redirect_stdout(io.StringIO()):
+        found = tuner.fit()
     results = [_result(folder, fixed, each.config or {}, each.error) for each in found]
     results = list({result.run.title: result for result in results}.values())
     campaign.write_table(folder, results)
