@@ -40,11 +40,12 @@ def _read(path: Path) -> pd.DataFrame | None:
     if file is None:
         return None
     try:
-        return pd.read_csv(file)[_COLUMNS].astype(float)
+        table = pd.read_csv(file)[_COLUMNS].astype(float)
     except (ValueError, KeyError) as error:  # pandas' own errors among them
         raise DataError(
             f"{file} is no learning curve any more ({error}); bring it back or remove it"
         ) from None
+    return table if len(table) else None  # stopped before its first iteration
 
 
 def over_seeds(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -325,6 +325,8 @@ def test_curves_over_seeds_have_students_interval(tmp_path):
 def test_a_single_curve_has_no_interval_and_a_broken_one_is_named(tmp_path):
     assert learning_curves.over_seeds([curve([44.0, np.nan])]).low.isna().all()
     assert learning_curves.draw(tmp_path) == []
+    curve([]).to_csv(tmp_path / "progress.csv", index=False)
+    assert learning_curves.draw(tmp_path) == []
     (tmp_path / "progress.csv").write_text("iteration\nx\n")
     with pytest.raises(DataError, match="no learning curve any more"):
         learning_curves.draw(tmp_path)
