@@ -197,7 +197,12 @@ def _explain(folder: Path, entry: str, overrides: Sequence[str], error: Exceptio
 def _unquoted(word: str) -> str | None:
     """Return what to say of an override that Hydra's grammar cannot read, else None."""
     try:
-        OverridesParser.create().parse_override(word)
+        override = OverridesParser.create().parse_override(word)
+        if override.is_sweep_override():
+            return (
+                f"{word!r} has several values: `train.py -m` trains each of them; a list is "
+                f"written {word.partition('=')[0]}=[...]"
+            )
     except HydraException as error:
         key, _, value = word.partition("=")
         what = " ".join(str(error).split("\n", 1)[0].split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -37,6 +38,19 @@ class AuditResult:
     record_s: float
     verify_s: float
     verified_share: float
+
+    @classmethod
+    def together(cls, parts: Sequence[AuditResult]) -> AuditResult:
+        """Return the audits of several training seeds as one."""
+        return cls(
+            days=sum(part.days for part in parts),
+            blocks=sum(part.blocks for part in parts),
+            transactions=sum(part.transactions for part in parts),
+            faults=tuple(fault for part in parts for fault in part.faults),
+            record_s=sum(part.record_s for part in parts),
+            verify_s=sum(part.verify_s for part in parts),
+            verified_share=min(part.verified_share for part in parts),
+        )
 
 
 class Audit:

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from gridbazaar import files
 from gridbazaar.agents.learning import plain_data
 from gridbazaar.agents.learning.run_folder import versions
+from gridbazaar.agents.run_set import members
 from gridbazaar.envs.day_record import DayRecord, Facts
 from gridbazaar.errors import ResultsError
 from gridbazaar.evaluation.audit import AuditResult
@@ -42,7 +44,10 @@ class KeptOutcomes:
             "config": config.model_dump(mode="json", exclude=_FREE),
             "versions": versions(),
             "checkpoints": {
-                name: _checkpoint(name) for mix in config.bidder for name in learned_parts(mix)
+                member: checkpoint(member)
+                for mix in config.bidder
+                for name in learned_parts(mix)
+                for member in members(name).values()
             },
         }
         if config.resume:
@@ -63,22 +68,39 @@ class KeptOutcomes:
         Raises:
             ResultsError: its file is damaged.
         """
-        path = self._folder / f"{name}.pt"
-        if not path.is_file():
-            return None
-        try:
-            return _outcome(plain_data.load(path), facts)
-        except Exception as error:  # what is no plain data can raise anything
-            raise ResultsError(
-                f"{path} cannot be read ({type(error).__name__}); remove it, and it is played again"
-            ) from None
+        return read(self._folder, name, facts)
 
     def put(self, name: str, outcome: Outcome) -> None:
         """Keep an outcome."""
-        files.write(self._folder / f"{name}.pt", plain_data.dump(_plain(outcome)))
+        write(self._folder, name, outcome)
 
 
-def _checkpoint(bidder: str) -> str:
+def read(folder: Path, name: str, facts: Facts) -> Outcome | None:
+    """Return an outcome of a folder by its name, None where it is not there; errors as `get`."""
+    path = _file(folder, name)
+    if not path.is_file():
+        return None
+    try:
+        return _outcome(plain_data.load(path), facts)
+    except Exception as error:  # what is no plain data can raise anything
+        raise ResultsError(
+            f"{path} cannot be read ({type(error).__name__}); remove it, and it is played again"
+        ) from None
+
+
+def write(folder: Path, name: str, outcome: Outcome) -> None:
+    """Keep an outcome in a folder, under a name of any signs."""
+    files.write(_file(folder, name), plain_data.dump(_plain(outcome)))
+
+
+def _file(folder: Path, name: str) -> Path:
+    text = quote(name, safe="@ ")
+    if len(text) > 200:  # file systems take 255 bytes, and write needs some for its partial file
+        text = f"{text[:120]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return folder / f"{text}.pt"
+
+
+def checkpoint(bidder: str) -> str:
     """Return what tells a learned bidder's networks from others."""
     # RLlib takes seconds to import: not where only classic bidders play.
     from gridbazaar.agents.learning import checkpoints, digests

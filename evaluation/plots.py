@@ -13,12 +13,14 @@ from matplotlib.figure import Figure
 from gridbazaar.envs.observation import ROLES
 from gridbazaar.evaluation.mechanisms import marks
 from gridbazaar.evaluation.palette import GREEN, GREY, INK, ORANGE, ROLE
+from gridbazaar.evaluation.scores import LEVELS
 from gridbazaar.evaluation.tournament import OPTIMUM, VOLTAGE_QUANTILES, Combination, Outcome
 
 Row = Mapping[str, Any]
 # Rows that a plot of all combinations has at most; beyond, its title says that it is of the
 # cheapest.
 _MOST = 36
+_CURVES = 8  # more lines in one plot cannot be told apart
 
 
 def title_of(row: Row) -> str:
@@ -97,7 +99,7 @@ def cost(rows: Sequence[Row], colours: dict[str, str]) -> Figure:
     )
     _name_rows(axes, played)
     axes.margins(x=0.12)
-    axes.set_xlabel(f"{best['unit']}, mean and 95 % interval over days")
+    axes.set_xlabel(f"{best['unit']}, mean and 95 % interval over days and seeds")
     axes.set_title(_title("Community cost", rows))
     return figure
 
@@ -137,6 +139,28 @@ def savings(rows: Sequence[Row], colours: dict[str, str]) -> Figure:
     _name_rows(axes, played)
     axes.set_xlabel("% of what perfect foresight saves over the grid alone (dashed)")
     axes.set_title(_title("Savings reached", rows))
+    return figure
+
+
+def profile(rows: Sequence[Row], colours: dict[str, str]) -> Figure | None:
+    """Share of days and seeds on which each combination scores more; None without an optimum."""
+    played = [row for row in shown(rows) if row["score"] and not row["baseline"]][:_CURVES]
+    if not played:
+        return None
+    figure, axes = plt.subplots(figsize=(9, 4))
+    for row in played:
+        curve = row["score"]["profile"]
+        (line,) = axes.plot(
+            LEVELS, curve["share"], lw=2, color=colours[row["bidder"]], label=title_of(row)
+        )
+        axes.fill_between(
+            LEVELS, curve["low"], curve["high"], color=line.get_color(), alpha=0.15, lw=0
+        )
+    axes.axvline(1, color=INK, lw=1.2, ls="--")
+    axes.set_xlabel("score of a day: 0 grid alone, 1 optimum, in mean savings of the optimum")
+    axes.set_ylabel("share of days and seeds above")
+    axes.set_title("Performance profiles")
+    axes.legend(fontsize=8)
     return figure
 
 
@@ -218,43 +242,4 @@ def voltages(
     _name_rows(axes, played)
     axes.set_xlabel(f"p.u.; limits {band[0]:.3g} and {band[1]:.3g}")
     axes.set_title(_title("Voltages", rows))
-    return figure
-
-
-# What a run's table must hold to be drawn.
-CURVES = _STEPS, _TRAINED, _VALIDATED = (
-    "agent_steps",
-    "train_community_cost_eur_per_day",
-    "validation_community_cost_eur_per_day",
-)
-
-
-def learning_curve(curves: dict[str, Any], colours: dict[str, str]) -> Figure | None:
-    """Community cost in training and validation per run; None without a curve."""
-    if not curves:
-        return None
-    figure, axes = plt.subplots(figsize=(9, 3.6))
-    for name, table in curves.items():
-        colour = colours[name] if len(curves) == 1 else None
-        steps = table[_STEPS] / 1e6
-        axes.plot(
-            steps,
-            table[_TRAINED],
-            lw=1,
-            color=GREY,
-            label=f"{name}: training days, exploring",
-        )
-        validated = table[_VALIDATED].dropna()
-        axes.plot(
-            steps[validated.index],
-            validated,
-            "o-",
-            ms=4,
-            color=colour,
-            label=f"{name}: validation days",
-        )
-    axes.set_xlabel("million agent steps")
-    axes.set_ylabel("EUR/day")
-    axes.set_title("Learning curve: community cost")
-    axes.legend()
     return figure

@@ -33,8 +33,8 @@ def render(summary: Mapping[str, Any], plots: Mapping[str, Path], days: str) -> 
 
     Args:
         summary: what summary.json holds, with the times of timing.json.
-        plots: PNG file by name: cost, differences, waterfall, mechanisms, heat, savings, roles,
-            voltages, day, learning; those that are absent leave their place out.
+        plots: PNG file by name: cost, differences, waterfall, mechanisms, heat, savings, profile,
+            roles, voltages, day, learning; those that are absent leave their place out.
         days: which days were played, in words.
     """
     folder = Path(__file__).parent
@@ -68,6 +68,7 @@ def render(summary: Mapping[str, Any], plots: Mapping[str, Path], days: str) -> 
         notes=mechanisms.notes(rows),
         strategies=strategy_lines(summary),
         deviations=deviation_lines(summary),
+        scores=scored(rows),
         steps=MEANINGS,
         tables=tables(summary["kpis"]),
         images={name: _inline(path) for name, path in plots.items()},
@@ -81,6 +82,30 @@ def tables(described: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
         group: [name for name, figure in described.items() if figure["group"] == group]
         for group in GROUPS
     }
+
+
+def scored(rows: Sequence[Row]) -> list[tuple[str, list[str]]]:
+    """Return a line per scored combination, the best first: its name and its cells.
+
+    These are training seeds, score, interquartile mean and the chance to be better than the
+    reference, in % with 95 % intervals, and the lowest and highest seed's mean.
+    """
+    lines = []
+    known = [row for row in rows if row["score"] and not mechanisms.is_reference(row)]
+    for row in sorted(known, key=lambda row: -row["score"]["mean"]["mean"]):
+        score, seeds = row["score"], row["score"]["by_seed"]
+        cells = [_percent(score[name]) for name in ("mean", "iqm", "improvement")]
+        span = f"{100 * min(seeds):.1f} to {100 * max(seeds):.1f}" if len(seeds) > 1 else ""
+        lines.append((title_of(row), [str(len(row["seeds"]) or "–"), *cells, span]))
+    return lines
+
+
+def _percent(figure: Mapping[str, float] | None) -> str:
+    """Write a share and its interval in %; nothing where there is none."""
+    if figure is None:
+        return ""
+    mean, low, high = (round(100 * figure[key], 1) + 0.0 for key in ("mean", "low", "high"))
+    return f"{mean:.1f} ({low:.1f} to {high:.1f})"
 
 
 def headlines(rows: Sequence[Row]) -> list[tuple[str, str]]:

@@ -19,13 +19,16 @@ from gridbazaar import files
 from gridbazaar.agents.learning.run_folder import versions
 from gridbazaar.agents.load import load
 from gridbazaar.envs.day_record import DayRecord
-from gridbazaar.errors import ConfigError, DataError
+from gridbazaar.errors import ConfigError
 from gridbazaar.evaluation import mechanism_plots, plots, results_folder
 from gridbazaar.evaluation.config import EvaluationConfig, is_learned, label
 from gridbazaar.evaluation.day_plot import day as day_plot
+from gridbazaar.evaluation.entries import check_set
 from gridbazaar.evaluation.kept import KeptOutcomes
+from gridbazaar.evaluation.learning_curves import learning_curve, read_curves
 from gridbazaar.evaluation.mechanisms import several
 from gridbazaar.evaluation.palette import GREY, INK, bidder_colours, style
+from gridbazaar.evaluation.provenance import differences, trained_on
 from gridbazaar.evaluation.report import render
 from gridbazaar.evaluation.strategies import strategies
 from gridbazaar.evaluation.summary import episodes, kpi_table, reference_of, rows, strict
@@ -42,8 +45,6 @@ from gridbazaar.evaluation.tournament import (
 )
 from gridbazaar.evaluation.waterfall import waterfalls
 
-_CURVE = "progress.csv"  # as gridbazaar.agents.learning.curves writes it
-
 
 def evaluate(config: EvaluationConfig, make: Maker = load, quiet: bool = False) -> Path:
     """Run a tournament and write its results; return their folder.
@@ -59,6 +60,8 @@ def evaluate(config: EvaluationConfig, make: Maker = load, quiet: bool = False) 
         OptimumError: no optimum was found.
         OSError: the place cannot be written.
     """
+    for bidder in filter(is_learned, config.bidder):
+        check_set(bidder)
     if config.device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError("device=cuda, but PyTorch sees no GPU here; choose device=cpu")
     folder = files.real(Path(config.folder) / config.name)
@@ -104,6 +107,7 @@ def write(
 ) -> None:
     """Write summary, timing, episodes, plots, report and table into an existing folder."""
     found = rows(config, tournament)
+    trained = {label(name): trained_on(name) for name in filter(is_learned, config.bidder)}
     summary = {
         "task": config.task.name,
         "config": config.model_dump(mode="json", exclude={"resume"}),
@@ -117,6 +121,8 @@ def write(
         "kpis": kpi_table(tournament.facts.currency, config.exploitability),
         "rows": found,
         "strategies": strategies(config, tournament),
+        "trained": trained,
+        "warnings": _warnings(config, trained),
         "waterfalls": waterfalls(found, config.reference_of_markets),
     }
     pictures = _draw(folder / "plots", config, tournament, summary, curves)
@@ -128,6 +134,13 @@ def write(
     shown = timed(summary, times)
     files.write(folder / "report.html", render(shown, pictures, _days(config, tournament)))
     files.write(folder / "table.md", markdown(shown))
+
+
+def _warnings(config: EvaluationConfig, trained: dict[str, Any]) -> list[str]:
+    """Return where learned bidders play what they were not trained on, a line each."""
+    where = (config.task.name, config.market, config.ledger)
+    known = {name: given for name, given in trained.items() if given is not None}
+    return [line for name, given in known.items() for line in differences(name, given, *where)]
 
 
 def table(folder: Path) -> str:
@@ -160,10 +173,11 @@ def _draw(
             "mechanisms": mechanism_plots.differences(found, colours),
             "heat": mechanism_plots.heat(found) if several(found) else None,
             "savings": plots.savings(found, colours),
+            "profile": plots.profile(found, colours),
             "roles": plots.roles(found),
             "voltages": plots.voltages(found, tournament.outcomes, colours, tournament.band),
             "day": day_plot(_example(config, tournament, found)),
-            "learning": plots.learning_curve(curves, colours),
+            "learning": learning_curve(curves, colours),
         }
         written = {}
         for name, figure in figures.items():
@@ -204,18 +218,8 @@ def _curves(config: EvaluationConfig) -> dict[str, pd.DataFrame]:
 
     Raises DataError where one cannot be read.
     """
-    curves = {}
-    for bidder in filter(is_learned, config.bidder):
-        path = Path(bidder)
-        file = next((p / _CURVE for p in (path, *path.parents) if (p / _CURVE).is_file()), None)
-        if file is not None:
-            try:
-                curves[label(bidder)] = pd.read_csv(file)[list(plots.CURVES)].astype(float)
-            except (ValueError, KeyError) as error:  # pandas' own errors among them
-                raise DataError(
-                    f"{file} is no learning curve any more ({error}); bring it back or remove it"
-                ) from None
-    return curves
+    found = {label(name): read_curves(name) for name in filter(is_learned, config.bidder)}
+    return {name: curve for name, curve in found.items() if curve is not None}
 
 
 def _days(config: EvaluationConfig, tournament: Tournament) -> str:

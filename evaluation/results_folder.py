@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from gridbazaar import files
@@ -35,6 +37,31 @@ def check(folder: Path, overwrite: bool) -> None:
             f"{folder} holds {strange[0]}, which no evaluation wrote, and is not replaced; "
             "move that file away first"
         )
+
+
+def go_on(folder: Path, parts: Sequence[str], overwrite: bool) -> None:
+    """Make a folder of results that grow, or go on with what is in it.
+
+    Args:
+        folder: of the results.
+        parts: files and folders in it that are written; `overwrite` removes these alone.
+        overwrite: begin anew.
+
+    Raises:
+        ResultsError: something is in it, and nothing of it was written here.
+    """
+    marker = folder / MARKER
+    if folder.exists() and not marker.is_file() and (folder.is_file() or any(folder.iterdir())):
+        raise ResultsError(
+            f"{folder} has no {MARKER}, so that no evaluation wrote it, and nothing is put into "
+            "it; choose another name, or move it away yourself"
+        )
+    if overwrite:
+        for part in parts:
+            path = folder / part
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.touch()
 
 
 def workshop(folder: Path) -> Path:

@@ -1,9 +1,9 @@
-"""Summary of a tournament: means, intervals and paired differences over days, as plain data."""
+"""Summary of a tournament: means, intervals and differences over seeds and days, as plain data."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -17,10 +17,12 @@ from gridbazaar.evaluation import exploited
 from gridbazaar.evaluation.audit import AuditResult
 from gridbazaar.evaluation.comparison import FIGURES, RATIOS
 from gridbazaar.evaluation.config import EvaluationConfig, is_learned, label
+from gridbazaar.evaluation.scores import described, scores
 from gridbazaar.evaluation.statistics import Bootstrap, Summary
 from gridbazaar.evaluation.tournament import Combination, Outcome, Tournament
 
 Array = NDArray[np.float64]
+Pairing = Callable[[Array, Array], Array]
 
 
 def kpi_table(currency: str, deviations: bool = False) -> dict[str, dict[str, str]]:
@@ -40,10 +42,11 @@ def describe(figure: Kpi, currency: str) -> dict[str, str]:
 
 
 def per_day(tournament: Tournament, figure: Tensor) -> Array:
-    """Return a figure's mean over repeats [D] from [B]; NaN where no repeat has it."""
-    repeats = figure.double().cpu().numpy().reshape(tournament.repeats, -1)
+    """Return a figure's mean over repeats [S, D] from [S * B]; NaN where no repeat has it."""
+    shape = (-1, tournament.repeats, len(tournament.first_slot))
+    repeats = figure.double().cpu().numpy().reshape(shape)
     there = np.isfinite(repeats)
-    total, count = np.where(there, repeats, 0.0).sum(0), there.sum(0)
+    total, count = np.where(there, repeats, 0.0).sum(1), there.sum(1)
     return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
@@ -55,7 +58,7 @@ def reference_of(config: EvaluationConfig) -> str:
 
 
 def rows(config: EvaluationConfig, tournament: Tournament) -> list[dict[str, Any]]:
-    """Return a row per outcome: bidder, market, ledger, kpis, differences, deviations and audit.
+    """Return a row per outcome: bidder, market, ledger, seeds, figures, differences, and more.
 
     `difference` holds, for the same days under the same market and ledger, this bidder's figures
     less the reference's; `market_difference`, for the same days, bidder and ledger, this market's
@@ -67,12 +70,23 @@ def rows(config: EvaluationConfig, tournament: Tournament) -> list[dict[str, Any
     days = [_daily(tournament, outcome) for outcome in tournament.outcomes]
     found = {o.combination: d for o, d in zip(tournament.outcomes, days, strict=True)}
 
-    def less(daily: dict[str, Array], place: Combination, reference: str) -> dict[str, Any] | None:
+    def less(
+        daily: dict[str, Array], place: Combination, reference: str, pair: Pairing
+    ) -> dict[str, Any] | None:
         against = found.get(place)
         if against is None or against is daily:
             return None
-        paired = {name: daily[name] - against[name] for name in daily if name in against}
+        paired = {name: pair(daily[name], against[name]) for name in daily if name in against}
         return {"reference": reference, "kpis": _figures(paired, bootstrap, table)}
+
+    def scored(daily: dict[str, Array], place: Combination) -> dict[str, Any] | None:
+        against = found.get(replace(place, bidder=bidder))
+        best, alone = daily["baseline_cost"] - daily["optimum_savings"], daily["baseline_cost"]
+        score = scores(daily["community_cost"], best[0], alone[0])
+        if score is None:
+            return None
+        others = None if against is None or against is daily else against["community_cost"]
+        return described(score, bootstrap, daily["community_cost"], others)
 
     result = []
     for outcome, daily in zip(tournament.outcomes, days, strict=True):
@@ -82,11 +96,15 @@ def rows(config: EvaluationConfig, tournament: Tournament) -> list[dict[str, Any
                 "bidder": place.bidder,
                 "market": place.market,
                 "ledger": place.ledger,
+                "seeds": [seed for seed in outcome.seeds if seed],
                 "baseline": outcome is tournament.baseline,
                 "kpis": _figures(daily, bootstrap, table, ratios=True)
                 | exploited.figures(outcome.deviations or {}, tournament.facts.currency),
-                "difference": less(daily, replace(place, bidder=bidder), bidder),
-                "market_difference": less(daily, replace(place, market=market), market),
+                "difference": less(daily, replace(place, bidder=bidder), bidder, _all_seeds),
+                "market_difference": less(
+                    daily, replace(place, market=market), market, _same_seeds
+                ),
+                "score": scored(daily, place),
                 "deviations": outcome.deviations,
                 "audit": None if outcome.audit is None else _found(outcome.audit),
             }
@@ -94,17 +112,33 @@ def rows(config: EvaluationConfig, tournament: Tournament) -> list[dict[str, Any
     return result
 
 
+def _all_seeds(mine: Array, theirs: Array) -> Array:
+    """Return the differences of two bidders [S, T, D], each seed of the one with each other."""
+    return mine[:, None] - theirs[None]
+
+
+def _same_seeds(mine: Array, theirs: Array) -> Array:
+    """Return the differences of the same bidder's seeds [S, D] in two places."""
+    return mine - theirs
+
+
 def episodes(tournament: Tournament, seed: int) -> pd.DataFrame:
-    """Return a line per combination, day and repeat with every key figure; NaN where undefined."""
+    """Return a line per combination, training seed, day and repeat with every key figure.
+
+    `training_seed` is empty for a bidder that has none; a figure is NaN where it is undefined.
+    """
     D = len(tournament.first_slot)
+    B = D * tournament.repeats
     frames = []
     for outcome in tournament.outcomes:
-        place, numbers = outcome.combination, np.arange(D * tournament.repeats)
+        place, S = outcome.combination, len(outcome.seeds)
+        numbers = np.tile(np.arange(B), S)
         columns: dict[str, Any] = {
             "bidder": place.bidder,
             "market": place.market,
             "ledger": place.ledger,
-            "first_slot": np.tile(tournament.first_slot.cpu().numpy(), tournament.repeats),
+            "training_seed": np.repeat(np.asarray(outcome.seeds, dtype=object), B),
+            "first_slot": np.tile(tournament.first_slot.cpu().numpy(), S * tournament.repeats),
             "repeat": numbers // D,
             "seed": numbers + seed,
         }

@@ -11,7 +11,7 @@ from gridbazaar.evaluation.exploited import lines as deviation_lines
 from gridbazaar.evaluation.figures import cell, interval
 from gridbazaar.evaluation.mechanisms import Row, marks
 from gridbazaar.evaluation.plots import title_of
-from gridbazaar.evaluation.report import heading
+from gridbazaar.evaluation.report import heading, scored
 from gridbazaar.evaluation.strategies import lines as strategy_lines
 
 BIDDER_COLUMNS = (
@@ -41,8 +41,12 @@ def terminal(summary: Summary) -> str:
 
 def _comparison(summary: Summary) -> str:
     rows = summary["rows"]
+    said = "".join(f"\n{fill(line, _WIDTH)}" for line in summary["warnings"])
     if not mechanisms.several(rows):
-        return _aligned(_of_bidders(summary), "  ")
+        text = _aligned(_of_bidders(summary), "  ") + "\n"
+        if any(row["seeds"] for row in rows):
+            text += f"\n{_aligned(of_scores(rows), '  ')}\n"
+        return (text + said).rstrip("\n")
     columns = mechanisms.columns(rows)
     lines = [["market", *_heads(columns)]]
     lines += [_line(row, columns) for row in mechanisms.references(rows)]
@@ -53,7 +57,7 @@ def _comparison(summary: Summary) -> str:
             *([f"  {name}", *cells] for name, *cells in (_line(r, columns) for r in group.rows)),
         ]
     legend = "\n".join(fill(part, _WIDTH) for part in _legend(summary))
-    return f"{_aligned(lines, ' ')}\n\n{legend}"
+    return f"{_aligned(lines, ' ')}\n\n{legend}{said}"
 
 
 def markdown(summary: Summary) -> str:
@@ -67,7 +71,10 @@ def markdown(summary: Summary) -> str:
     further = filter(None, (strategy_lines(summary), deviation_lines(summary)))
     below = "".join(f"\n{piped(lines)}" for lines in further)
     if not mechanisms.several(rows):
-        return f"{piped(_of_bidders(summary))}\n{said}\n{below}"
+        scored = of_scores(rows)
+        more = f"\n{piped(scored)}" if len(scored) > 1 else ""
+        warned = "".join(f"\n{line}\n" for line in summary["warnings"])
+        return f"{piped(_of_bidders(summary))}\n{said}\n{more}{warned}{below}"
     columns = mechanisms.columns(rows)
     lines = [["bidder", "market", *_heads(columns)]]
     lines += [["", *_line(row, columns)] for row in mechanisms.references(rows)]
@@ -98,6 +105,12 @@ def _of_bidders(summary: Summary) -> list[Line]:
             cells.append(f"{cell(paired)} ({interval(paired)})" if paired else "")
         lines.append(cells)
     return lines
+
+
+def of_scores(rows: Sequence[Row]) -> list[Line]:
+    """Return a line per scored combination below their head, see report.scored."""
+    head = ["bidder · market · ledger", "seeds", "score, %", "IQM, %", "better than reference, %"]
+    return [[*head, "seeds' span, %"], *([name, *cells] for name, cells in scored(rows))]
 
 
 def _heads(columns: Sequence[mechanisms.Column]) -> Line:

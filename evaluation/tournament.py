@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gridbazaar.agents.bidders import Bidder
+from gridbazaar.agents.run_set import members
 from gridbazaar.envs import build, kpis
 from gridbazaar.envs.build import make_market
 from gridbazaar.envs.config import WorldConfig
@@ -63,14 +64,17 @@ class Outcome:
 
     Attributes:
         combination: which.
-        figures: [B] per key figure.
-        seat_cost: [B, N] EUR per day; None for the optimum, which knows no seats.
-        example: the example day.
-        voltages: [len(VOLTAGE_QUANTILES)] p.u. over all buses, intervals and days.
+        figures: [S * B] per key figure, those of a training seed side by side.
+        seat_cost: [S * B, N] EUR per day; None for the optimum, which knows no seats.
+        example: the example day, of the first seed.
+        voltages: [len(VOLTAGE_QUANTILES)] p.u. over all buses, intervals and days; with several
+            seeds the mean of theirs, and of the extremes the furthest.
         audit: of the chains, where there are any.
         clearing_ms: mean computing time per clearing and market; differs from run to run.
         deviations: what a seat and a coalition would gain by another bidder or price, as plain
-            data; None where that was not sought.
+            data, for the first seed; None where that was not sought.
+        seeds: [S] training seeds that were played, as one bidder; one without a name where a bidder
+            has none.
     """
 
     combination: Combination
@@ -81,11 +85,45 @@ class Outcome:
     audit: AuditResult | None = None
     clearing_ms: float | None = None
     deviations: dict[str, dict[str, Any]] | None = None
+    seeds: tuple[str, ...] = ("",)
+
+    @classmethod
+    def together(cls, parts: Sequence[Outcome]) -> Outcome:
+        """Return the outcome of several training seeds as that of one bidder."""
+        if len(parts) == 1:
+            return parts[0]
+        costs = [part.seat_cost for part in parts if part.seat_cost is not None]
+        audits = [part.audit for part in parts if part.audit is not None]
+        times = [part.clearing_ms for part in parts if part.clearing_ms is not None]
+        levels = [part.voltages for part in parts if part.voltages is not None]
+        return cls(
+            combination=parts[0].combination,
+            figures={
+                name: torch.cat([part.figures[name] for part in parts]) for name in parts[0].figures
+            },
+            seat_cost=torch.cat(costs) if costs else None,
+            example=parts[0].example,
+            voltages=_together(levels) if levels else None,
+            audit=AuditResult.together(audits) if audits else None,
+            clearing_ms=sum(times) / len(times) if times else None,
+            deviations=parts[0].deviations,
+            seeds=tuple(seed for part in parts for seed in part.seeds),
+        )
+
+
+def _together(levels: Sequence[Tensor]) -> Tensor:
+    """Return the levels of several seeds' voltages as one."""
+    stacked = torch.stack(list(levels))
+    middle = stacked.mean(0)
+    middle[0], middle[-1] = stacked[:, 0].min(), stacked[:, -1].max()
+    return middle
 
 
 @dataclass(frozen=True)
 class Tournament:
     """All outcomes, on D days times R repeats: B = R * D, a repeat's days side by side.
+
+    A bidder of S training seeds plays all of them with each.
 
     Attributes:
         outcomes: baseline first, then the bounds that are played, then the combinations; the
@@ -159,20 +197,24 @@ def run(
     example = yardstick.middling_day(len(stage.first_slot))
     planned: dict[str, Tensor] = {}
     outcomes = []
-    for number, words in enumerate(progress(_wanted(stage, config), "combinations")):
-        bidder, _, ledger = words
-        outcome = kept.get(f"{number:06d}", stage.facts)
-        if outcome is None:
-            played = stage.play(*words)
-            if bidder == PLANNER:
-                planned[ledger] = played.record.seat_cost.sum(-1)
-            outcome = _judge(played, yardstick, example, planned.get(ledger))
-            if config.exploitability and bidder not in BOUNDS:
-                outcome = replace(outcome, deviations=stage.deviate(*words))
-            kept.put(f"{number:06d}", outcome)
-        elif bidder == PLANNER:
-            planned[ledger] = outcome.figures["community_cost"]
-        outcomes.append(outcome)
+    for bidder, market, ledger in progress(_wanted(stage, config), "combinations"):
+        parts = []
+        for seed, member in members(bidder).items():
+            name = "@".join((member, market, ledger))
+            outcome = kept.get(name, stage.facts)
+            if outcome is None:
+                played = stage.play(bidder, market, ledger, member=member)
+                if bidder == PLANNER:
+                    planned[ledger] = played.record.seat_cost.sum(-1)
+                outcome = _judge(played, yardstick, example, planned.get(ledger))
+                if config.exploitability and bidder not in BOUNDS:
+                    outcome = replace(outcome, deviations=stage.deviate(member, market, ledger))
+                outcome = replace(outcome, seeds=(seed,))
+                kept.put(name, outcome)
+            parts.append(outcome)
+        outcomes.append(Outcome.together(parts))
+        if bidder == PLANNER:
+            planned[ledger] = outcomes[-1].figures["community_cost"]
     return Tournament(
         outcomes=(alone, *outcomes, best),
         first_slot=stage.first_slot,
@@ -261,8 +303,9 @@ class _Stage:
         self._ledgers = {name: config.ledger_label(name) for name in (IDEAL, *config.ledger)}
         probe, _ = self._build(GRID_ONLY, IDEAL, 1)
         self._bidders = {
-            name: make(name, probe.game, config.device)
+            member: make(member, probe.game, config.device)
             for name in (config.baseline, *config.bidder)
+            for member in members(name).values()
         }
         self.first_slot = choose_days(probe, config.split, config.days)
         self._days = self.first_slot.repeat(config.repeats)
@@ -327,14 +370,27 @@ class _Stage:
             return Playback(plans, self.days, simulation.game, simulation.community.pv_kwp)
         return self._bidders[name]
 
-    def play(self, bidder: str, market: str, ledger: str, alone: bool = False) -> _Played:
-        """Play one combination on all days; `alone` is without a market's positions."""
+    def play(
+        self,
+        bidder: str,
+        market: str,
+        ledger: str,
+        alone: bool = False,
+        member: str | None = None,
+    ) -> _Played:
+        """Play one combination on all days.
+
+        Args:
+            bidder, market, ledger: the combination.
+            alone: without a market's positions.
+            member: which of the bidder's training seeds, where it has several.
+        """
         simulation, watch = self._world(market, ledger, alone)
         audit = self._audit(simulation) if self._config.signatures and ledger != IDEAL else None
         watch.start()
         record = play(
             simulation,
-            self._bidder(bidder, simulation),
+            self._bidder(member or bidder, simulation),
             self._days,
             self._seed,
             self.facts,

@@ -13,6 +13,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 from gridbazaar.errors import GridBazaarError, UnknownNameError, WorldError, in_one_line
 
@@ -37,6 +38,10 @@ Train bidders and write runs/<name>/.
     {called} name=demo
     {called} name=fast market=uniform_auction ledger=block algorithm.lr=1e-3 seed=7
     {called} name=demo resume=true      # after Ctrl-C or a crash
+    {called} name=five 'seed=[0,1,2,3,4]'                  # five seeds, one bidder: runs/five
+    {called} -m name=sweep algorithm.lr=1e-3,3e-3 seed=0,1  # every combination, and a table
+    {called} name=sweep resume=true     # what is finished is skipped
+    {called} --tune name=search 'algorithm.lr=tag(log,interval(1e-3,1e-2))' tune.samples=8
 
 Words are Hydra overrides of configs/train.yaml; that file names every option and its default.
 `--import my_module` and `--config-dir my_folder` bring variants and YAML of your own, see
@@ -50,6 +55,10 @@ Compare bidders on held-out days and write results/<name>/ with its report.html.
     {called} --list        # every name that can be chosen
     {called} --skill-range task=semiurb4-v1 task=kerber-v1 days=13
                            # what there is to win in tasks: grid alone, bidders, planner, optimum
+    {called} suite=v1 'bidder=[runs/demo]'   # the fixed suite and its LEADERBOARD.md; goes on
+                           # where it stopped
+    {called} --generalisation name=far 'bidder=[runs/demo]'
+                           # on other feeders, tariffs, PV, ledgers, markets and data
 
 A bidder is a registered name or the folder of a run or checkpoint. Words are overrides of
 configs/evaluate.yaml; that file names every option and its default. `--import my_module` and
@@ -62,6 +71,7 @@ List what can be chosen by name, with a line each.
     {called} markets bidders
 """
 _HELP, _SKILL_RANGE = ("-h", "--help"), "--skill-range"
+_GENERALISATION, _SUITE, _TUNE = "--generalisation", "suite=", "--tune"
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -97,6 +107,11 @@ def evaluate(words: Sequence[str], called: str = "gridbazaar evaluate") -> int:
     if _SKILL_RANGE in words:
         others = [word for word in words if word != _SKILL_RANGE]
         return _run(lambda: _ranged(others), called)
+    if _GENERALISATION in words:
+        rest = [word for word in words if word != _GENERALISATION]
+        return _run(lambda: _generalised(rest), called)
+    if any(word.startswith(_SUITE) for word in words):
+        return _run(lambda: _suite(words), called)
     return _run(lambda: _evaluated(words), called)
 
 
@@ -116,13 +131,20 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 # Imports are heavy and stand where they are needed: RLlib alone takes seconds.
 def _trained(words: Sequence[str], called: str) -> Answer:
+    from gridbazaar.agents.learning.campaign import is_several
     from gridbazaar.agents.learning.run_folder import configure
     from gridbazaar.configs import take_words
 
-    config = configure(take_words(words))
+    words = take_words(words)
+    if _TUNE in words:
+        return _tuned(words, called)
+    if is_several(words):
+        return _trained_all(words, called)
+    config = configure(words)
     from gridbazaar.agents.learning.trainer import train
 
     outcome = train(config)
+    _draw(outcome.folder)
     done, best = outcome.progress, outcome.progress.best_cost
     lines = [f"{outcome.folder}: {done.iteration} iterations, {done.agent_steps:,} agent steps"]
     if best is not None:
@@ -132,6 +154,34 @@ def _trained(words: Sequence[str], called: str) -> Answer:
     if not outcome.finished:
         lines.append(f"continue with: {called} name={config.name} resume=true")
     return "\n".join(lines), 0 if outcome.finished else INTERRUPTED
+
+
+def _draw(folder: Path) -> None:
+    from gridbazaar.evaluation.learning_curves import draw
+
+    draw(folder)
+
+
+def _tuned(words: Sequence[str], called: str) -> Answer:
+    from gridbazaar.agents.learning.campaign import table
+    from gridbazaar.agents.learning.tuning import search
+
+    results = search(words)
+    return table(results), FAILED if any(result.fault for result in results) else 0
+
+
+def _trained_all(words: Sequence[str], called: str) -> Answer:
+    from gridbazaar.agents.learning.campaign import plan, table, train_all
+
+    campaign = plan(words)
+    results = train_all(campaign)
+    for folder in {result.run.folder for result in results}:
+        _draw(folder)
+    text = f"{campaign.folder}\n{table(results)}"
+    if any(not result.finished and not result.fault for result in results):
+        again = f"{called} name={campaign.folder.name} resume=true"
+        return f"{text}\ncontinue with: {again}", INTERRUPTED
+    return text, FAILED if any(result.fault for result in results) else 0
 
 
 def _evaluated(words: Sequence[str]) -> Answer:
@@ -150,6 +200,24 @@ def _ranged(words: Sequence[str]) -> Answer:
     from gridbazaar.evaluation.skill_range import configure, measure, table
 
     return table([measure(config) for config in configure(take_words(words))]), 0
+
+
+def _suite(words: Sequence[str]) -> Answer:
+    from gridbazaar.configs import take_words
+    from gridbazaar.evaluation import suite
+
+    folder = suite.play_words(take_words(words))
+    text = (folder / suite.BOARD).read_text(encoding="utf-8")
+    return f"{text}\n{folder / suite.BOARD}", 0
+
+
+def _generalised(words: Sequence[str]) -> Answer:
+    from gridbazaar.configs import take_words
+    from gridbazaar.evaluation import generalisation
+
+    folder = generalisation.play_words(take_words(words))
+    text = (folder / generalisation.TABLE).read_text(encoding="utf-8")
+    return f"{text}\n{folder}", 0
 
 
 def _listed(words: Sequence[str]) -> Answer:

@@ -158,6 +158,7 @@ def test_report_has_all_sections_and_needs_nothing_else(folder):
     sections = [
         "waterfall",
         "comparison",
+        "reliability",
         "roles",
         "market",
         "network",
@@ -168,7 +169,7 @@ def test_report_has_all_sections_and_needs_nothing_else(folder):
     ]
     assert all(f'id="{section}"' in page for section in sections)
     sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)
-    assert len(sources) == len(list((folder / "plots").glob("*.png"))) == 7
+    assert len(sources) == len(list((folder / "plots").glob("*.png"))) == 8
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert "http" not in re.sub(r"<pre>.*?</pre>", "", page, flags=re.S)
     assert "nan" not in re.sub(r'src="[^"]*"', "", page).lower().replace("finance", "")

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import trim_mean
+from scipy.stats import bootstrap, mannwhitneyu, trim_mean
 
+from gridbazaar.evaluation import statistics
 from gridbazaar.evaluation.comparison import compare, gini
+from gridbazaar.evaluation.scores import LEVELS, better, profile, scores
 from gridbazaar.evaluation.statistics import Bootstrap, interquartile_mean
 from gridbazaar.evaluation.summary import strict
 
@@ -116,3 +118,112 @@ def test_strict_replaces_what_json_cannot_hold():
         "a": [None, 1.0, [None, "x"]],
         "2": None,
     }
+
+
+def seeds_and_days(rng, seeds, days, columns, of_seed, of_day, of_both):
+    """Figures [S, D, K] of mean 10: what a seed, a day, and their meeting add."""
+    return (
+        10
+        + rng.normal(0, of_seed, (seeds, 1, columns))
+        + rng.normal(0, of_day, (1, days, columns))
+        + rng.normal(0, of_both, (seeds, days, columns))
+    )
+
+
+@pytest.mark.parametrize(
+    ("seeds", "of_seed", "of_day", "of_both"),
+    [(5, 1, 1, 0.3), (5, 1, 0.1, 0), (5, 0.1, 1, 0), (3, 1, 0.1, 0.2), (10, 1, 0.3, 0.3)],
+)
+def test_interval_covers_the_mean_over_seeds_and_days(seeds, of_seed, of_day, of_both):
+    rng = np.random.default_rng(seeds)
+    values = seeds_and_days(rng, seeds, 40, 800, of_seed, of_day, of_both)
+    found = Bootstrap(40, 500, 0).summaries(values)
+    covered = np.mean([s.low <= 10 <= s.high for s in found])
+    assert 0.925 <= covered <= 0.98
+
+
+def test_without_widening_few_seeds_would_cover_too_little(monkeypatch):
+    monkeypatch.setattr(statistics, "_widening", lambda seeds: 1.0)
+    values = seeds_and_days(np.random.default_rng(5), 5, 40, 800, 1, 0.1, 0)
+    found = Bootstrap(40, 500, 0).summaries(values)
+    assert 0.78 <= np.mean([s.low <= 10 <= s.high for s in found]) <= 0.88
+
+
+def test_an_axis_of_one_seed_changes_nothing():
+    values = np.random.default_rng(6).normal(size=(30, 4))
+    plain = Bootstrap(30, 300, 0).summaries(values)
+    assert Bootstrap(30, 300, 0).summaries(values[None]) == plain
+    assert Bootstrap(30, 300, 0).summaries(values[None, None]) == plain
+
+
+def test_difference_of_two_seeds_that_are_one_is_nothing():
+    """All pairs: a bidder's seeds against themselves differ, but not on average."""
+    values = seeds_and_days(np.random.default_rng(7), 5, 40, 1, 1, 1, 0)[..., 0]
+    found = Bootstrap(40, 500, 0).summary(values[:, None] - values[None])
+    assert found.mean == pytest.approx(0, abs=1e-12)
+    assert found.low < 0 < found.high
+
+
+def test_paired_days_tell_seeds_apart_from_a_bidder_without():
+    rng = np.random.default_rng(8)
+    days = rng.normal(60, 30, 91)
+    learned = days - 1 + rng.normal(0, 0.2, (5, 1)) + rng.normal(0, 1, (5, 91))
+    draws = Bootstrap(91, 1000, 0)
+    assert draws.summary(learned).high > draws.summary(days[None]).low
+    paired = draws.summary(days[None, None] - learned[:, None])
+    assert 0 < paired.low < 1 < paired.high
+
+
+def test_interquartile_mean_is_over_all_days_of_all_seeds():
+    values = np.random.default_rng(9).normal(size=(5, 91))
+    found = Bootstrap(91, 100, 0).summary(values).iqm
+    assert found == pytest.approx(trim_mean(values, 0.25, axis=None))
+
+
+def test_resampled_interquartile_means_have_the_spread_of_scipys_bootstrap():
+    days = np.random.default_rng(10).gamma(4, 10, 60)
+    ours = Bootstrap(60, 4000, 0).interquartile_means(days[None])
+    theirs = bootstrap(
+        (days,), lambda x, axis: trim_mean(x, 0.25, axis=axis), n_resamples=4000, rng=0
+    )
+    assert ours.std() == pytest.approx(theirs.standard_error, rel=0.05)
+
+
+def test_a_score_is_one_for_the_optimum_and_its_mean_the_share_of_savings():
+    rng = np.random.default_rng(11)
+    optimum, alone = rng.normal(40, 5, 30), rng.normal(50, 5, 30)
+    cost = rng.normal(45, 5, (3, 30))
+    np.testing.assert_allclose(scores(optimum[None], optimum, alone), 1)
+    share = (alone.mean() - cost.mean()) / (alone - optimum).mean()
+    assert scores(cost, optimum, alone).mean() == pytest.approx(share)
+    assert scores(cost, np.full(30, np.nan), alone) is None
+    assert scores(cost, alone, alone) is None
+
+
+def test_profile_falls_from_one_to_nothing_within_its_interval():
+    found = np.random.default_rng(12).normal(0.5, 0.2, (5, 40)).clip(-0.9, 1.1)
+    drawn = profile(found, Bootstrap(40, 300, 0))
+    share, low, high = (np.array(drawn[name]) for name in ("share", "low", "high"))
+    assert share[0] == 1
+    assert share[-1] == 0
+    assert (np.diff(share) <= 0).all()
+    assert ((low <= share + 1e-12) & (share <= high + 1e-12)).all()
+    assert share[LEVELS == 0.5] == (found > 0.5).mean()
+
+
+def test_probability_of_improvement_is_mann_and_whitneys_u():
+    rng = np.random.default_rng(13)
+    mine, theirs = rng.integers(0, 6, (5, 12)).astype(float), rng.integers(0, 6, (4, 12)) + 0.0
+    found = better(mine, theirs)
+    for day in range(12):  # their U counts what is greater; a lower cost is better
+        u = mannwhitneyu(theirs[:, day], mine[:, day]).statistic
+        assert found[..., day].mean() == pytest.approx(u / 20)
+    assert better(mine, mine).mean() == pytest.approx(0.5)
+
+
+def test_figures_are_those_of_rliable():
+    """Of rliable 1.2.0 on the same draws: aggregate_iqm and probability_of_improvement."""
+    rng = np.random.default_rng(0)
+    mine, theirs = rng.normal(0.6, 0.3, (5, 12)), rng.normal(0.5, 0.3, (4, 12))
+    assert interquartile_mean(mine.reshape(-1, 1))[0] == pytest.approx(0.617924450410498)
+    assert better(-mine, -theirs).mean() == pytest.approx(0.5708333333333334)

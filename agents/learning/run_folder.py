@@ -23,8 +23,8 @@ from gridbazaar.sourced import read_yaml
 
 CONFIG, VERSIONS = "config.yaml", "versions.json"
 # What may change between two halves of one run without changing what it computes.
-_FREE = ("name", "folder", "resume", "total_agent_steps", "validate_every", "checkpoint_every")
-_FREE_GROUPS = ("ray.", "keep_checkpoints")
+FREE = ("name", "folder", "resume", "total_agent_steps", "validate_every", "checkpoint_every")
+FREE_GROUPS = ("ray.", "keep_checkpoints")
 _PACKAGES = ("gridbazaar", "numpy", "pandapower", "ray", "torch")
 
 
@@ -46,7 +46,7 @@ def configure(words: Sequence[str]) -> TrainConfig:
     if not path.is_file():
         raise RunError(f"nothing to resume: {path} does not exist; start without resume=true")
     given = [word.lstrip("+~").partition("=")[0] for word in words]
-    fixed = [key for key in given if key not in _FREE and not key.startswith(_FREE_GROUPS)]
+    fixed = [key for key in given if key not in FREE and not key.startswith(FREE_GROUPS)]
     if fixed:
         raise RunError(
             f"a resumed run keeps its {fixed[0]} (see {path}); leave it out, or start another run "

@@ -6,7 +6,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +33,8 @@ from gridbazaar.agents.learning.rllib.config import rllib_config, workload
 from gridbazaar.agents.learning.rllib.session import ray_session
 from gridbazaar.agents.learning.run_folder import folder_of, open_folder
 from gridbazaar.agents.learning.validation import COST, Validation
+
+Watch = Callable[[Progress, float], None]
 
 # RLlib's name of a learner statistic -> ours; every learner has these.
 _CURVES = {
@@ -62,8 +64,16 @@ class Outcome:
     finished: bool
 
 
-def train(config: TrainConfig) -> Outcome:
+def _nobody(progress: Progress, cost: float) -> None:
+    """Watch nothing."""
+
+
+def train(config: TrainConfig, watch: Watch = _nobody) -> Outcome:
     """Train until `total_agent_steps`, or until interrupted, and leave a whole checkpoint.
+
+    Args:
+        config: of the run.
+        watch: is told after each validation how far the run is, and the cost in EUR/day.
 
     Raises:
         RunError: the run exists already, or its checkpoint cannot be continued.
@@ -79,7 +89,7 @@ def train(config: TrainConfig) -> Outcome:
     ):
         folder = open_folder(config)
         try:
-            with closing(Training(config, algorithm, folder, validation)) as training:
+            with closing(Training(config, algorithm, folder, validation, watch)) as training:
                 return training.run(interrupt)
         except BaseException as error:
             begun = checkpoints.newest(folder) is not None
@@ -96,11 +106,18 @@ class Training:
         algorithm: made of `config.algorithm`.
         folder: of the run; its newest checkpoint is restored where there is one.
         validation: the days to validate on.
+        watch: see `train`.
     """
 
     def __init__(
-        self, config: TrainConfig, algorithm: Algorithm, folder: Path, validation: Validation
+        self,
+        config: TrainConfig,
+        algorithm: Algorithm,
+        folder: Path,
+        validation: Validation,
+        watch: Watch = _nobody,
     ):
+        self._watch = watch
         self._config, self._folder, self._validate = config, folder, validation
         if config.device == "cuda" and config.num_learners > 1 and len(validation.groups) > 1:
             _log.warning(_MANY_GPUS, len(validation.groups))
@@ -179,6 +196,8 @@ class Training:
         self._curves.add(self.progress, scalars, validated)
         if better or iteration % self._config.checkpoint_every == 0:
             self._save()
+        if due:
+            self._watch(self.progress, validated[COST])
         return scalars[env_runner.COST]
 
     def _save(self) -> None:

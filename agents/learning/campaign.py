@@ -1,0 +1,307 @@
+"""Training of several runs, one after another: seeds of one configuration, or a sweep of many."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gridbazaar import files
+from gridbazaar.agents.config import TrainConfig
+from gridbazaar.agents.learning import checkpoints
+from gridbazaar.agents.learning.rllib.session import ray_session
+from gridbazaar.agents.learning.run_folder import FREE, FREE_GROUPS, configure, folder_of
+from gridbazaar.agents.learning.trainer import train
+from gridbazaar.agents.run_set import PLAN, name_of
+from gridbazaar.configs import sweep
+from gridbazaar.errors import ConfigError, GridBazaarError, RunError, in_one_line
+
+SWEEP = ("-m", "--multirun")
+TABLE = "runs.csv"
+_HEAD = ("point", "seed", "agent_steps", "seconds", "best_validated_cost", "state")
+_PLACE = ("name", "folder", "resume")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of several.
+
+    Attributes:
+        point: what the sweep chose for it, as a folder's name; empty where seeds alone differ.
+        seed: of the training.
+        folder: its set's, in which it is called seed_<seed>.
+        words: of its configuration, without name, folder and resume.
+    """
+
+    point: str
+    seed: int
+    folder: Path
+    words: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """Return how lines call it."""
+        return f"{self.point} {name_of(self.seed)}".strip()
+
+
+@dataclass(frozen=True)
+class Result:
+    """How far a run came; `fault` says in one line why it failed, where it did."""
+
+    run: Planned
+    agent_steps: int
+    seconds: float
+    best_cost: float | None
+    finished: bool
+    fault: str | None = None
+
+    @property
+    def state(self) -> str:
+        """Return its state in a word."""
+        return "failed" if self.fault else "finished" if self.finished else "unfinished"
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What was asked for: its folder, the words that were stored, and all runs."""
+
+    folder: Path
+    words: tuple[str, ...]
+    runs: tuple[Planned, ...]
+    free: tuple[str, ...]
+
+
+def is_several(words: Sequence[str]) -> bool:
+    """Return whether words ask for several runs: a sweep, a list of seeds, or a set to resume."""
+    if any(word in SWEEP for word in words):
+        return True
+    if any(word.startswith("seed=[") for word in words):
+        return True
+    given = dict(word.partition("=")[::2] for word in words)
+    root = Path(given.get("folder", "runs").strip("'\"")) / given.get("name", "").strip("'\"")
+    return bool(given.get("name")) and (root / PLAN).is_file()
+
+
+def plan(words: Sequence[str]) -> Campaign:
+    """Return all runs that words mean; those of a campaign to be resumed are its own, and more.
+
+    Raises:
+        ConfigError: a word is refused.
+        RunError: the folder exists and is not to be resumed, or there is nothing to resume, or a
+            resumed campaign was told to change what it computes.
+    """
+    given = [word for word in words if word not in SWEEP]
+    place = [word for word in given if word.partition("=")[0] in _PLACE]
+    told = [word for word in given if word not in place]
+    # What one run of that name would be: refuses a wrong name, and knows the defaults.
+    named = configure([word for word in place if not word.startswith("resume=")])
+    folder, stored = folder_of(named), None
+    resume = "resume" in sweep.parsed(place) and sweep.parsed(place)["resume"].value()
+    if resume:
+        stored = stored_words(folder)
+    elif folder.exists():
+        raise RunError(
+            f"{folder} exists; continue it with resume=true, choose another name, or remove it"
+        )
+    free = [word for word in told if _is_free(word)]
+    if stored is not None:
+        told = _merged(stored, told, folder)
+    runs = list(_runs(folder, told))
+    _check(runs, named.folder)
+    return Campaign(folder, tuple(told), tuple(runs), tuple(free))
+
+
+def train_all(campaign: Campaign, say: Callable[[str], None] = print) -> list[Result]:
+    """Train what is not finished yet; a run that fails is noted, and the others go on.
+
+    Raises BusyError where another process works at the same folder.
+    """
+    results: list[Result] = []
+    with files.claim(campaign.folder):
+        campaign.folder.mkdir(parents=True, exist_ok=True)
+        begin(campaign.folder, campaign.words)
+        with ray_session(configured(campaign.runs[0]).ray):
+            for number, run in enumerate(campaign.runs, 1):
+                results.append(so_far(run))
+                if results[-1].finished:
+                    continue
+                say(f"{run.title} ({number} of {len(campaign.runs)})")
+                results[-1] = _trained(run, campaign.free)
+                write_table(campaign.folder, [*results, *map(so_far, campaign.runs[number:])])
+                if results[-1].fault:
+                    say(f"{run.title} failed: {results[-1].fault}")
+                elif not results[-1].finished:
+                    break
+    return [*results, *map(so_far, campaign.runs[len(results) :])]
+
+
+def table(results: Sequence[Result]) -> str:
+    """Return a line per point, the lowest validated cost first, and a line per failure."""
+    by_point: dict[str, list[Result]] = {}
+    for result in results:
+        by_point.setdefault(result.run.point, []).append(result)
+    lines: list[tuple[str, ...]] = [
+        ("point", "finished", "best validated cost", "lowest", "highest", "steps", "s")
+    ]
+    for point, group in sorted(by_point.items(), key=lambda item: _mean_cost(item[1])):
+        costs = _costs(group)
+        shown = [_mean_cost(group), min(costs), max(costs)] if costs else []
+        cells = [f"{cost:.2f}" for cost in shown] or ["–"] * 3
+        done = f"{sum(r.finished for r in group)} of {len(group)}"
+        steps = f"{sum(r.agent_steps for r in group):,}"
+        seconds = f"{sum(r.seconds for r in group):.0f}"
+        lines.append((point or "all seeds", done, *cells, steps, seconds))
+    width = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [
+        "  ".join([line[0].ljust(width[0]), *map(str.rjust, line[1:], width[1:])]) for line in lines
+    ]
+    faults = [f"{r.run.title} failed: {r.fault}" for r in results if r.fault]
+    return "\n".join([*text, *faults])
+
+
+def _runs(folder: Path, words: Sequence[str]) -> Iterable[Planned]:
+    """Yield the runs of a campaign, those of a point together."""
+    found = sweep.parsed(words)
+    seeds, others = [0], [word for word in words if word.partition("=")[0] != "seed"]
+    if "seed" in found:
+        override = found["seed"]
+        given = (
+            list(override.sweep_iterator()) if override.is_sweep_override() else override.value()
+        )
+        seeds = list(given) if isinstance(given, list) else [given]
+    for seed in seeds:
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise ConfigError(f"seed has {seed!r}: expected whole numbers from 0, as in [0,1,2]")
+    keys = sweep.swept(others)
+    for point in sweep.points(others):
+        values = {key: value for key, _, value in (w.lstrip("+~").partition("=") for w in point)}
+        label = sweep.label({key: values[key] for key in keys})
+        for seed in dict.fromkeys(seeds):
+            yield Planned(label, seed, folder / label if label else folder, tuple(point))
+
+
+def configured(run: Planned, *more: str) -> TrainConfig:
+    """Return the configuration of a run, with further words; raises as `configure`."""
+    folder = sweep.word("folder", str(run.folder))
+    return configure([*run.words, f"seed={run.seed}", f"name={name_of(run.seed)}", folder, *more])
+
+
+def _check(runs: Sequence[Planned], folder: str) -> None:
+    """Raise what is wrong with every run; what is wrong with some is their fault alone."""
+    if not runs:
+        raise ConfigError("no seed is named; expected some, as in seed=[0,1,2,3,4]")
+    for number, run in enumerate(runs):
+        try:
+            configured(run)
+            return
+        except GridBazaarError:
+            if number + 1 == len(runs):
+                raise
+
+
+def _trained(run: Planned, free: Sequence[str]) -> Result:
+    """Train one run from where it is; return how far it came, or why it failed."""
+    try:
+        begun = (run.folder / name_of(run.seed)).exists()
+        if not begun:
+            config = configured(run)
+        else:
+            place = [f"name={name_of(run.seed)}", sweep.word("folder", str(run.folder))]
+            config = configure([*free, *place, "resume=true"])
+        run.folder.mkdir(parents=True, exist_ok=True)
+        outcome = train(config)
+    except Exception as error:  # one that fails must not take the others along
+        if not isinstance(error, GridBazaarError | OSError):
+            run.folder.mkdir(parents=True, exist_ok=True)
+            files.write(run.folder / f"{name_of(run.seed)}.failed.txt", traceback.format_exc())
+        reached = so_far(run)
+        return Result(
+            run, reached.agent_steps, reached.seconds, reached.best_cost, False, in_one_line(error)
+        )
+    done = outcome.progress
+    return Result(run, done.agent_steps, done.seconds, done.best_cost, outcome.finished)
+
+
+def so_far(run: Planned) -> Result:
+    """Return how far a run is by its newest checkpoint."""
+    try:
+        newest = checkpoints.newest(run.folder / name_of(run.seed))
+        if newest is None:
+            return Result(run, 0, 0.0, None, False)
+        done = checkpoints.read_progress(newest)
+        total = configured(run).total_agent_steps
+    except GridBazaarError as error:
+        return Result(run, 0, 0.0, None, False, in_one_line(error))
+    return Result(run, done.agent_steps, done.seconds, done.best_cost, done.agent_steps >= total)
+
+
+def _mean_cost(group: Sequence[Result]) -> float:
+    costs = _costs(group)
+    return sum(costs) / len(costs) if costs else float("inf")
+
+
+def _costs(group: Sequence[Result]) -> list[float]:
+    return [r.best_cost for r in group if r.best_cost is not None and not r.fault]
+
+
+def write_table(folder: Path, results: Sequence[Result]) -> None:
+    """Write the table of all runs."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(_HEAD)
+    for r in results:
+        cost = "" if r.best_cost is None else r.best_cost
+        writer.writerow(
+            [r.run.point, r.run.seed, r.agent_steps, round(r.seconds, 1), cost, r.state]
+        )
+    files.write(folder / TABLE, text.getvalue())
+
+
+def begin(folder: Path, words: Sequence[str], by: str = "") -> None:
+    """Note the words of a campaign, to be resumed with, and the option that began it."""
+    files.write(folder / PLAN, json.dumps({"by": by, "words": list(words)}, indent=1))
+
+
+def stored_words(folder: Path, by: str = "") -> list[str]:
+    """Return the words that a campaign was begun with.
+
+    Raises:
+        RunError: there are none, or another option began it.
+    """
+    path = folder / PLAN
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
+        words, former = [str(word) for word in found["words"]], str(found["by"])
+    except FileNotFoundError:
+        raise RunError(
+            f"nothing to resume: {path} does not exist; start without resume=true"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} cannot be read ({error}); bring it back from a copy") from None
+    if former != by:
+        how = f"add {former} to" if former else f"leave {by} out of"
+        raise RunError(f"{folder} was not begun like this; {how} the words that resume it")
+    return words
+
+
+def _merged(stored: Sequence[str], told: Sequence[str], folder: Path) -> list[str]:
+    """Return the stored words with what may change: how long, and which seeds."""
+    for word in told:
+        key = word.lstrip("+~").partition("=")[0]
+        if word not in stored and key != "seed" and not _is_free(word):
+            raise RunError(
+                f"a resumed campaign keeps its {key} (see {folder / PLAN}); leave it out, or start "
+                "another under a new name"
+            )
+    keys = {word.partition("=")[0] for word in told}
+    return [*(word for word in stored if word.partition("=")[0] not in keys), *told]
+
+
+def _is_free(word: str) -> bool:
+    key = word.lstrip("+~").partition("=")[0]
+    return key in FREE or key.startswith(FREE_GROUPS)

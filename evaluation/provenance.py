@@ -1,0 +1,58 @@
+"""Provenance of learned bidders: what they were trained on, and where an evaluation differs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gridbazaar.agents.run_set import members
+from gridbazaar.errors import GridBazaarError
+from gridbazaar.sourced import read_yaml
+
+_CONFIG = "config.yaml"  # as gridbazaar.agents.learning.run_folder writes it
+_PARTS = ("task", "market", "ledger")
+
+
+def trained_on(bidder: str) -> dict[str, Any] | None:
+    """Return task, market, ledger, algorithm and seeds of a learned bidder's training.
+
+    None for one that was not trained in a run's folder, or whose configuration is gone.
+    """
+    runs = members(bidder)
+    path = Path(next(iter(runs.values())))
+    if not path.is_dir():
+        return None
+    place = path.resolve()
+    file = next((p / _CONFIG for p in (place, *place.parents) if (p / _CONFIG).is_file()), None)
+    if file is None:
+        return None
+    try:
+        found = read_yaml(file)
+        names = {part: str(found[part]["name"]) for part in (*_PARTS, "algorithm")}
+        seeds = [int(seed) for seed in runs if seed] or [int(found["seed"])]
+        steps = int(found["total_agent_steps"])
+    except (GridBazaarError, OSError, KeyError, TypeError, ValueError):
+        return None
+    return {**names, "seeds": seeds, "total_agent_steps": steps}
+
+
+def differences(
+    bidder: str, trained: dict[str, Any], task: str, markets: Sequence[str], ledgers: Sequence[str]
+) -> list[str]:
+    """Return a line per part of the world in which a bidder plays elsewhere than it was trained.
+
+    Args:
+        bidder: how tables call it.
+        trained: as `trained_on` gives it.
+        task, markets, ledgers: where it plays.
+    """
+    lines = []
+    for part, played in zip(_PARTS, ((task,), markets, ledgers), strict=True):
+        others = [name for name in played if name != trained[part]]
+        if others:
+            lines.append(
+                f"{bidder} was trained with {part} {trained[part]} and plays "
+                f"{', '.join(others)} without having been trained for it."
+            )
+    return lines
