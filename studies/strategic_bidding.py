@@ -128,7 +128,7 @@ def table(summaries: Mapping[str, Any]) -> str:
         truth = _figures(rows[0])
         for name, row in zip(("truthful", "learned, selfish"), rows, strict=True):
             f = _figures(row)
-            lost, kept = _all(f) - _all(truth), f["operator_surplus"] + 0.0  # never -0
+            lost, kept = _all(f) - _all(truth), round(f["operator_surplus"], 2) + 0.0  # never -0
             lines.append([
                 f"`{market}`", name, f"{f['community_cost']:.2f}", f"{kept:.2f}",
                 f"{_all(f):.2f}", "–" if row is rows[0] else f"{lost:+.2f}",
