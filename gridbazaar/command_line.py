@@ -55,7 +55,7 @@ Compare bidders on held-out days and write results/<name>/ with its report.html.
     {called} --list        # every name that can be chosen
     {called} --skill-range task=semiurb4-v1 task=kerber-v1 days=13
                            # what there is to win in tasks: grid alone, bidders, planner, optimum
-    {called} suite=v1 'bidder=[runs/demo]'   # the fixed suite, resumed, and LEADERBOARD.md
+    {called} suite=v1 'bidder=[runs/demo]'   # fixed suite, leaderboard
     {called} --generalisation name=far 'bidder=[runs/demo]'
                            # on other feeders, tariffs, PV, ledgers, markets and data
 
