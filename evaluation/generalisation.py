@@ -280,13 +280,14 @@ def table(found: Mapping[str, Any]) -> str:
         for name, given in found["trained"].items()
         if given
     ]
+    warned = bool(found["warnings"])
     said = [f"- {row['case']}: {line}" for row in found["rows"] for line in row["said"]]
     text = [
         "Share of the optimum's savings, %, with its 95 % interval over days and training seeds. "
         + " ".join(trained),
         piped(lines).rstrip(),
         *(["Not played:\n\n" + "\n".join(said)] if said else []),
-        *(["Trained elsewhere:\n\n" + "\n".join(f"- {w}" for w in found["warnings"])]),
+        *(["Trained elsewhere:\n\n" + "\n".join(f"- {w}" for w in found["warnings"])] * warned),
     ]
     return "\n\n".join(text) + "\n"
 

@@ -38,10 +38,10 @@ Train bidders and write runs/<name>/.
     {called} name=demo
     {called} name=fast market=uniform_auction ledger=block algorithm.lr=1e-3 seed=7
     {called} name=demo resume=true      # after Ctrl-C or a crash
-    {called} name=five 'seed=[0,1,2,3,4]'                  # five seeds, one bidder: runs/five
-    {called} -m name=sweep algorithm.lr=1e-3,3e-3 seed=0,1  # every combination, and a table
+    {called} name=five 'seed=[0,1,2,3,4]'    # one bidder: runs/five
+    {called} -m name=sweep algorithm.lr=1e-3,3e-3 seed=0,1
     {called} name=sweep resume=true     # what is finished is skipped
-    {called} --tune name=search 'algorithm.lr=tag(log,interval(1e-3,1e-2))' tune.samples=8
+    {called} --tune name=search 'algorithm.lr=tag(log,interval(1e-3,1e-2))'
 
 Words are Hydra overrides of configs/train.yaml; that file names every option and its default.
 `--import my_module` and `--config-dir my_folder` bring variants and YAML of your own, see
@@ -55,8 +55,7 @@ Compare bidders on held-out days and write results/<name>/ with its report.html.
     {called} --list        # every name that can be chosen
     {called} --skill-range task=semiurb4-v1 task=kerber-v1 days=13
                            # what there is to win in tasks: grid alone, bidders, planner, optimum
-    {called} suite=v1 'bidder=[runs/demo]'   # the fixed suite and its LEADERBOARD.md; goes on
-                           # where it stopped
+    {called} suite=v1 'bidder=[runs/demo]'   # fixed suite, leaderboard
     {called} --generalisation name=far 'bidder=[runs/demo]'
                            # on other feeders, tariffs, PV, ledgers, markets and data
 
