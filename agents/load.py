@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
+from gridbazaar.agents import shelf
 from gridbazaar.agents.bidders import BIDDERS, Bidder, make
 from gridbazaar.agents.bidders.mixed import MixedBidder
 from gridbazaar.agents.population import is_population, parse
@@ -16,8 +15,9 @@ def load(name: str, game: Game, device: torch.device | str = "cpu") -> Bidder:
     """Return a registered bidder, the learned one of a run's or checkpoint's folder, or a mix.
 
     Args:
-        name: of a bidder, a folder such as runs/demo, or a population in words. What learned for
-            some seats alone need not know the others.
+        name: of a bidder, of a trained one that ships with the package (`learned`), a folder
+            such as runs/demo, or a population in words. What learned for some seats alone need
+            not know the others.
         game: what everybody knows, `simulation.game`.
         device: where a learned bidder's networks live: that of the observations to come. The
             others follow the observations by themselves.
@@ -29,12 +29,13 @@ def load(name: str, game: Game, device: torch.device | str = "cpu") -> Bidder:
     """
     if is_population(name):
         return _mixed(name, game, device)
-    if name in BIDDERS.names() or not Path(name).is_dir():
+    folder = shelf.place(name)
+    if name in BIDDERS.names() or not folder.is_dir():
         return make(name, game)
     # RLlib takes seconds to import: not where only classic bidders play.
     from gridbazaar.agents.learning.bidder import LearnedBidder
 
-    return LearnedBidder.load(name, game, device)
+    return LearnedBidder.load(folder, game, device)
 
 
 def _mixed(words: str, game: Game, device: torch.device | str) -> Bidder:

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from gridbazaar import files
+from gridbazaar.agents import shelf
 from gridbazaar.agents.learning.run_folder import versions
 from gridbazaar.envs.day_record import Facts
 from gridbazaar.errors import GridBazaarError, ResultsError, in_one_line
@@ -123,7 +124,7 @@ class KeptCells:
         member = name.rsplit("@", 2)[0] if name.count("@") >= 2 else ""
         if member in self._fresh:
             return None
-        if not member or not Path(member).is_dir() or not is_learned(member):
+        if not member or not shelf.place(member).is_dir() or not is_learned(member):
             return name
         return f"{name}@{kept.checkpoint(member)[:12]}"
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from gridbazaar import ledger_sim
+from gridbazaar.agents import shelf
 from gridbazaar.agents.bidders import BIDDERS
 from gridbazaar.agents.population import is_population, parse
 from gridbazaar.config import Config, Count, NonNegative, RunName, Seed, Share, validate
@@ -174,7 +175,7 @@ def _check_changes(config: EvaluationConfig) -> None:
 
 
 def _is_folder(name: str) -> bool:
-    return Path(name).is_dir()
+    return shelf.place(name).is_dir()
 
 
 def _names(
@@ -193,7 +194,8 @@ def _names(
         elif kind == "bidder" and "/" in name:
             raise UnknownNameError("run or checkpoint folder", name, known)
         else:
-            raise UnknownNameError(kind, name, known)
+            shelved = shelf.names() if kind == "bidder" else ()
+            raise UnknownNameError(kind, name, (*known, *shelved))
     return tuple(found)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from gridbazaar.agents import shelf
 from gridbazaar.agents.bidders import BIDDERS, Bidder
 from gridbazaar.agents.load import load
 from gridbazaar.agents.run_set import members, points_in
@@ -71,9 +72,9 @@ def entries(names: Sequence[str], given: Mapping[str, Entry] | None = None) -> E
             continue
         if ":" in name and not Path(name).exists():
             found[name] = _imported(name)
-        elif not Path(name).is_dir():
+        elif not shelf.place(name).is_dir():
             kind = "run or checkpoint folder" if "/" in name else "bidder"
-            raise UnknownNameError(kind, name, BIDDERS.names())
+            raise UnknownNameError(kind, name, (*BIDDERS.names(), *shelf.names()))
         else:
             check_set(name)
     who = tuple(dict.fromkeys([*names, *found]))

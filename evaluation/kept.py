@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gridbazaar import files
+from gridbazaar.agents import shelf
 from gridbazaar.agents.learning import plain_data
 from gridbazaar.agents.learning.run_folder import versions
 from gridbazaar.agents.run_set import members
@@ -105,7 +106,7 @@ def checkpoint(bidder: str) -> str:
     # RLlib takes seconds to import: not where only classic bidders play.
     from gridbazaar.agents.learning import checkpoints, digests
 
-    listed = checkpoints.find(Path(bidder)) / digests.LIST
+    listed = checkpoints.find(shelf.place(bidder)) / digests.LIST
     return hashlib.sha256(listed.read_bytes()).hexdigest() if listed.is_file() else ""
 
 

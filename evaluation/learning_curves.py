@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from scipy.stats import t
 
 from gridbazaar import files
+from gridbazaar.agents import shelf
 from gridbazaar.agents.run_set import members
 from gridbazaar.errors import DataError
 from gridbazaar.evaluation.palette import BLUE, GREY, style
@@ -30,7 +31,7 @@ def read_curves(bidder: str) -> pd.DataFrame | None:
 
     Raises DataError where a table cannot be read.
     """
-    tables = [_read(Path(run)) for run in members(bidder).values()]
+    tables = [_read(shelf.place(run)) for run in members(bidder).values()]
     found = [table for table in tables if table is not None]
     return over_seeds(found) if found else None
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from gridbazaar.agents import shelf
 from gridbazaar.agents.run_set import members
 from gridbazaar.errors import GridBazaarError
 from gridbazaar.sourced import read_yaml
@@ -20,7 +20,7 @@ def trained_on(bidder: str) -> dict[str, Any] | None:
     None for one that was not trained in a run's folder, or whose configuration is gone.
     """
     runs = members(bidder)
-    path = Path(next(iter(runs.values())))
+    path = shelf.place(next(iter(runs.values())))
     if not path.is_dir():
         return None
     place = path.resolve()
