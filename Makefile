@@ -5,8 +5,9 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 PYTEST_WORKERS ?= 2
 ATTACKS ?= 4
-DEMO_TRAIN ?=
+DEMO_TRAIN ?= algorithm=apg num_envs=16 total_agent_steps=12_500_000 validate_every=10
 DEMO_EVALUATE ?= 'bidder=[all,runs/demo]' 'ledger=[ideal,block]'
+DEMO_DEVIATE ?= 'bidder=[truthful,runs/demo]' days=13 exploitability=true planner=false
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -22,6 +23,8 @@ help: ## list the targets
 demo: .venv/.runtime ## train the default bidders, compare them on held-out days, write a report
 	$(BIN)/python train.py name=demo $(if $(wildcard runs/demo),resume=true,$(DEMO_TRAIN))
 	$(BIN)/python evaluate.py name=demo overwrite=true $(DEMO_EVALUATE)
+	$(BIN)/python evaluate.py name=demo-deviations overwrite=true $(DEMO_DEVIATE)
+	@echo "Who could gain by playing otherwise: $(CURDIR)/results/demo-deviations/report.html"
 	@echo "The report: $(CURDIR)/results/demo/report.html"
 
 test: lint types layers ## every check and the whole test suite

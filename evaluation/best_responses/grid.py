@@ -22,7 +22,7 @@ def grid(arena: Arena, coalition: tuple[int, ...], days: Tensor) -> list[Respons
     changes = []
     if "must_run_price" in acts:
         changes += [Change(must_run=x) for x in _MUST_RUN]
-    if "device_value" in acts:
+    if "value" in acts:
         changes += [Change(value=x) for x in _VALUE]
         changes += [Change(margin=x) for x in _MARGIN]
         changes += [Change(share=x) for x in _SHARE]
