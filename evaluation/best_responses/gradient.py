@@ -1,7 +1,7 @@
 """Gradient best response: prices and quantities moved along what the coalition earns by them.
 
-The slopes are those of a smoothed uniform auction (`gridbazaar.envs.smoothing`), whatever the market;
-what they propose is judged under the market itself.
+The slopes are those of a smoothed uniform auction (`gridbazaar.envs.smoothing`), whatever the
+market; what they propose is judged under the market itself.
 """
 
 from __future__ import annotations
