@@ -37,7 +37,7 @@ class Registry(Generic[T]):
         """
 
         def enter(entry: T) -> T:
-            home = getattr(entry, "__module__", "")
+            home = getattr(entry, "__module__", "") or ""  # none where code was typed or executed
             if not any(f"{home}.".startswith(f"{package}.") for package in self._packages):
                 self._import_own()  # whose names come first
                 plugins.note(home)
