@@ -7,6 +7,7 @@ import ray
 import torch
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 
+from gridbazaar import plugins
 from gridbazaar.agents.config import TrainConfig
 from gridbazaar.agents.learning.algorithms import make
 from gridbazaar.agents.learning.rllib.session import ray_session
@@ -26,6 +27,12 @@ pytestmark += [
     pytest.mark.filterwarnings(f"ignore::pytest.{kind}")
     for kind in ("PytestUnraisableExceptionWarning", "PytestUnhandledThreadExceptionWarning")
 ]
+
+
+@pytest.fixture(autouse=True)
+def nobody_elses_plugins(monkeypatch):
+    """What other tests of this process registered, actors neither need nor find."""
+    monkeypatch.setattr(plugins, "modules", list)
 
 
 def configured(folder, name, *words):
