@@ -21,6 +21,15 @@ class AlgorithmSettings(Config):
 
     name: str
 
+    def check_falls(self, *keys: str) -> None:
+        """Raise ValueError where a schedule from `<key>` to `<key>_end` rises."""
+        for key in keys:
+            start, end = getattr(self, key), getattr(self, f"{key}_end")
+            if end > start:
+                raise ValueError(
+                    f"algorithm.{key}_end {end} must not exceed algorithm.{key} {start}"
+                )
+
 
 @dataclass(frozen=True)
 class Workload:

@@ -45,12 +45,7 @@ class APGSettings(NetworkSettings):
 
     @model_validator(mode="after")
     def _falls(self) -> APGSettings:
-        for key in ("lr", "smoothing"):
-            start, end = getattr(self, key), getattr(self, f"{key}_end")
-            if end > start:
-                raise ValueError(
-                    f"algorithm.{key}_end {end} must not exceed algorithm.{key} {start}"
-                )
+        self.check_falls("lr", "smoothing")
         return self
 
 

@@ -55,12 +55,7 @@ class PPOSettings(NetworkSettings):
 
     @model_validator(mode="after")
     def _schedules_fall(self) -> PPOSettings:
-        for key in ("lr", "entropy_coeff"):
-            start, end = getattr(self, key), getattr(self, f"{key}_end")
-            if end > start:
-                raise ValueError(
-                    f"algorithm.{key}_end {end} must not exceed algorithm.{key} {start}"
-                )
+        self.check_falls("lr", "entropy_coeff")
         return self
 
 
