@@ -15,7 +15,7 @@ from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from torch import Tensor
 
-from gridbazaar.agents.learning.correction import Correction, NetworkSettings
+from gridbazaar.agents.learning.correction import RETURNS, Correction, NetworkSettings
 from gridbazaar.envs.spaces import Spaces
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
 # arXiv:2006.05990, advise a last policy layer 100 times smaller).
 _LAST_LAYER_SCALE = 0.01
 _ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "silu": torch.nn.SiLU}
-RETURNS = "returns"  # column of what critics estimate, where its scores are learned
 
 
 class ActorCritic(Correction, DefaultPPOTorchRLModule):
@@ -48,11 +47,6 @@ class ActorCritic(Correction, DefaultPPOTorchRLModule):
         last_layer_small(self.pi)
         with torch.no_grad():
             self.pi.log_std.copy_(self._initial)
-
-    def sizes(self) -> dict[str, int]:
-        """Return the entries of what has standard scores, by the column of a batch."""
-        seen = {Columns.OBS: self.observation_space.shape[0]}
-        return seen | ({RETURNS: 1} if self.model_config["normalise_returns"] else {})
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         return self._corrected(super()._forward(self.standard(batch), **kwargs), batch)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
+from ray.rllib.core.columns import Columns
 from torch import Tensor
 
 from gridbazaar.agents.learning.algorithm import AlgorithmSettings
@@ -17,6 +18,7 @@ from gridbazaar.envs.spaces import Spaces
 
 LogStd = Annotated[float, Field(ge=-5, le=1)] | None
 Width = Annotated[int, Field(ge=1, le=16_384)]  # neurons of a hidden layer
+RETURNS = "returns"  # column of what critics estimate, where its scores are learned
 _OWNED = ("efficiency", "wear_price", "largest_kw")  # tensors of a game, which move with a network
 
 
@@ -79,6 +81,7 @@ class Correction:
     """
 
     model_config: Any
+    observation_space: Any
     register_buffer: Any
     learned: Tensor
     efficiency: Tensor
@@ -86,6 +89,11 @@ class Correction:
     _initial: Tensor
     _observed: Tensor
     _acted: Tensor
+
+    def sizes(self) -> dict[str, int]:
+        """Return the entries of what has standard scores, by the column of a batch."""
+        seen = {Columns.OBS: self.observation_space.shape[0]}
+        return seen | ({RETURNS: 1} if self.model_config["normalise_returns"] else {})
 
     def set_up_correction(self, **seen: int) -> None:
         """Register what belongs to the correction.

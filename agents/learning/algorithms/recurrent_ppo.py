@@ -21,7 +21,6 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor
 
 from gridbazaar.agents.learning.actor_critic import (
-    RETURNS,
     actor_critics,
     last_layer_small,
     layers,
@@ -74,10 +73,7 @@ class RecurrentActorCritic(Correction, TorchRLModule, ValueFunctionAPI):
     def setup(self) -> None:
         """Build the networks."""
         seen, entries = self.observation_space.shape[0], self.action_space.shape[0]
-        scored = {Columns.OBS: seen}
-        if self.model_config["normalise_returns"]:
-            scored[RETURNS] = 1
-        self.set_up_correction(**scored)
+        self.set_up_correction(**self.sizes())
         self.actor = Remembering(seen, entries, self.model_config)
         self.critic = Remembering(seen, 1, self.model_config)
         last_layer_small(self.actor)

@@ -70,10 +70,7 @@ class SoftActorCritic(Correction, TorchRLModule):
     def setup(self) -> None:
         """Build policy, critics, their targets and the temperature."""
         seen, entries = self.observation_space.shape[0], self.action_space.shape[0]
-        scored = {Columns.OBS: seen}
-        if self.model_config["normalise_returns"]:
-            scored[RETURNS] = 1
-        self.set_up_correction(**scored)
+        self.set_up_correction(**self.sizes())
         hidden = self.model_config["fcnet_hiddens"]
         self.policy = layers([seen, *hidden, 2 * entries], self.model_config)
         last_layer_small(self.policy)
