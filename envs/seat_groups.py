@@ -42,10 +42,6 @@ class SeatGroup(NamedTuple):
         """Return what the group's seats see, [..., S, F], of observations [..., N, size]."""
         return observation[..., self.seats, :].index_select(-1, self.observed)
 
-    def decide(self, action: Tensor) -> Tensor:
-        """Return the group's part, [..., S, A], of what stands for all actions [..., N, size]."""
-        return action[..., self.seats, :].index_select(-1, self.acted)
-
 
 def seat_groups(
     layout: Layout, fleet: Fleet, roles: tuple[str, ...], role: Tensor, pv_kwp: Tensor
