@@ -115,6 +115,7 @@ class Layout:
         self.actions = tuple(entry.name for entry in self.action_entries)
         self._slots = slots
         self._index = {feature.name: i for i, feature in enumerate(features)}
+        self._scales = [feature.scale for feature in features]
         if len(self._index) < len(features):
             names = [feature.name for feature in features]
             twice = sorted({name for name in names if names.count(name) > 1})
@@ -130,12 +131,23 @@ class Layout:
         """K."""
         return self._slots
 
+    def index(self, name: str, slot: int = 0) -> int:
+        """Return where a feature of a seat's device `slot`, from 0, stands in an observation.
+
+        Raises KeyError for a name that the community does not show.
+        """
+        return self._index[name + suffix(slot)]
+
+    def physical(self, observation: Tensor) -> Tensor:
+        """Return an observation [..., size] with every entry in its physical unit."""
+        return observation / observation.new_tensor(self._scales)
+
     def read(self, observation: Tensor, name: str, slot: int = 0) -> Tensor:
         """Return a feature of [..., size] in its physical unit, of a seat's device `slot` from 0.
 
         Raises KeyError for a name that the community does not show.
         """
-        i = self._index[name + suffix(slot)]
+        i = self.index(name, slot)
         return observation[..., i] / self.features[i].scale
 
     def read_each(self, observation: Tensor, name: str) -> Tensor:

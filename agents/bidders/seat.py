@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from gridbazaar.envs.layout import Layout
+from gridbazaar.envs.observation import OUTLOOK_HOURS
 
 
 class Seat:
@@ -27,7 +29,7 @@ class Seat:
     """
 
     def __init__(self, observation: Tensor, layout: Layout):
-        self.observation, self._layout = observation, layout
+        self._layout, self._physical = layout, layout.physical(observation)
         self.seats, self.devices = observation.shape[-2], layout.slots
         self.net_kw = self.read("forecast_pv") - self.read("forecast_load")
         self.rated_kw = self.read_each("flexible_kw")
@@ -46,11 +48,17 @@ class Seat:
 
     def read(self, feature: str) -> Tensor:
         """Return a feature in its physical unit, [B, N]."""
-        return self._layout.read(self.observation, feature)
+        return self._physical[..., self._layout.index(feature)]
 
     def read_each(self, feature: str) -> Tensor:
         """Return a feature of every device in its physical unit, [B, N, K]."""
-        return self._layout.read_each(self.observation, feature)
+        found = [self._physical[..., self._layout.index(feature, k)] for k in range(self.devices)]
+        return torch.stack(found, -1)
+
+    def read_ahead(self, feature: str) -> Tensor:
+        """Return an outlook's feature at each hour of OUTLOOK_HOURS, [B, N, hours]."""
+        names = [feature.format(hours) for hours in OUTLOOK_HOURS]
+        return torch.stack([self.read(name) for name in names], -1)
 
     def grid_price(self, must_run_kw: Tensor) -> Tensor:
         """Return what the grid pays for a surplus [B, N] or charges for a need, EUR/kWh."""

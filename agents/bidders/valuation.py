@@ -66,12 +66,10 @@ def until_departure(seat: Seat, game: Game) -> tuple[Tensor, Tensor]:
     The first is [B, N, K] EUR/kWh, today's where it leaves within the hour. The second is bool:
     whether the community had a surplus yesterday in these hours.
     """
-    hours_left = seat.read_each("slots_to_departure") * game.slot_h
-    later = torch.full_like(hours_left, torch.inf)
-    sunny = (seat.read("community_net") > 0).unsqueeze(-1).expand_as(later)
-    for hours in OUTLOOK_HOURS:
-        stays = hours < hours_left
-        price = seat.read(f"retail_in_{hours}h").unsqueeze(-1)
-        later = torch.minimum(later, torch.where(stays, price, torch.inf))
-        sunny = sunny | (stays & (seat.read(f"community_net_{hours}h").unsqueeze(-1) > 0))
+    hours_left = (seat.read_each("slots_to_departure") * game.slot_h).unsqueeze(-1)
+    stays = hours_left.new_tensor(OUTLOOK_HOURS) < hours_left
+    prices = seat.read_ahead("retail_in_{}h").unsqueeze(-2)
+    later = torch.where(stays, prices, torch.inf).amin(-1)
+    surplus = seat.read_ahead("community_net_{}h").unsqueeze(-2) > 0
+    sunny = (seat.read("community_net") > 0).unsqueeze(-1) | (stays & surplus).any(-1)
     return torch.where(later.isinf(), seat.retail.unsqueeze(-1), later), sunny

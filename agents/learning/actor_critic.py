@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
 from ray.rllib.core.columns import Columns
+from ray.rllib.core.models.base import ENCODER_OUT
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
@@ -49,7 +50,10 @@ class ActorCritic(Correction, DefaultPPOTorchRLModule):
             self.pi.log_std.copy_(self._initial)
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        return self._corrected(super()._forward(self.standard(batch), **kwargs), batch)
+        # Who acts asks no critic; RLlib's encoder would run the critic's layers too.
+        actor = getattr(self.encoder, "actor_encoder", self.encoder)
+        found = actor(self.standard(batch))[ENCODER_OUT]
+        return self._corrected({Columns.ACTION_DIST_INPUTS: self.pi(found)}, batch)
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         return self._corrected(super()._forward_train(self.standard(batch), **kwargs), batch)

@@ -114,10 +114,12 @@ class Correction:
         for name in _OWNED:
             self.register_buffer(name, getattr(spaces.game, name).float().cpu(), persistent=False)
 
+    @torch.no_grad()
     def priors(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the action [..., A] to correct for [..., F], and which entries to learn, bool.
 
-        Entries that can change nothing now have nothing to learn.
+        Entries that can change nothing now have nothing to learn. A rule's steps have no gradient
+        worth following.
         """
         if obs.dim() > 2:
             prior, matters = self.priors(obs.flatten(0, -2))
@@ -133,8 +135,7 @@ class Correction:
             role = torch.stack([layout.read(seen, f"is_{role}") for role in layout.roles], -1)
             owned = {name: (role @ tensor).unsqueeze(-2) for name, tensor in owned.items()}
             owned["largest_kw"] = role @ self.largest_kw.unsqueeze(-1)
-        with torch.no_grad():  # its steps have no gradient worth following
-            prior = self._prior(seen.unsqueeze(-2), replace(self._game, **owned)).squeeze(-2)
+        prior = self._prior(seen.unsqueeze(-2), replace(self._game, **owned)).squeeze(-2)
         return prior.index_select(-1, self._acted), matters
 
     def corrected(self, inputs: Tensor, obs: Tensor) -> Tensor:
