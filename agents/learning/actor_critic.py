@@ -51,7 +51,7 @@ class ActorCritic(Correction, DefaultPPOTorchRLModule):
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         # Who acts asks no critic; RLlib's encoder would run the critic's layers too.
-        actor = getattr(self.encoder, "actor_encoder", self.encoder)
+        actor: Any = getattr(self.encoder, "actor_encoder", self.encoder)
         found = actor(self.standard(batch))[ENCODER_OUT]
         return self._corrected({Columns.ACTION_DIST_INPUTS: self.pi(found)}, batch)
 
