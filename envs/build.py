@@ -45,7 +45,7 @@ def build(
     world: WorldConfig,
     num_envs: int,
     split: str,
-    seed: int,
+    seed: int | None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     market: Market | None = None,
