@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -101,11 +100,11 @@ def _in_slots(ledger: Mapping[str, Any], slot_s: int) -> dict[str, Any]:
 def _check_split(split: str, series: Series) -> None:
     """Raise DataError where the series hold no day of a known split."""
     if not len(calendar.days(split, series.start, series.num_days)):
-        first = calendar.first_day(split, series.start)
+        least = 2 if split == "train" else calendar.LEAST_DAYS
         raise DataError(
             f"the data hold {series.num_days} days from {series.start.date()} and none of split "
-            f"{split!r}, whose first is {(series.start + pd.Timedelta(days=first)).date()}; give "
-            f"at least {first + 1} days, or another split"
+            f"{split!r}; give at least {least} days, the first of which only feeds the forecast"
+            + ("" if split == "train" else ", or take split 'train'")
         )
 
 
@@ -160,6 +159,7 @@ def build_community(
     own = per_slot(own_features(load_kw, pv_kw, *expected, minutes))
     community = Community(
         seats=seating.names,
+        homes=seating.homes,
         roles=seating.roles,
         role=torch.as_tensor(seating.role),
         pv_kwp=torch.as_tensor(seating.of_homes(owned.pv_kwp)),

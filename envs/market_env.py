@@ -147,7 +147,8 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
         """Start a day; `options={"day": first_slot}` plays a chosen one of the split.
 
         With `"any_split": True` beside it, it may be any day of the data. Without a seed, the next
-        day follows from the last seed.
+        day follows from the last seed. The infos name each agent's `home`, as the data call it, and
+        are empty for other seats.
 
         Raises:
             UnknownNameError: for another option, with the nearest known one.
@@ -156,7 +157,10 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
         """
         observation = self.simulation.reset(chosen_day(options, self.simulation), seed)
         self.agents = list(self.possible_agents)
-        return self._per_agent(observation), {agent: {} for agent in self.agents}
+        homes = zip(self.agents, self.simulation.community.homes, strict=True)
+        return self._per_agent(observation), {
+            a: {"home": name} if name else {} for a, name in homes
+        }
 
     def step(
         self, actions: dict[str, Array]

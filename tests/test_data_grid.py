@@ -263,3 +263,18 @@ def test_calendar_parts_all_days_but_the_first_by_whole_weeks():
         assert not others & {week[d] for d in days}
     with pytest.raises(UnknownNameError, match="did you mean 'test'"):
         calendar.days("tests", start, 366)
+
+
+@pytest.mark.parametrize("num_days", range(1, 40))
+@pytest.mark.parametrize("start", ["2016-01-01", "2016-01-04"])
+def test_short_data_have_days_of_every_split_too(start, num_days):
+    """By weeks where they are enough for all three, and else in time: test comes last."""
+    parts = {s: calendar.days(s, pd.Timestamp(start), num_days).tolist() for s in calendar.SPLITS}
+    assert sorted(day for days in parts.values() for day in days) == list(range(1, num_days))
+    if num_days < calendar.LEAST_DAYS:
+        assert not parts["validation"] + parts["test"]
+        return
+    assert all(parts.values())
+    if num_days < 18:  # no start of a week has a fourth one within
+        assert max(parts["train"]) < min(parts["validation"])
+        assert max(parts["validation"]) < min(parts["test"])
