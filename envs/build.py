@@ -27,7 +27,7 @@ from gridbazaar.envs.grid.network import Network
 from gridbazaar.envs.grid.power_flow import PowerFlow
 from gridbazaar.envs.layout import Layout
 from gridbazaar.envs.markets import MARKETS, Market
-from gridbazaar.envs.memory import Size, check_memory
+from gridbazaar.envs.memory import Size, check_device, check_memory
 from gridbazaar.envs.placement import load_grid_and_series
 from gridbazaar.envs.prices import SlotPrices
 from gridbazaar.envs.seating import Seating
@@ -52,23 +52,37 @@ def build(
     """Build `num_envs` parallel markets of one world, that draw their days from `split`.
 
     `market` stands in for the mechanism that the world names. Raises ConfigError, before anything
-    large is made, where the machine has not the memory for it.
+    large is made, where the machine has not the device, or not the memory for it.
     """
+    check_device(device)
     task = world.task
     net, series = load_grid_and_series(task)
     _check_split(split, series)
     check_memory(_size(task, net, series), num_envs, device, dtype)
     community, delivery = place_community(task, net, series, device, dtype)
-    market = market or make_market(world.market)
-    slot_s = series.slot_minutes * 60
+    return assemble(world, community, delivery, num_envs, split, seed, market)
+
+
+def assemble(
+    world: WorldConfig,
+    community: Community,
+    delivery: Delivery,
+    num_envs: int,
+    split: str,
+    seed: int | None,
+    market: Market | None = None,
+) -> Simulation:
+    """Build markets in a community that is placed already; arguments and errors as for `build`."""
+    market, rules = market or make_market(world.market), world.task.rules
+    slot_s = community.slot_s
     ledger = make_ledger(_in_slots(world.ledger, slot_s))
-    if ledger.slot_s != slot_s or task.rules.gate_closure_s > slot_s:
+    if ledger.slot_s != slot_s or rules.gate_closure_s > slot_s:
         raise ConfigError(
             f"the data's slots last {slot_s} s, but ledger.slot_s is {ledger.slot_s:g} and "
-            f"task.rules.gate_closure_s {task.rules.gate_closure_s:g}; the first must equal a slot "
+            f"task.rules.gate_closure_s {rules.gate_closure_s:g}; the first must equal a slot "
             "and the second lie within it"
         )
-    return Simulation(community, delivery, market, ledger, task.rules, num_envs, split, seed)
+    return Simulation(community, delivery, market, ledger, rules, num_envs, split, seed)
 
 
 def _size(task: TaskConfig, net: Any, series: Series) -> Size:

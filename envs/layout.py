@@ -19,7 +19,7 @@ from gridbazaar.envs.observation import (
     Feature,
     role_feature,
 )
-from gridbazaar.errors import ConfigError
+from gridbazaar.errors import ConfigError, UnknownNameError
 
 
 class ActionEntry(NamedTuple):
@@ -133,9 +133,12 @@ class Layout:
     def read(self, observation: Tensor, name: str, slot: int = 0) -> Tensor:
         """Return a feature of [..., size] in its physical unit, of a seat's device `slot` from 0.
 
-        Raises KeyError for a name that the community does not show.
+        Raises UnknownNameError for a name that the community does not show, with the nearest.
         """
-        i = self._index[name + suffix(slot)]
+        shown = name + suffix(slot)
+        if shown not in self._index:
+            raise UnknownNameError("feature", shown, self._index)
+        i = self._index[shown]
         return observation[..., i] / self.features[i].scale
 
     def read_each(self, observation: Tensor, name: str) -> Tensor:
