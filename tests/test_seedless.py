@@ -6,11 +6,11 @@ import copy
 import logging
 
 import cloudpickle
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from one_seat import OneSeat
 
 from gridbazaar import envs
 from gridbazaar.errors import ArgumentError, UnknownNameError
@@ -129,28 +129,11 @@ def test_two_runners_of_rllib_play_different_days():
         runner.stop()
 
 
-class OneSeat(gym.Env):
-    """A market to one seat, as Gymnasium's vectors want it; the others do nothing special."""
-
-    def __init__(self):
-        self.market = envs.parallel_env(task="small")
-        self.seat = self.market.possible_agents[0]
-        self.observation_space = self.market.observation_space(self.seat)
-        self.action_space = self.market.action_space(self.seat)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        observations, infos = self.market.reset(seed, options)
-        return observations[self.seat], infos[self.seat]
-
-    def step(self, action):
-        rest = {a: np.zeros(self.market.action_space(a).shape, "f4") for a in self.market.agents}
-        told = self.market.step({**rest, self.seat: action})
-        return tuple(each[self.seat] for each in told)
-
-
 def test_a_vector_of_gymnasium_plays_different_days_auto_resets_included():
-    vector = SyncVectorEnv([OneSeat, OneSeat], autoreset_mode=AutoresetMode.SAME_STEP)
+    def seat():
+        return OneSeat(envs.parallel_env(task="small"))
+
+    vector = SyncVectorEnv([seat, seat], autoreset_mode=AutoresetMode.SAME_STEP)
     observations, _ = vector.reset()
     assert (observations[0] != observations[1]).any()
     for _ in range(96):
