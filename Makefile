@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 FOLDERS := agents configs envs evaluation ledger_sim studies
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint types layers tables bench clean
+.PHONY: help demo test test-all lint types layers tables package bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -54,6 +54,11 @@ build/links:
 
 tables: .venv/.dev ## write the tables of README.md and docs/ that come from the code
 	$(BIN)/python tools/tables.py
+
+package: .venv/.dev ## build sdist and wheel for PyPI into build/package and check them
+	rm -rf build/package
+	$(BIN)/python -m build --no-isolation --outdir build/package
+	$(BIN)/python -m twine check --strict build/package/*
 
 bench: .venv/.dev ## print the throughput figures
 	$(BIN)/python benchmarks/throughput.py

@@ -1,6 +1,7 @@
 """YAML configurations: which options there are, and how words compose them into one mapping."""
 
 from gridbazaar.configs.composition import complete_ledger, compose, compose_file, option
+from gridbazaar.configs.option_help import option_help
 from gridbazaar.configs.search_path import (
     FOLDER,
     add_folder,
@@ -20,6 +21,7 @@ __all__ = [
     "folders",
     "groups",
     "option",
+    "option_help",
     "options",
     "path_of",
     "take_words",

@@ -57,7 +57,7 @@ def batched(
     overrides: tuple[str, ...] = (),
     num_envs: int = 256,
     split: str = "train",
-    seed: int = 0,
+    seed: int | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Simulation:
@@ -71,7 +71,7 @@ def parallel_env(
     ledger: str = "ideal",
     overrides: tuple[str, ...] = (),
     split: str = "train",
-    seed: int = 0,
+    seed: int | None = None,
     **kwargs: Any,
 ) -> MarketEnv:
     """Return one market as a PettingZoo ParallelEnv; see `MarketEnv` and `world`."""

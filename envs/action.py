@@ -104,7 +104,7 @@ def check_action(action: Tensor, shape: tuple[int, ...], layout: Layout) -> None
     if not isinstance(action, Tensor) or action.is_complex() or action.dtype == torch.bool:
         raise ArgumentError(
             f"action is {getattr(action, 'dtype', type(action).__name__)}, expected a tensor of "
-            f"real numbers {shape}"
+            f"real numbers {shape}, as torch.as_tensor makes one"
         )
     if tuple(action.shape) != shape:
         raise ArgumentError(

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -28,7 +27,7 @@ from gridbazaar.envs.grid.network import Network
 from gridbazaar.envs.grid.power_flow import PowerFlow
 from gridbazaar.envs.layout import Layout
 from gridbazaar.envs.markets import MARKETS, Market
-from gridbazaar.envs.memory import Size, check_memory
+from gridbazaar.envs.memory import Size, check_device, check_memory
 from gridbazaar.envs.placement import load_grid_and_series
 from gridbazaar.envs.prices import SlotPrices
 from gridbazaar.envs.seating import Seating
@@ -45,7 +44,7 @@ def build(
     world: WorldConfig,
     num_envs: int,
     split: str,
-    seed: int,
+    seed: int | None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     market: Market | None = None,
@@ -53,23 +52,37 @@ def build(
     """Build `num_envs` parallel markets of one world, that draw their days from `split`.
 
     `market` stands in for the mechanism that the world names. Raises ConfigError, before anything
-    large is made, where the machine has not the memory for it.
+    large is made, where the machine has not the device, or not the memory for it.
     """
+    check_device(device)
     task = world.task
     net, series = load_grid_and_series(task)
     _check_split(split, series)
     check_memory(_size(task, net, series), num_envs, device, dtype)
     community, delivery = place_community(task, net, series, device, dtype)
-    market = market or make_market(world.market)
-    slot_s = series.slot_minutes * 60
+    return assemble(world, community, delivery, num_envs, split, seed, market)
+
+
+def assemble(
+    world: WorldConfig,
+    community: Community,
+    delivery: Delivery,
+    num_envs: int,
+    split: str,
+    seed: int | None,
+    market: Market | None = None,
+) -> Simulation:
+    """Build markets in a community that is placed already; arguments and errors as for `build`."""
+    market, rules = market or make_market(world.market), world.task.rules
+    slot_s = community.slot_s
     ledger = make_ledger(_in_slots(world.ledger, slot_s))
-    if ledger.slot_s != slot_s or task.rules.gate_closure_s > slot_s:
+    if ledger.slot_s != slot_s or rules.gate_closure_s > slot_s:
         raise ConfigError(
             f"the data's slots last {slot_s} s, but ledger.slot_s is {ledger.slot_s:g} and "
-            f"task.rules.gate_closure_s {task.rules.gate_closure_s:g}; the first must equal a slot "
+            f"task.rules.gate_closure_s {rules.gate_closure_s:g}; the first must equal a slot "
             "and the second lie within it"
         )
-    return Simulation(community, delivery, market, ledger, task.rules, num_envs, split, seed)
+    return Simulation(community, delivery, market, ledger, rules, num_envs, split, seed)
 
 
 def _size(task: TaskConfig, net: Any, series: Series) -> Size:
@@ -101,11 +114,11 @@ def _in_slots(ledger: Mapping[str, Any], slot_s: int) -> dict[str, Any]:
 def _check_split(split: str, series: Series) -> None:
     """Raise DataError where the series hold no day of a known split."""
     if not len(calendar.days(split, series.start, series.num_days)):
-        first = calendar.first_day(split, series.start)
+        least = 2 if split == "train" else calendar.LEAST_DAYS
         raise DataError(
             f"the data hold {series.num_days} days from {series.start.date()} and none of split "
-            f"{split!r}, whose first is {(series.start + pd.Timedelta(days=first)).date()}; give "
-            f"at least {first + 1} days, or another split"
+            f"{split!r}; give at least {least} days, the first of which only feeds the forecast"
+            + ("" if split == "train" else ", or take split 'train'")
         )
 
 
@@ -160,6 +173,7 @@ def build_community(
     own = per_slot(own_features(load_kw, pv_kw, *expected, minutes))
     community = Community(
         seats=seating.names,
+        homes=seating.homes,
         roles=seating.roles,
         role=torch.as_tensor(seating.role),
         pv_kwp=torch.as_tensor(seating.of_homes(owned.pv_kwp)),

@@ -23,6 +23,7 @@ class Community:
 
     Attributes:
         seats: name per seat, `<role>_<number>`.
+        homes: per seat, the name that the data give its home; empty for other seats.
         roles: of the community; those of every community first.
         role: [N] number among them.
         pv_kwp: [N] PV rating.
@@ -41,6 +42,7 @@ class Community:
     """
 
     seats: tuple[str, ...]
+    homes: tuple[str, ...]
     roles: tuple[str, ...]
     role: Tensor
     pv_kwp: Tensor

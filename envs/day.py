@@ -120,6 +120,17 @@ def check_days(days: Any, markets: int, slots_per_day: int, end: int) -> None:
         )
 
 
+def check_days_of(split: str, days: Tensor, of_splits: Mapping[str, Tensor]) -> None:
+    """Raise ArgumentError where a day [B] is none of the split's."""
+    for day in days.tolist():
+        if day not in of_splits[split]:
+            others = [name for name, known in of_splits.items() if day in known] or ["no split"]
+            raise ArgumentError(
+                f"day {day} belongs to {others[0]}, and this environment plays {split}: choose one "
+                "of its days, or say that you mean it by the option any_split=True"
+            )
+
+
 def draw_days(seed: Tensor, days: Tensor) -> Tensor:
     """Return the first slot [B] of a day from `days` [D] for each seed [B]."""
     share = uniform(seed, _DAY, (), torch.float64)

@@ -19,7 +19,7 @@ from gridbazaar.envs.observation import (
     Feature,
     role_feature,
 )
-from gridbazaar.errors import ConfigError
+from gridbazaar.errors import ConfigError, UnknownNameError
 
 
 class ActionEntry(NamedTuple):
@@ -134,9 +134,12 @@ class Layout:
     def index(self, name: str, slot: int = 0) -> int:
         """Return where a feature of a seat's device `slot`, from 0, stands in an observation.
 
-        Raises KeyError for a name that the community does not show.
+        Raises UnknownNameError for a name that the community does not show, with the nearest.
         """
-        return self._index[name + suffix(slot)]
+        shown = name + suffix(slot)
+        if shown not in self._index:
+            raise UnknownNameError("feature", shown, self._index)
+        return self._index[shown]
 
     def physical(self, observation: Tensor) -> Tensor:
         """Return an observation [..., size] with every entry in its physical unit."""
@@ -145,7 +148,7 @@ class Layout:
     def read(self, observation: Tensor, name: str, slot: int = 0) -> Tensor:
         """Return a feature of [..., size] in its physical unit, of a seat's device `slot` from 0.
 
-        Raises KeyError for a name that the community does not show.
+        Raises UnknownNameError for a name that the community does not show, with the nearest.
         """
         i = self.index(name, slot)
         return observation[..., i] / self.features[i].scale

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -17,13 +16,11 @@ from gridbazaar.envs.config import WorldConfig
 from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.layout import ActionEntry
 from gridbazaar.envs.observation import Feature
+from gridbazaar.envs.reset_options import chosen_day
 from gridbazaar.envs.spaces import Spaces, spaces_of
 from gridbazaar.errors import ArgumentError, UnknownNameError
 
 Array = NDArray[np.float32]
-
-_OPTIONS = ("day",)  # of reset
-_TEST_OPTION = "options"  # PettingZoo's own API test gives it, and expects it to be ignored
 
 
 class MarketEnv(ParallelEnv[str, Array, Array]):
@@ -75,7 +72,8 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
     ## Arguments
     world: task, market and ledger, see `envs.world`.
     split: the days to draw from: train, validation or test.
-    seed: of the first episode, where `reset` is given none.
+    seed: of the first episode, where `reset` is given none. None draws it from entropy at the first
+    reset, so that copies of an environment, and those of several processes, play different days.
     padded: one space for all agents, with the entries of all; what an agent has not is zero in what
     it sees, and changes nothing in what it does.
 
@@ -90,7 +88,11 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
     render_mode = None
 
     def __init__(
-        self, world: WorldConfig, split: str = "train", seed: int = 0, padded: bool = False
+        self,
+        world: WorldConfig,
+        split: str = "train",
+        seed: int | None = None,
+        padded: bool = False,
     ):
         self.simulation = build(world, num_envs=1, split=split, seed=seed)
         self.possible_agents = list(self.simulation.community.seats)
@@ -142,20 +144,23 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Array], dict[str, dict[str, Any]]]:
-        """Start a day; `options={"day": first_slot}` plays a chosen one.
+        """Start a day; `options={"day": first_slot}` plays a chosen one of the split.
 
-        Without a seed, the next day follows from the last seed.
+        With `"any_split": True` beside it, it may be any day of the data. Without a seed, the next
+        day follows from the last seed. The infos name each agent's `home`, as the data call it, and
+        are empty for other seats.
 
         Raises:
             UnknownNameError: for another option, with the nearest known one.
             ArgumentError: the seed is not a whole number from 0 to 2**63 - 1, or the day not the
-                first slot of one in the data.
+                first slot of one in the data, or of another split.
         """
-        day = _options(options).get("day")
-        days = None if day is None else torch.tensor([_slot(day)])
-        observation = self.simulation.reset(days, seed)
+        observation = self.simulation.reset(chosen_day(options, self.simulation), seed)
         self.agents = list(self.possible_agents)
-        return self._per_agent(observation), {agent: {} for agent in self.agents}
+        homes = zip(self.agents, self.simulation.community.homes, strict=True)
+        return self._per_agent(observation), {
+            a: {"home": name} if name else {} for a, name in homes
+        }
 
     def step(
         self, actions: dict[str, Array]
@@ -249,28 +254,6 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
             agent: dict(zip(columns, row, strict=True))
             for agent, row in zip(self.agents, table, strict=True)
         }
-
-
-def _options(given: Any) -> Mapping[str, Any]:
-    """Return a reset's options; raise unless they are known ones."""
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping):
-        raise ArgumentError(f"options is {given!r}, expected a dictionary such as {{'day': 0}}")
-    for name in given:
-        if name not in (*_OPTIONS, _TEST_OPTION):
-            raise UnknownNameError("option of reset", str(name), _OPTIONS)
-    return given
-
-
-def _slot(day: Any) -> int:
-    """Return the first slot of a day as an integer; raise ArgumentError unless it is one."""
-    whole = isinstance(day, Integral) and not isinstance(day, bool)
-    if not whole or not 0 <= int(day) < 1 << 63:
-        raise ArgumentError(
-            f"option day is {day!r}, which is not the first slot of a day: expected a whole number"
-        )
-    return int(day)
 
 
 def _row(agent: str, given: Any, spaces: Spaces) -> NDArray[Any]:

@@ -116,3 +116,13 @@ def _of_group(folder: Path = Path("/sys/fs/cgroup")) -> float | None:
     if limit == "max":
         return None
     return float(limit) - used + float(cache.get("inactive_file", 0))
+
+
+def check_device(device: torch.device | str) -> None:
+    """Raise ConfigError where PyTorch knows no such device, or this machine has none."""
+    try:
+        kind = torch.device(device).type
+    except (RuntimeError, TypeError):
+        raise ConfigError(f"device is {device!r}; choose cpu or cuda") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device={device}, but PyTorch sees no GPU here; choose device=cpu")

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from gridbazaar.errors import UnknownNameError
+
 ROLES = ("prosumer", "storage", "ev", "consumer")
 OUTLOOK_HOURS = (1, 2, 4, 8, 12)
 
@@ -121,8 +123,11 @@ def read(observation: Tensor, name: str) -> Tensor:
     """Return a feature of FEATURES from [..., SIZE or more] in its physical unit.
 
     Those stand first in every community; `Layout.read` knows the further ones of a community's own.
+    Raises UnknownNameError for another name, with the nearest.
     Raises KeyError for another name.
     """
+    if name not in _INDEX:
+        raise UnknownNameError("feature", name, _INDEX)
     i = _INDEX[name]
     return observation[..., i] / FEATURES[i].scale
 

@@ -31,6 +31,7 @@ class Seating:
         roles: ROLES, and those that further kinds name.
         role: [N] number among the roles, ascending.
         names: `<role>_<number>` per seat.
+        homes: per seat, the name that the data give its home; empty for other seats.
         bus: [N] pandapower bus.
     """
 
@@ -49,6 +50,8 @@ class Seating:
         self.names = tuple(
             f"{self.roles[r]}_{i - first[r]}" for i, r in enumerate(self.role.tolist())
         )
+        called = (*site.series.home_names, *[""] * len(site.role))
+        self.homes = tuple(called[owner] for owner in order.tolist())
         self._order, self._homes = order, site.homes
 
     def of_homes(self, values: Array) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -33,6 +35,7 @@ from gridbazaar.envs.submission import least_order_kw, orders_of, send_orders, s
 from gridbazaar.envs.supply_curve import Offer, OrderSlots, SupplyCurve, supply_curve
 from gridbazaar.ledger_sim import Ledger, Receipts
 from gridbazaar.ledger_sim.record.privacy import VolumePublisher, disclosure_of
+from gridbazaar.randomness import fresh_seed
 
 
 class Simulation:
@@ -46,7 +49,8 @@ class Simulation:
         rules: prices and limits of the interval.
         num_envs: B.
         split: which days `reset` draws from: train, validation or test.
-        seed: environment b draws from the stream of `seed + b`.
+        seed: environment b draws from the stream of `seed + b`; None: drawn at the first reset from
+            the machine's entropy, and again in every copy.
 
     Attributes:
         submission_s: seconds from the book's opening until orders are sent.
@@ -70,7 +74,7 @@ class Simulation:
         rules: RulesConfig,
         num_envs: int,
         split: str,
-        seed: int,
+        seed: int | None,
     ):
         self.community, self.delivery = community, delivery
         self.market, self.ledger, self.rules = market, ledger, rules
@@ -92,8 +96,15 @@ class Simulation:
         self.submission_s = min(rules.submission_s, max(latest_s, 0.0))
         self.disclosure = disclosure_of(ledger)
         self._publisher: VolumePublisher | None = None
-        self._seed = seeds_of(seed, num_envs).to(c.pv_kwp.device)
-        self._episode = torch.zeros_like(self._seed)
+        self._episode = torch.zeros(num_envs, dtype=torch.int64, device=c.pv_kwp.device)
+        self._seed: Tensor | None = None
+        self._is_drawn = seed is None
+        if seed is not None:
+            self._seed = seeds_of(seed, num_envs).to(c.pv_kwp.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy plays on as this one, but begins days of its own where nobody gave a seed.
+        return {**self.__dict__, "_seed": None if self._is_drawn else self._seed}
 
     def reset(self, days: Tensor | None = None, seed: Tensor | int | None = None) -> Tensor:
         """Start a day in every market.
@@ -101,6 +112,7 @@ class Simulation:
         Args:
             days: [B] first slots of the days to play; drawn from the split where None.
             seed: restarts the random streams: an int is the first environment's, [B] each one's.
+                None goes on with them; where none was ever given, the first is drawn from entropy.
 
         Returns:
             observation [B, N, layout.size].
@@ -110,9 +122,10 @@ class Simulation:
         """
         c, B = self.community, self.num_envs
         if days is not None:
-            check_days(days, B, self.slots, len(c.load_kw) - 1)
-        if seed is not None:
-            self._seed = seeds_of(seed, B).to(c.pv_kwp.device)
+            self.check_days(days)
+        if seed is not None or self._seed is None:
+            self._is_drawn = seed is None
+            self._seed = seeds_of(fresh_seed() if seed is None else seed, B).to(c.pv_kwp.device)
             self._episode = torch.zeros_like(self._seed)
         today = draw_today(c, self._data, self.rules, self.split, self._seed, self._episode, days)
         self._today = today
@@ -126,6 +139,10 @@ class Simulation:
         self._background = self._data.background(today.first_slot - 1)
         self._enter(0)
         return self.observe()
+
+    def check_days(self, days: Tensor) -> None:
+        """Raise ArgumentError unless `days` are the first slots [B] of days in the data."""
+        check_days(days, self.num_envs, self.slots, len(self.community.load_kw) - 1)
 
     @property
     def first_slot(self) -> Tensor:
@@ -169,7 +186,8 @@ class Simulation:
         """Play one interval.
 
         Args:
-            action: [B, N, 3 + 3 K] in [-1, 1], as `game.layout.actions` names them.
+            action: [B, N, 3 + 3 K] in [-1, 1], as `game.layout.actions` names them, of any real
+                dtype.
 
         Raises:
             ValueError: the action has the wrong shape or is not a number; or the day is over.
@@ -178,6 +196,7 @@ class Simulation:
             raise ValueError(f"the day of {self.slots} slots is over: call reset() before step()")
         layout = self.game.layout
         check_action(action, (self.num_envs, self.num_seats, len(layout.actions)), layout)
+        action = action.to(self.community.pv_kwp)
         slot, rules, context, tariff = self._slot, self.rules, self._context(), self._slot.tariff
 
         decision = self.meaning.decide(action)

@@ -84,7 +84,9 @@ class Yardstick:
         return {"baseline_cost": cost, "optimum_savings": self._optimum_savings()}
 
     def _optimum_savings(self) -> Tensor:
-        return self.seat_cost.sum(-1) - self.optimum_cost
+        saved = self.seat_cost.sum(-1) - self.optimum_cost
+        # Where nothing can be won on any day, as without devices and sun, rounding is no whole.
+        return saved if (saved.abs() > _NOTICEABLE).any() else torch.zeros_like(saved)
 
 
 def compare(seat_cost: Tensor, baseline: Tensor) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from gridbazaar import ledger_sim
+from gridbazaar import files, ledger_sim
 from gridbazaar.agents import shelf
 from gridbazaar.agents.bidders import BIDDERS
 from gridbazaar.agents.population import is_population, parse
@@ -98,6 +98,10 @@ def configure(words: Sequence[str]) -> EvaluationConfig:
             f"ledger_changes is {values['ledger_changes']!r}: expected a list of words, as in "
             "[ledger.layers=[pseudonyms]]"
         )
+    if values["name"] is None:
+        if values["resume"]:
+            raise ConfigError("resume=true needs the name= of the evaluation to go on with")
+        values["name"] = files.name_by_time(values["task"]["name"])
     values["ledger_changes"] = (*values["ledger_changes"], *changes)
     values["bidder"] = _names("bidder", values["bidder"], BIDDERS.names(), _is_folder)
     values["market"] = _names("market", values["market"], options("market"))
@@ -192,11 +196,17 @@ def _names(
         elif name in known or also(name):
             found[name] = None
         elif kind == "bidder" and "/" in name:
-            raise UnknownNameError("run or checkpoint folder", name, known)
+            raise UnknownNameError("run or checkpoint folder", name, _folders_beside(name))
         else:
             shelved = shelf.names() if kind == "bidder" else ()
             raise UnknownNameError(kind, name, (*known, *shelved))
     return tuple(found)
+
+
+def _folders_beside(name: str) -> list[str]:
+    """Return the folders where one was looked for, or in what there is of its path."""
+    above = next(path for path in Path(name).parents if path.is_dir())
+    return [str(path) for path in above.iterdir() if path.is_dir() and path.name[0] not in "._"]
 
 
 def _population(given: Any, known: Sequence[str]) -> str:
@@ -204,6 +214,7 @@ def _population(given: Any, known: Sequence[str]) -> str:
     mix = parse(given)
     for name in mix.bidders:
         if name not in known and not _is_folder(name):
-            kind = "run or checkpoint folder" if "/" in name else "bidder"
-            raise UnknownNameError(kind, name, known)
+            if "/" in name:
+                raise UnknownNameError("run or checkpoint folder", name, _folders_beside(name))
+            raise UnknownNameError("bidder", name, known)
     return mix.words

@@ -11,7 +11,6 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
@@ -19,7 +18,7 @@ from gridbazaar import files
 from gridbazaar.agents.learning.run_folder import versions
 from gridbazaar.agents.load import load
 from gridbazaar.envs.day_record import DayRecord
-from gridbazaar.errors import ConfigError
+from gridbazaar.envs.memory import check_device
 from gridbazaar.evaluation import mechanism_plots, plots, results_folder
 from gridbazaar.evaluation.config import EvaluationConfig, is_learned, label
 from gridbazaar.evaluation.day_plot import day as day_plot
@@ -62,8 +61,7 @@ def evaluate(config: EvaluationConfig, make: Maker = load, quiet: bool = False) 
     """
     for bidder in filter(is_learned, config.bidder):
         check_set(bidder)
-    if config.device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError("device=cuda, but PyTorch sees no GPU here; choose device=cpu")
+    check_device(config.device)
     folder = files.real(Path(config.folder) / config.name)
     with files.claim(folder):
         files.recover(folder)

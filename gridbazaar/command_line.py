@@ -39,29 +39,38 @@ Train bidders and write runs/<name>/.
     {called} name=fast market=uniform_auction ledger=block algorithm.lr=1e-3 seed=7
     {called} name=demo resume=true      # after Ctrl-C or a crash
     {called} name=five 'seed=[0,1,2,3,4]'    # one bidder: runs/five
-    {called} -m name=sweep algorithm.lr=1e-3,3e-3 seed=0,1
+    {called} -m seed=0,1,2 market=uniform_auction,vcg
     {called} name=sweep resume=true     # what is finished is skipped
     {called} --tune name=search 'algorithm.lr=tag(log,interval(1e-3,1e-2))'
 
-Words are Hydra overrides of configs/train.yaml; that file names every option and its default.
-`--import my_module` and `--config-dir my_folder` bring variants and YAML of your own, see
-docs/plugins.md.
+Options, each a word; several values, as in seed=0,1,2, are trained one after another by -m:
+
+{options}
+
+{called} --list markets      names that can be chosen
+--import my_module, --config-dir my_folder    bring variants and YAML of your own (docs/plugins.md)
+Exit codes: 0 done; 1 the world failed, a full disk say; 2 wrong input; 130 stopped by Ctrl-C.
 """
 _EVALUATE = """\
 Compare bidders on held-out days and write results/<name>/ with its report.html.
 
     {called} name=demo 'bidder=[truthful,runs/demo]' market=all 'ledger=[ideal,block]'
     {called} name=quick bidder=all days=7 seed=3 overwrite=true
-    {called} --list        # every name that can be chosen
+    {called} --list markets    # names that can be chosen
+    {called} -m name=sizes task.ownership.battery_share=0.2,0.5,0.8 bidder=truthful
+                           # an evaluation for each value, results/sizes/<value>
     {called} --skill-range task=semiurb4-v1 task=kerber-v1 days=13
                            # what there is to win in tasks: grid alone, bidders, planner, optimum
     {called} suite=v1 'bidder=[runs/demo]'   # fixed suite, leaderboard
     {called} --generalisation name=far 'bidder=[runs/demo]'
                            # on other feeders, tariffs, PV, ledgers, markets and data
 
-A bidder is a registered name or the folder of a run or checkpoint. Words are overrides of
-configs/evaluate.yaml; that file names every option and its default. `--import my_module` and
-`--config-dir my_folder` bring variants and YAML of your own, see docs/plugins.md.
+Options, each a word; a bidder is a registered name or the folder of a run or checkpoint:
+
+{options}
+
+--import my_module, --config-dir my_folder    bring variants and YAML of your own (docs/plugins.md)
+Exit codes: 0 done; 1 the world failed, a full disk say; 2 wrong input; 130 stopped by Ctrl-C.
 """
 _LIST = """\
 List what can be chosen by name, with a line each.
@@ -69,8 +78,9 @@ List what can be chosen by name, with a line each.
     {called}
     {called} markets bidders
 """
-_HELP, _SKILL_RANGE = ("-h", "--help"), "--skill-range"
+_HELP, _LISTING, _SKILL_RANGE = ("-h", "--help"), "--list", "--skill-range"
 _GENERALISATION, _SUITE, _TUNE = "--generalisation", "suite=", "--tune"
+_SWEEP = ("-m", "--multirun")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -93,16 +103,18 @@ def train(words: Sequence[str], called: str = "gridbazaar train") -> int:
         called: how the user started this, for help and messages.
     """
     if set(_HELP) & set(words):
-        return _run(lambda: (_TRAIN.format(called=called), 0), called)
+        return _run(lambda: _explained(_TRAIN, "train", words, called), called)
+    if _LISTING in words:
+        return show([word for word in words if word != _LISTING], called)
     return _run(lambda: _trained(words, called), called)
 
 
 def evaluate(words: Sequence[str], called: str = "gridbazaar evaluate") -> int:
     """Evaluate as the words say; return the exit code. Arguments as for `train`."""
     if set(_HELP) & set(words):
-        return _run(lambda: (_EVALUATE.format(called=called), 0), called)
-    if "--list" in words:
-        return show([word for word in words if word != "--list"], called)
+        return _run(lambda: _explained(_EVALUATE, "evaluate", words, called), called)
+    if _LISTING in words:
+        return show([word for word in words if word != _LISTING], called)
     if _SKILL_RANGE in words:
         others = [word for word in words if word != _SKILL_RANGE]
         return _run(lambda: _ranged(others), called)
@@ -126,6 +138,13 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": evaluate,
     "list": show,
 }
+
+
+def _explained(text: str, entry: str, words: Sequence[str], called: str) -> Answer:
+    """Return a command's help, with the options of what its words choose."""
+    from gridbazaar.configs import option_help, take_words
+
+    return text.format(called=called, options=option_help(entry, take_words(words))), 0
 
 
 # Imports are heavy and stand where they are needed: RLlib alone takes seconds.
@@ -185,9 +204,15 @@ def _trained_all(words: Sequence[str], called: str) -> Answer:
 
 def _evaluated(words: Sequence[str]) -> Answer:
     from gridbazaar.configs import take_words
+
+    words = take_words(words)
+    if set(_SWEEP) & set(words):
+        from gridbazaar.evaluation.sweep import evaluate_all
+
+        return evaluate_all([word for word in words if word not in _SWEEP])
     from gridbazaar.evaluation.config import configure
 
-    config = configure(take_words(words))
+    config = configure(words)
     from gridbazaar.evaluation.results import evaluate, table
 
     folder = evaluate(config)

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _SHOWN = 25
 
@@ -123,7 +123,20 @@ def in_one_line(error: BaseException) -> str:
 def nearest(given: str, known: Iterable[str]) -> str:
     """Return one line that proposes the nearest known name and lists the first of all names."""
     known = list(known)
-    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    near = _near(given, known)
+    hint = f"did you mean {near!r}? " if near else ""
     rest = f", and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
     return f"{hint}known are {', '.join(known[:_SHOWN]) or 'none'}{rest}"
+
+
+def _near(given: str, known: Sequence[str]) -> str | None:
+    """Return the known name that is meant: beside it in its group first, by initials too."""
+    group, _, last = given.rpartition(".")
+    beside = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == group}
+    initials = "".join(word[0] for word in last.split("_") if word)  # learning_rate -> lr
+    if len(initials) > 1 and initials in beside:
+        return beside[initials]
+    for word, names in ((last, list(beside)), (given, known)):
+        if close := difflib.get_close_matches(word, names, n=1, cutoff=0.5):
+            return beside[close[0]] if names is not known else close[0]
+    return None

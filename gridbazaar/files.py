@@ -103,6 +103,11 @@ def real(path: Path) -> Path:
     return path.resolve() if path.is_symlink() else path
 
 
+def name_by_time(what: str) -> str:
+    """Return a name for a folder that was given none: what it holds, and this second."""
+    return f"{what}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
 @contextmanager
 def claim(folder: Path) -> Iterator[None]:
     """Be the only process that writes a folder, until the end of the block or of the process.

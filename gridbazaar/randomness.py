@@ -8,6 +8,7 @@ pseudorandom number generators", OOPSLA 2014).
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
@@ -56,6 +57,11 @@ def whole_seed(seed: Any, count: int = 1) -> int:
         last = f"2**63 - {count}" if count > 1 else "2**63 - 1"
         raise ArgumentError(f"seed is {seed!r}, expected a whole number from 0 to {last}")
     return int(seed)
+
+
+def fresh_seed() -> int:
+    """Return a seed drawn from the machine's entropy; 2**62 others can be counted on from it."""
+    return secrets.randbits(62)
 
 
 def fold(seed: Tensor, value: int | Tensor) -> Tensor:

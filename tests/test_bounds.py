@@ -1,13 +1,19 @@
-"""What seats see stays within its declared bounds, in every task, on every day of its data."""
+"""Every task: the checkers of its interfaces, and what seats see within its declared bounds."""
 
 from __future__ import annotations
+
+from unittest import mock
 
 import pytest
 import torch
 from conftest import random_policy
+from gymnasium.utils.env_checker import check_env
+from one_seat import OneSeat
+from pettingzoo.test import parallel_api_test
 
 from gridbazaar import configs, envs
 from gridbazaar.envs.bounds import observation_bounds
+from gridbazaar.envs.build import assemble
 from gridbazaar.envs.observation import OWN, PUBLIC
 from gridbazaar.errors import ConfigError
 
@@ -67,11 +73,26 @@ def check_days(sim, low, high, seed=0):
     assert not outside(observation.float(), low, high, names)
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_observations_lie_within_their_bounds_over_the_year(task):
-    if configs.compose("world", [f"task={task}"])["task"]["data"]["source"] == "simbench":
+@pytest.fixture(scope="module", params=TASKS)
+def of_task(request):
+    """Each task's world and some of its markets, built once for all tests of it."""
+    if configs.compose("world", [f"task={request.param}"])["task"]["data"]["source"] == "simbench":
         pytest.importorskip("simbench", reason="needs the extra simbench")
-    sim = envs.batched(task, ledger="block", num_envs=DAYS)
+    world = envs.world(request.param, ledger="block")
+    return world, envs.build(world, DAYS, "train", 0)
+
+
+def test_pettingzoos_and_gymnasiums_checkers_pass(of_task):
+    world, sim = of_task
+    one = assemble(world, sim.community, sim.delivery, 1, "train", None)
+    with mock.patch("gridbazaar.envs.market_env.build", return_value=one):
+        env = envs.MarketEnv(world)
+    parallel_api_test(env, num_cycles=3)
+    check_env(OneSeat(env), skip_render_check=True)
+
+
+def test_observations_lie_within_their_bounds_over_the_year(of_task):
+    _, sim = of_task
     low, high = bounds_of(sim)
     assert (low < high).all()
     assert low.isfinite().all()

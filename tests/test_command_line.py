@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+import torch
 
 import evaluate as evaluate_script
 import train as train_script
 from gridbazaar import catalogue, command_line
 from gridbazaar.agents.bidders import BIDDERS
-from gridbazaar.configs import options
+from gridbazaar.configs import compose, groups, options
 from gridbazaar.envs.markets import MARKETS
 from gridbazaar.errors import BusyError, OptimumError, RunError
 from gridbazaar.evaluation import results
@@ -52,6 +55,33 @@ def test_help_shows_how_the_command_is_called(words, capsys):
     assert not err
 
 
+@pytest.mark.parametrize(("command", "entry"), [("train", "train"), ("evaluate", "evaluate")])
+def test_help_names_every_option_with_its_default(command, entry, capsys):
+    assert command_line.main([command, "--help", "ledger=block"]) == 0
+    shown = capsys.readouterr().out
+    top = {
+        key: value
+        for key, value in compose(entry).items()
+        if key not in groups() and not isinstance(value, dict)
+    }
+    for key, value in top.items():
+        assert f"  {key}=" in shown, key
+        if isinstance(value, str | float) and not isinstance(value, bool):
+            assert f"  {key}={value}" in shown.replace("_000", "000"), key
+    assert f"  task={compose(entry)['task']['name']} " in shown
+    assert "unset" not in shown
+    assert "\n  ledger.interval_s=30.0  " in shown
+    assert "s; Quartierstrom (Meeuw et al. 2020)" in shown
+
+
+def test_help_of_training_shows_the_options_of_the_chosen_algorithm(capsys):
+    assert command_line.main(["train", "algorithm=sac", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "  algorithm.updates=40 " in shown
+    assert "algorithm.clip_param" not in shown
+    assert "  reward.team_weight=0.3 " in shown
+
+
 def test_help_of_the_scripts_names_the_scripts(capsys):
     assert train_script.main(["--help"]) == 0
     assert evaluate_script.main(["--help"]) == 0
@@ -74,6 +104,15 @@ def test_without_a_command_the_usage_is_printed_and_the_input_is_wrong(capsys):
         (["evaluate", "name=x", "market=none"], "gridbazaar evaluate: unknown market 'none'"),
         (["evaluate", "name=x", "bidder=[zip,zpi]"], "gridbazaar evaluate: unknown bidder 'zpi'"),
         (["train", "name=x", "sead=1"], "gridbazaar train: unknown key 'sead'"),
+        (["train", "--list", "market"], "gridbazaar train: unknown family 'market': did you me"),
+        (
+            ["train", "algorithm.learning_rate=1e-3"],
+            "gridbazaar train: unknown key 'algorithm.learning_rate': did you mean 'algorithm.lr'?",
+        ),
+        (["train", "resume=true"], "gridbazaar train: resume=true needs name=; known are"),
+        (["evaluate", "resume=true"], "gridbazaar evaluate: resume=true needs the name="),
+        (["train", "-m", "hydra/launcher=joblib"], "gridbazaar train: 'hydra/launcher=joblib': r"),
+        (["evaluate", "-m", "name=x"], "gridbazaar evaluate: -m wants a word with several values"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(words, line, capsys):
@@ -82,6 +121,66 @@ def test_wrong_input_is_one_line_and_exit_code_2(words, line, capsys):
     assert not out
     assert err.startswith(line)
     assert err.count("\n") == 1
+
+
+def test_an_unknown_run_is_answered_by_those_that_lie_there(tmp_path, capsys):
+    for name in ("demo", "first", ".hidden"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    wanted = tmp_path / "runs" / "dema"
+    for bidder in (f"[{wanted}]", f"{{default: truthful, prosumer_0: {wanted}}}"):
+        assert command_line.main(["evaluate", f"bidder={bidder}"]) == 2
+        err = capsys.readouterr().err
+        assert f"did you mean '{tmp_path}/runs/demo'? known are {tmp_path}/runs/demo" in err
+        assert "hidden" not in err
+        assert "truthful" not in err.partition("known are")[2]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_a_gpu_that_is_not_there_is_one_line(command, tmp_path, capsys):
+    words = [command, "name=x", f"folder={tmp_path}", "device=cuda", "task=small"]
+    assert command_line.main(words) == 2
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert err.endswith("device=cuda, but PyTorch sees no GPU here; choose device=cpu")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_without_a_name_is_called_by_its_task_and_time(tmp_path, monkeypatch):
+    def keep(config):
+        played.append(config)
+        return tmp_path
+
+    played = []
+    monkeypatch.setattr(results, "evaluate", keep)
+    monkeypatch.setattr(results, "table", lambda folder: "")
+    assert command_line.main(["evaluate", "market=all", "task=small"]) == 0
+    assert re.fullmatch(r"small-v1-\d{8}-\d{6}", played[0].name)
+
+
+def test_a_sweep_of_evaluations_has_a_report_for_each_and_a_table(tmp_path, capsys, monkeypatch):
+    def play(config):
+        if config.seed == 2:
+            raise OptimumError("no optimum of day 3")
+        folder = Path(config.folder) / config.name
+        folder.mkdir(parents=True)
+        row = {"bidder": "zip", "market": config.market[0], "ledger": "ideal"}
+        row["kpis"] = {"community_cost": {"mean": float(config.seed)}}
+        (folder / "summary.json").write_text(json.dumps({"rows": [row]}))
+        return folder
+
+    from gridbazaar.evaluation import sweep
+
+    monkeypatch.setattr(sweep, "evaluate", play)
+    words = ["-m", "name=s", f"folder={tmp_path}", "seed=0,1,2", "market=vcg,mcafee", "bidder=zip"]
+    assert command_line.main(["evaluate", *words]) == 1
+    out, err = capsys.readouterr()
+    assert not err
+    assert "seed_2-market_vcg failed: no optimum of day 3" in out
+    assert f"{tmp_path}/s/seed_0-market_mcafee/report.html" in out
+    lines = (tmp_path / "s" / "sweep.csv").read_text().splitlines()
+    assert lines[0] == "point,bidder,market,ledger,community_cost_per_day"
+    assert len(lines) == 5
+    assert "seed_1-market_mcafee,zip,mcafee,ideal,1.0" in lines
 
 
 def test_scripts_name_themselves_in_errors(capsys):

@@ -11,6 +11,7 @@ from conftest import game_of
 
 from gridbazaar import configs, envs, ledger_sim
 from gridbazaar.agents.bidders import BIDDERS, make
+from gridbazaar.configs import search_path
 from gridbazaar.envs.data.tariffs import parse_tariff
 from gridbazaar.envs.markets import MARKETS
 from gridbazaar.errors import ConfigError, DataError
@@ -21,6 +22,22 @@ def refused(*overrides, **names):
     with pytest.raises(ConfigError) as caught:
         envs.world(overrides=overrides, **names)
     return str(caught.value)
+
+
+def test_what_was_composed_before_is_nobody_elses_and_follows_the_files(tmp_path, monkeypatch):
+    first = configs.compose("world", ("market=vcg",))
+    first["task"]["rules"].clear()
+    assert configs.compose("world", ("market=vcg",))["task"]["rules"]
+    monkeypatch.setattr(search_path, "_added", [])
+    (tmp_path / "market").mkdir()
+    option = tmp_path / "market" / "mine.yaml"
+    configs.add_folder(tmp_path)
+    for k in (0.25, 0.5):
+        option.write_text(f"name: uniform_auction\nk: {k}\n")
+        assert configs.compose("world", ("market=mine",))["market"]["k"] == k
+    option.unlink()
+    with pytest.raises(ConfigError, match="unknown market 'mine'"):
+        configs.compose("world", ("market=mine",))
 
 
 @pytest.mark.parametrize(

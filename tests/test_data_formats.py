@@ -356,7 +356,7 @@ def words(path, *more, slot_minutes=60):
 def test_without_a_pv_file_nobody_owns_pv(tmp_path):
     table(22).to_csv(tmp_path / "two weeks (1).csv", index=False)
     path = tmp_path / "two weeks (1).csv"
-    for more in ((), ("task.ownership.pv_share=1.0",)):
+    for more in ((), ("task.ownership.pv_share=1.0", "task.ownership.community_batteries=2")):
         community = envs.batched("own_data", overrides=words(path, *more), num_envs=1).community
         assert community.pv_kwp.sum() == community.pv_kw.max() == 0
         assert community.fleet.kinds["storage"].import_kw.sum() == 0
@@ -378,5 +378,21 @@ def test_ledgers_take_the_slots_of_the_data(tmp_path, slot_minutes, ledger):
 
 def test_too_few_days_are_told_with_how_many_a_split_needs(tmp_path):
     table(3).to_csv(tmp_path / "a.csv", index=False)
-    with pytest.raises(DataError, match=r"hold 3 days.*none of split 'test'.*at least 21 days"):
+    with pytest.raises(DataError, match=r"hold 3 days.*none of split 'test'.*at least 4 days"):
         envs.batched("own_data", overrides=words(tmp_path / "a.csv"), split="test", num_envs=1)
+
+
+def test_two_weeks_are_enough_and_homes_keep_their_names_and_get_no_batteries(tmp_path):
+    table(14).to_csv(tmp_path / "a.csv", index=False)
+    given = [*words(tmp_path / "a.csv"), "+task.data.load.columns.ben=a"]
+    env = envs.parallel_env("own_data", overrides=tuple(given), split="test")
+    community = env.simulation.community
+    assert all(len(days) for days in community.days.values())
+    assert community.seats == ("consumer_0", "consumer_1")
+    assert community.homes == ("a", "ben")
+    assert len(community.fleet.kinds["storage"].seat) == 0
+    assert env.reset(seed=0)[1] == {"consumer_0": {"home": "a"}, "consumer_1": {"home": "ben"}}
+    plain = envs.parallel_env("small")
+    named = [info.get("home") for info in plain.reset(seed=0)[1].values()]
+    assert len([name for name in named if name]) == 6
+    assert named.count(None) == 3

@@ -4,7 +4,7 @@ import torch
 from scipy.stats import bootstrap, mannwhitneyu, trim_mean
 
 from gridbazaar.evaluation import statistics
-from gridbazaar.evaluation.comparison import compare, gini
+from gridbazaar.evaluation.comparison import Yardstick, compare, gini
 from gridbazaar.evaluation.scores import LEVELS, better, profile, scores
 from gridbazaar.evaluation.statistics import Bootstrap, interquartile_mean
 from gridbazaar.evaluation.summary import strict
@@ -227,3 +227,10 @@ def test_figures_are_those_of_rliable():
     mine, theirs = rng.normal(0.6, 0.3, (5, 12)), rng.normal(0.5, 0.3, (4, 12))
     assert interquartile_mean(mine.reshape(-1, 1))[0] == pytest.approx(0.617924450410498)
     assert better(-mine, -theirs).mean() == pytest.approx(0.5708333333333334)
+
+
+def test_where_nothing_can_be_won_rounding_is_no_whole_to_have_a_share_of():
+    cost = torch.full((4, 2), 2.5, dtype=torch.float64)
+    for won, known in ((1e-9, False), (0.5, True)):
+        found = Yardstick(cost, cost.sum(-1) - won).figures(cost)
+        assert (found["optimum_savings"] > 0).all() == known

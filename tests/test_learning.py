@@ -22,8 +22,9 @@ from gridbazaar.envs import batched
 from gridbazaar.errors import CheckpointError, ConfigError, RunError
 
 ROOT = Path(__file__).parents[1]
-SMALL = ("num_envs=2", "total_agent_steps=30000", "validate_every=2", "checkpoint_every=2")
-SMALL = (*SMALL, "algorithm.minibatch_size=2048", "algorithm.kl_coeff=0.2", "ray.num_cpus=1")
+SMALL = ("task=small", "num_envs=2", "total_agent_steps=6900", "validate_every=2")
+SMALL = (*SMALL, "checkpoint_every=2", "algorithm.minibatch_size=512", "algorithm.kl_coeff=0.2")
+SMALL = (*SMALL, "ray.num_cpus=1")
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +48,13 @@ def whole(runs):
     """A run of four iterations that nothing disturbed."""
     done = run(runs, "name=whole", *SMALL)
     assert done.returncode == 0, done.stderr
+    # Without a terminal: what starts, what it will do, and each iteration.
+    told = done.stderr.splitlines()
+    assert told[:2] == ["building small-v1", "starting Ray"]
+    assert "4 iterations of 1,728 agent steps: 6,912, 6,900 rounded up to whole iterations" in told
+    assert [line.partition(":")[0] for line in told if line.startswith("iteration")] == [
+        f"iteration {k} of 4" for k in (1, 2, 3, 4)
+    ]
     return runs / "whole"
 
 
@@ -73,7 +81,7 @@ def resumed(runs, whole):
 
 @pytest.fixture(scope="module")
 def game():
-    return batched(num_envs=1).game
+    return batched("small", num_envs=1).game
 
 
 def weights(run_folder, game):
@@ -87,7 +95,7 @@ def weights(run_folder, game):
 
 def test_a_run_leaves_config_versions_curves_and_checkpoints(whole):
     config = yaml.safe_load((whole / "config.yaml").read_text())
-    assert config["algorithm"]["minibatch_size"] == 2048
+    assert config["algorithm"]["minibatch_size"] == 512
     versions = json.loads((whole / "versions.json").read_text())
     assert versions["torch"].startswith(torch.__version__.split("+")[0])
     assert {"python", "ray", "numpy", "pandapower", "gridbazaar", "commit", "dirty"} <= set(
@@ -133,7 +141,7 @@ def test_one_interrupt_finishes_the_iteration_and_leaves_a_whole_checkpoint(runs
 
 
 def test_a_learned_bidder_acts_alike_however_it_is_loaded_and_whatever_the_batch(whole):
-    sim = batched(num_envs=3, split="validation")
+    sim = batched("small", num_envs=3, split="validation")
     observation = sim.reset(seed=5)
     best = LearnedBidder.load(whole, sim.game)
     action, state = best.act(observation, None)

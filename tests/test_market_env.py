@@ -60,7 +60,7 @@ def test_a_whole_episode_is_the_same_for_a_seed(env):
 
 
 def test_a_second_environment_plays_the_same_episode(env):
-    options = {"day": SLOTS * 160}
+    options = {"day": SLOTS * 160, "any_split": True}
     assert_equal(episode(env, 5, options), episode(envs.parallel_env(ledger="block"), 5, options))
 
 

@@ -12,6 +12,7 @@ from conftest import SLOTS, play, random_policy
 from gridbazaar import envs, ledger_sim
 from gridbazaar.envs.data.sessions import Sessions
 from gridbazaar.envs.observation import FEATURES, SIZE, read
+from gridbazaar.errors import UnknownNameError
 
 DAY = 5 * SLOTS
 TABLES = ("need_kwh", "session_kwh", "slots_left")
@@ -146,8 +147,8 @@ def test_features_are_read_in_physical_units(town):
 
 
 def test_an_unknown_feature_is_refused(town):
-    with pytest.raises(KeyError):
-        read(town.simulation().reset(), "no_such_feature")
+    with pytest.raises(UnknownNameError, match="unknown feature 'reference_prices': did you mean"):
+        read(town.simulation().reset(), "reference_prices")
 
 
 def test_last_prices_stay_until_the_next_trade(town):

@@ -96,6 +96,13 @@ def plan(words: Sequence[str]) -> Campaign:
             resumed campaign was told to change what it computes.
     """
     given = [word for word in words if word not in SWEEP]
+    if launcher := [word for word in given if word.startswith(("hydra/", "hydra."))]:
+        raise ConfigError(
+            f"{launcher[0]!r}: runs are trained one after another in this process, each on all "
+            "cores; several at a time are processes of their own, as in docs/cluster.md"
+        )
+    if not any(word.startswith("name=") for word in given):
+        given.append(f"name={files.name_by_time('sweep')}")
     place = [word for word in given if word.partition("=")[0] in _PLACE]
     told = [word for word in given if word not in place]
     # What one run of that name would be: refuses a wrong name, and knows the defaults.

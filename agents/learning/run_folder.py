@@ -18,7 +18,7 @@ from gridbazaar.agents.config import TrainConfig
 from gridbazaar.agents.learning import algorithms
 from gridbazaar.config import validate
 from gridbazaar.configs import compose
-from gridbazaar.errors import RunError
+from gridbazaar.errors import RunError, nearest
 from gridbazaar.sourced import read_yaml
 
 CONFIG, VERSIONS = "config.yaml", "versions.json"
@@ -38,7 +38,13 @@ def configure(words: Sequence[str]) -> TrainConfig:
         UnknownNameError: no algorithm is called so; gives the nearest.
         RunError: a resumed run does not exist, or was told to change what it computes.
     """
-    config = validate(TrainConfig, compose("train", words))
+    values = compose("train", words)
+    if values["name"] is None:
+        if values["resume"]:
+            runs = [path.parent.name for path in Path(values["folder"]).glob(f"*/{CONFIG}")]
+            raise RunError(f"resume=true needs name=; {nearest('', sorted(runs))}")
+        values["name"] = files.name_by_time(values["task"]["name"])
+    config = validate(TrainConfig, values)
     algorithms.make(config.algorithm)
     if not config.resume:
         return config

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -19,7 +18,6 @@ from ray.rllib.utils.metrics import (
     LEARNER_UPDATE_TIMER,
     TIMERS,
 )
-from tqdm import tqdm
 
 from gridbazaar import files
 from gridbazaar.agents.config import TrainConfig
@@ -27,6 +25,7 @@ from gridbazaar.agents.learning import checkpoints
 from gridbazaar.agents.learning.algorithms import Algorithm, make
 from gridbazaar.agents.learning.checkpoints import Progress
 from gridbazaar.agents.learning.curves import Curves
+from gridbazaar.agents.learning.diary import Diary, Say, plan_lines, say
 from gridbazaar.agents.learning.interrupt import Interrupt
 from gridbazaar.agents.learning.rllib import env_runner
 from gridbazaar.agents.learning.rllib.config import rllib_config, workload
@@ -68,12 +67,13 @@ def _nobody(progress: Progress, cost: float) -> None:
     """Watch nothing."""
 
 
-def train(config: TrainConfig, watch: Watch = _nobody) -> Outcome:
+def train(config: TrainConfig, watch: Watch = _nobody, tell: Say = say) -> Outcome:
     """Train until `total_agent_steps`, or until interrupted, and leave a whole checkpoint.
 
     Args:
         config: of the run.
         watch: is told after each validation how far the run is, and the cost in EUR/day.
+        tell: is told in lines what starts.
 
     Raises:
         RunError: the run exists already, or its checkpoint cannot be continued.
@@ -81,15 +81,20 @@ def train(config: TrainConfig, watch: Watch = _nobody) -> Outcome:
     """
     # The world is built first: one that cannot be leaves no folder behind.
     algorithm = make(config.algorithm)
+    tell(f"building {config.task.name}")
     validation = Validation(config, algorithm)
+    tell("starting Ray")
     with (
         files.claim(folder_of(config)),
         ray_session(config.ray),
         Interrupt() as interrupt,
     ):
         folder = open_folder(config)
+        tell(f"training into {folder}")
         try:
             with closing(Training(config, algorithm, folder, validation, watch)) as training:
+                for line in training.plan:
+                    tell(line)
                 return training.run(interrupt)
         except BaseException as error:
             begun = checkpoints.newest(folder) is not None
@@ -129,6 +134,7 @@ class Training:
         self._steps = work.agent_steps
         policies = checkpoints.policies_of(validation.game.layout, validation.groups)
         self._iterations = math.ceil(config.total_agent_steps / self._steps)
+        self._validated: float | None = None
         self.progress = Progress(
             iteration=0,
             agent_steps=0,
@@ -146,21 +152,19 @@ class Training:
             checkpoints.mend(folder)  # a kill may have come before its link
         self._curves = Curves(folder, self.progress)
 
+    @property
+    def plan(self) -> list[str]:
+        """What the run will do, in lines."""
+        minibatch = self._config.algorithm.get("minibatch_size")
+        wanted = self._config.total_agent_steps
+        return plan_lines(wanted, self._steps, self._iterations, minibatch)
+
     def run(self, interrupt: Interrupt) -> Outcome:
         """Iterate until the end or the interrupt; save a checkpoint then."""
-        bar = tqdm(
-            total=self._iterations * self._steps,
-            initial=self.progress.agent_steps,
-            unit=" agent steps",
-            unit_scale=True,
-            dynamic_ncols=True,
-            disable=not sys.stderr.isatty(),
-        )
-        with bar:
+        with closing(Diary(self._iterations, self._steps, self.progress)) as diary:
             while self.progress.iteration < self._iterations and not interrupt:
                 cost = self._iterate()
-                bar.update(self._steps)
-                bar.set_postfix_str(f"cost {cost:.2f}, best {self._best():.2f} EUR/day")
+                diary.note(self.progress, cost, self._validated)
         self._save()
         finished = self.progress.iteration >= self._iterations
         return Outcome(self._folder, self.progress, finished)
@@ -172,9 +176,6 @@ class Training:
         finally:
             self._rllib.stop()
 
-    def _best(self) -> float:
-        return math.nan if self.progress.best_cost is None else self.progress.best_cost
-
     def _iterate(self) -> float:
         """Sample, learn, validate and save as far as each is due; return the training cost."""
         start = time.monotonic()
@@ -184,6 +185,7 @@ class Training:
         scalars = {**_train_scalars(result, self._curve_names), "agent_steps_per_s": rate}
         due = iteration % self._config.validate_every == 0 or iteration == self._iterations
         validated = self._validate(self._rllib.learner_group.get_weights()) if due else {}
+        self._validated = validated.get(COST)
         better = due and not validated[COST] >= (self.progress.best_cost or math.inf)
         self.progress = replace(
             self.progress,

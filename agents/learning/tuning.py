@@ -53,6 +53,8 @@ def search(words: Sequence[str]) -> list[Result]:
         BusyError: another process works at the same folder.
     """
     given = [word for word in words if word != TUNE]
+    if not any(word.startswith("name=") for word in given):
+        given.append(f"name={files.name_by_time('search')}")
     place = [w for w in given if w.partition("=")[0] in ("name", "folder", "resume")]
     named = configure([word for word in place if not word.startswith("resume=")])
     folder = folder_of(named).resolve()

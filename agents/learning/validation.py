@@ -11,7 +11,7 @@ from gridbazaar.agents.config import TrainConfig
 from gridbazaar.agents.learning import roster
 from gridbazaar.agents.learning.algorithm import Algorithm, networks
 from gridbazaar.agents.learning.bidder import LearnedBidder
-from gridbazaar.envs.build import build
+from gridbazaar.envs.build import assemble, build
 from gridbazaar.envs.spaces import spaces_of
 
 COST = "community_cost_eur_per_day"
@@ -35,8 +35,14 @@ class Validation:
     def __init__(self, config: TrainConfig, algorithm: Algorithm):
         sim = build(config.world, 1, "validation", config.seed, config.device)
         self._days = sim.community.days["validation"]
-        self._simulation = build(
-            config.world, len(self._days), "validation", config.seed, config.device
+        # In the same place: building it anew takes longer than a small training.
+        self._simulation = assemble(
+            config.world,
+            sim.community,
+            sim.delivery,
+            len(self._days),
+            "validation",
+            config.seed,
         )
         self._seed, self.num_seats, self.slots = config.seed, sim.num_seats, sim.slots
         self.game = sim.game

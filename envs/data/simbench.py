@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import importlib.util
 import warnings
+from functools import lru_cache
 
 import pandapower
 import pandas as pd
@@ -32,8 +34,20 @@ def load_grid(code: str) -> tuple[pandapower.pandapowerNet, pd.DataFrame]:
     UnknownNameError for a code that SimBench does not have and DataError where a known grid is
     neither embedded nor installed.
     """
-    if code in embedded_codes():
-        return _read_embedded(code)
+    if code not in embedded_codes():
+        _check_installed(code)
+    net, profiles = _read(code)
+    return copy.deepcopy(net), profiles.copy()
+
+
+@lru_cache(maxsize=2)
+def _read(code: str) -> tuple[pandapower.pandapowerNet, pd.DataFrame]:
+    """Read a grid, or recall one of the last two: reading is half of building a world."""
+    return _read_embedded(code) if code in embedded_codes() else read_package(code)
+
+
+def _check_installed(code: str) -> None:
+    """Raise what is wrong with a grid that does not ship with the project."""
     installed = importlib.util.find_spec("simbench") is not None
     known = _package_codes() if installed else [*LV_CODES, *embedded_codes()]
     if code not in known:
@@ -43,7 +57,6 @@ def load_grid(code: str) -> tuple[pandapower.pandapowerNet, pd.DataFrame]:
             f"SimBench grid {code!r} is not embedded (embedded: {', '.join(embedded_codes())}); "
             "install the extra that has it: pip install 'gridbazaar[simbench]'"
         )
-    return read_package(code)
 
 
 def _read_embedded(code: str) -> tuple[pandapower.pandapowerNet, pd.DataFrame]:
