@@ -12,8 +12,8 @@ NAMESPACE = "gridbazaar"
 def register_tasks() -> tuple[str, ...]:
     """Register every task that is not registered yet; return the names of those that are new.
 
-    Importing `gridbazaar.envs` does so; call it again after `gridbazaar.configs.add_folder`. Without
-    a version a name means the newest, and `make` passes further arguments of `parallel_env` on.
+    Importing `gridbazaar.envs` does so; call it again after `gridbazaar.configs.add_folder`. A name
+    without a version means the newest; `make` passes further arguments of `parallel_env` on.
     """
     new = []
     for task in options("task"):

@@ -60,7 +60,7 @@ def daily_cost(
 ) -> Tensor:
     """Return what each seat pays by the day under a bidder, [B, N] EUR, on days of the split.
 
-    The B days are spread evenly over the simulation's split; bidders meet the same days and chances.
+    The B days are spread evenly over the split; bidders meet the same days and chances.
     Seats together are the community's cost, which is what an evaluation compares.
 
     Args:

@@ -144,7 +144,7 @@ class Training:
         if newest is not None:
             self.progress = checkpoints.restore(self._rllib, newest, policies)
             checkpoints.mend(folder)  # a kill may have come before its link
-        self._curves = Curves(folder, self.progress)
+        self._curves = Curves(folder, self.progress, config.loggers, config.model_dump(mode="json"))
 
     def run(self, interrupt: Interrupt) -> Outcome:
         """Iterate until the end or the interrupt; save a checkpoint then."""

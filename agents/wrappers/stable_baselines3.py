@@ -9,7 +9,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from gridbazaar.agents.wrappers.vector_env import ALL, SeatVectorEnv
+from gridbazaar.agents.wrappers.seats import ALL
+from gridbazaar.agents.wrappers.vector_env import SeatVectorEnv
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.errors import MissingExtraError
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -14,9 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gridbazaar.agents.bidders import Bidder
-from gridbazaar.agents.load import load
+from gridbazaar.agents.wrappers.seats import ALL, JointAction, group_of
 from gridbazaar.envs.game import Game
-from gridbazaar.envs.seat_groups import SeatGroup
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.envs.spaces import spaces_of
 from gridbazaar.errors import ArgumentError, UnknownNameError
@@ -24,8 +22,6 @@ from gridbazaar.errors import ArgumentError, UnknownNameError
 Array = NDArray[Any]
 # What the chosen seats see [rows, F] -> what they do [rows, A].
 SeatPolicy = Callable[[Array], Any]
-
-ALL = "all"
 
 
 class SeatVectorEnv(VectorEnv[Array, Array, Array]):
@@ -60,12 +56,12 @@ class SeatVectorEnv(VectorEnv[Array, Array, Array]):
         residual: bool = False,
         autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,
     ):
-        self.simulation, self._residual = simulation, residual
+        self.simulation = simulation
         self.group = group_of(simulation, seats)
         spaces = spaces_of(simulation, padded=seats == ALL)
         own = next(iter(spaces.values())) if seats == ALL else spaces[seats]
         self.features, self.action_entries = own.features, own.action_entries
-        self._rule = load(others, simulation.game, simulation.community.pv_kwp.device)
+        self._join = JointAction(simulation, (self.group,), others, residual)
         self.num_envs = simulation.num_envs * len(self.group.seats)
         self.single_observation_space, self.single_action_space = own.observation, own.action
         self.observation_space = batch_space(own.observation, self.num_envs)
@@ -158,15 +154,8 @@ class SeatVectorEnv(VectorEnv[Array, Array, Array]):
 
     def _acting(self, observation: Tensor, given: Tensor, memory: Any) -> tuple[Tensor, Any]:
         """Return the action [B, N, A] of all seats, and the other bidder's memory."""
-        group, (B, _, _) = self.group, observation.shape
-        action, memory = self._rule.act(observation, memory)
-        chosen = given.to(observation).view(B, len(group.seats), len(group.acted))
-        where = (slice(None), group.seats.unsqueeze(-1), group.acted)
-        if self._residual:
-            chosen = chosen + action[where]
-        action = action.clone()
-        action[where] = chosen.clamp(-1, 1)
-        return action, memory
+        rows = given.view(len(observation), len(self.group.seats), -1)
+        return self._join(observation, {self.group.name: rows}, memory)
 
 
 class _PolicyOfSeats:
@@ -180,19 +169,3 @@ class _PolicyOfSeats:
         env = self._env
         given = torch.as_tensor(np.asarray(self._policy(env._rows(observation)), np.float32))
         return env._acting(observation, given, state)
-
-
-def group_of(simulation: Simulation, seats: str) -> SeatGroup:
-    """Return a group of seats alike by its name, or all seats with the entries of all.
-
-    Raises UnknownNameError, which gives the nearest.
-    """
-    game = simulation.game
-    if seats == ALL:
-        sizes = (simulation.num_seats, game.layout.size, len(game.layout.actions))
-        device = simulation.community.pv_kwp.device
-        return SeatGroup(ALL, *(torch.arange(size, device=device) for size in sizes))
-    groups = {group.name: group for group in game.groups}
-    if seats not in groups:
-        raise UnknownNameError("group of seats", seats, [*groups, ALL])
-    return groups[seats]
