@@ -50,7 +50,7 @@ def summary_frame(folder: str | Path, part: Part = "kpis") -> pd.DataFrame:
             about = {"kpi": name, "better": summary["kpis"][name]["better"]}
             lines.append({**place, **reference, **about, **figure})
     front = ["task", "bidder", "market", "ledger", "kpi", "unit", "better", "mean", "iqm"]
-    frame = pd.DataFrame(lines)
+    frame = pd.DataFrame(lines, columns=None if lines else front)
     return frame[[*front, *(column for column in frame if column not in front)]]
 
 

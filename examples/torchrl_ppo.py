@@ -26,13 +26,23 @@ from gridbazaar.evaluation.rollout import daily_cost
 REWARD_SCALE = 20.0  # learning units per EUR
 
 
+class Quiet(nn.Module):
+    """Makes an untrained policy's outputs small, so that it begins as the rule."""
+
+    def forward(self, outputs):
+        """Return a tenth."""
+        return 0.1 * outputs
+
+
 def networks(env: BatchedMarketEnv, group: str) -> tuple[ProbabilisticActor, TensorDictModule]:
     """Return a policy that the group's seats share, and a critic that sees what they see."""
     seen = env.observation_spec[group, "observation"].shape
     acts = env.action_spec[group, "action"].shape[-1]
     sizes = {"n_agents": seen[-2], "centralized": False, "share_params": True}
     net = MultiAgentMLP(seen[-1], 2 * acts, **sizes, depth=2, num_cells=64)
-    loc_scale = nn.Sequential(net, NormalParamExtractor(scale_mapping="biased_softplus_0.1"))
+    loc_scale = nn.Sequential(
+        net, Quiet(), NormalParamExtractor(scale_mapping="biased_softplus_0.1")
+    )
     actor = ProbabilisticActor(
         TensorDictModule(loc_scale, [(group, "observation")], [(group, "loc"), (group, "scale")]),
         in_keys=[(group, "loc"), (group, "scale")],

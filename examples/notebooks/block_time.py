@@ -60,8 +60,8 @@ times = [10, 60, 300, 600]
 rows = [figures(seconds) for seconds in times]
 for seconds, row in zip(times, rows, strict=True):
     print(
-        f"{seconds:4} s: {row['late']:6.1%} late, sent {row['ahead']:4.0f} s before the gate, final "
-        f"{row['finality']:4.0f} s after it, {row['cost']:6.2f} EUR/day"
+        f"{seconds:4} s: {row['late']:6.1%} late, sent {row['ahead']:4.0f} s before the gate, final"
+        f" {row['finality']:4.0f} s after it, {row['cost']:6.2f} EUR/day"
     )
 
 # %%

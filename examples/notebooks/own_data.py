@@ -27,7 +27,7 @@ import pandas as pd
 
 import gridbazaar as gb
 from gridbazaar.evaluation.config import configure
-from gridbazaar.evaluation.frames import summary_frame
+from gridbazaar.evaluation.frames import marl_eval, summary_frame
 from gridbazaar.evaluation.results import evaluate
 
 folder = Path(tempfile.mkdtemp())
@@ -97,5 +97,4 @@ wanted = frame[frame["kpi"].isin(["community_cost", "self_sufficiency"])]
 wanted.pivot_table("mean", ["bidder", "market"], "kpi")
 
 # %%
-summary = json.loads((results / "summary.json").read_text())
-print(summary["days"]["count"], "days of", summary["task"])
+(folder / "marl_eval.json").write_text(json.dumps(marl_eval(results)))  # for marl-eval's plots

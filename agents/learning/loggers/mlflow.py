@@ -15,6 +15,7 @@ from gridbazaar.errors import MissingExtraError
 
 EXPERIMENT, STORE, RUN_ID = "gridbazaar", "mlruns", "mlflow_run.txt"
 _MOST = 1000  # metrics that MLflow takes at once
+_FILES = "MLFLOW_ALLOW_FILE_STORE"
 _LONGEST = 500  # characters of a parameter that every store takes
 _log = logging.getLogger(__name__)
 
@@ -29,9 +30,12 @@ class MLflow:
 
     def __init__(self, place: Place):
         tracking = _library()
-        store = (place.run.resolve().parent / STORE).as_uri()
+        store = os.environ.get("MLFLOW_TRACKING_URI")
+        if not store:
+            store = (place.run.resolve().parent / STORE).as_uri()
+            os.environ.setdefault(_FILES, "true")  # MLflow refuses its store of files without
         self._entities = importlib.import_module("mlflow.entities")
-        self._client = tracking.MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or store)
+        self._client = tracking.MlflowClient(store)
         self._waiting: list[Any] = []
         known = place.run / RUN_ID
         if known.is_file():
