@@ -126,12 +126,13 @@ def test_weights_and_biases_writes_offline(run, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     write(run, ("wandb",), 0, 2, {"seed": 7})
+    assert wandb.run is None  # finished
+    wandb.teardown()  # its process has written all when it ends
     (folder,) = (run / "wandb").glob("offline-run-*")
     (written,) = folder.glob("*.wandb")
     content = written.read_bytes()
     for words in (b"train/" + COST.encode(), b"validation/" + COST.encode(), b"gridbazaar"):
         assert words in content
-    assert wandb.run is None  # finished
 
 
 @pytest.mark.parametrize(("logger", "library"), [("mlflow", "mlflow.tracking"), ("wandb", "wandb")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -160,6 +161,14 @@ def test_what_was_learned_plays_as_in_its_environment(build):
         :, :, env.group.seats
     ]
     assert torch.equal(torch.stack(earned), played.float())
+
+
+def test_what_was_learned_is_refused_elsewhere(build):
+    env = SeatVectorEnv(build(), "ev")
+    game = env.simulation.game
+    assert env.bidder(np.tanh)(replace(game, slot_h=0.5))
+    with pytest.raises(ArgumentError, match="41 seats of another community"):
+        env.bidder(np.tanh)(replace(game, seats=game.seats[1:]))
 
 
 def test_daily_cost_is_what_seats_lose_on_evenly_spread_days(build):

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from gridbazaar.agents.load import load
+from gridbazaar.envs.game import Game
 from gridbazaar.envs.seat_groups import SeatGroup
 from gridbazaar.envs.simulation import Simulation
-from gridbazaar.errors import UnknownNameError
+from gridbazaar.errors import ArgumentError, UnknownNameError
 
 ALL = "all"
 
@@ -40,22 +41,32 @@ class JointAction:
     """Lays what the groups chose into the action of all seats.
 
     Args:
-        simulation: whose seats they are.
+        game: that is played, `simulation.game`.
         groups: that choose.
         others: bidder that plays the seats of no group: a name, or a folder of a run.
         residual: whether a choice is added to that bidder's own action, so that zero plays as it
             does (residual policy learning).
     """
 
-    def __init__(
-        self, simulation: Simulation, groups: Iterable[SeatGroup], others: str, residual: bool
-    ):
-        self._groups, self._residual = tuple(groups), residual
+    def __init__(self, game: Game, groups: Iterable[SeatGroup], others: str, residual: bool):
+        self._game, self._groups = game, tuple(groups)
+        self._others, self._residual = others, residual
         chosen = {seat for group in self._groups for seat in group.seats.tolist()}
-        self._entries = len(simulation.game.layout.actions)
-        needed = residual or len(chosen) < simulation.num_seats
-        device = simulation.community.pv_kwp.device
-        self._rule = load(others, simulation.game, device) if needed else None
+        needed = residual or len(chosen) < len(game.seats)
+        self._rule = load(others, game, game.largest_kw.device) if needed else None
+
+    def in_game(self, game: Game) -> JointAction:
+        """Return the same for another game of the same seats, under other rules say.
+
+        Raises ArgumentError where its seats are others.
+        """
+        mine, theirs = ((g.seats, g.layout.features, g.layout.actions) for g in (self._game, game))
+        if mine != theirs:
+            raise ArgumentError(
+                f"the policy knows {len(self._game.seats)} seats of another community, and the game "
+                f"has {len(game.seats)} that differ; play it on the task that it learned on"
+            )
+        return JointAction(game, self._groups, self._others, self._residual)
 
     def __call__(
         self, observation: Tensor, chosen: Mapping[str, Tensor], memory: Any
@@ -68,7 +79,8 @@ class JointAction:
             memory: of the bidder; None at a day's start.
         """
         if self._rule is None:
-            action = observation.new_zeros(*observation.shape[:2], self._entries)
+            entries = len(self._game.layout.actions)
+            action = observation.new_zeros(*observation.shape[:2], entries)
         else:
             given, memory = self._rule.act(observation, memory)
             action = given.clone()

@@ -55,7 +55,7 @@ class BatchedMarketEnv(EnvBase):
         self.simulation = simulation
         names = [g.name for g in simulation.game.groups] if groups is None else groups
         self._groups = [group_of(simulation, name) for name in names]
-        self._join = JointAction(simulation, self._groups, others, residual)
+        self._join = JointAction(simulation.game, self._groups, others, residual)
         self._seed: int | None = None
         self._memory: Any = None
         seats = simulation.community.seats
@@ -138,7 +138,7 @@ class BatchedMarketEnv(EnvBase):
             policy: a module that reads `(group, "observation")` and writes `(group, "action")`;
                 run it under `set_exploration_type(ExplorationType.DETERMINISTIC)`.
         """
-        return lambda game: _PolicyOfGroups(self._groups, self._join, policy)
+        return lambda game: _PolicyOfGroups(self._groups, self._join.in_game(game), policy)
 
 
 class _PolicyOfGroups:

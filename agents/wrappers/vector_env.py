@@ -15,6 +15,7 @@ from torch import Tensor
 from gridbazaar.agents.bidders import Bidder
 from gridbazaar.agents.wrappers.seats import ALL, JointAction, group_of
 from gridbazaar.envs.game import Game
+from gridbazaar.envs.seat_groups import SeatGroup
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.envs.spaces import spaces_of
 from gridbazaar.errors import ArgumentError, UnknownNameError
@@ -61,7 +62,7 @@ class SeatVectorEnv(VectorEnv[Array, Array, Array]):
         spaces = spaces_of(simulation, padded=seats == ALL)
         own = next(iter(spaces.values())) if seats == ALL else spaces[seats]
         self.features, self.action_entries = own.features, own.action_entries
-        self._join = JointAction(simulation, (self.group,), others, residual)
+        self._join = JointAction(simulation.game, (self.group,), others, residual)
         self.num_envs = simulation.num_envs * len(self.group.seats)
         self.single_observation_space, self.single_action_space = own.observation, own.action
         self.observation_space = batch_space(own.observation, self.num_envs)
@@ -106,7 +107,8 @@ class SeatVectorEnv(VectorEnv[Array, Array, Array]):
             nothing = np.zeros(self.num_envs, dtype=bool)
             return observation, np.zeros(self.num_envs), nothing, nothing.copy(), {}
         given = self._checked(actions)
-        action, self._memory = self._acting(self._observation, given, self._memory)
+        rows = {self.group.name: _by_market(given, self.group)}
+        action, self._memory = self._join(self._observation, rows, self._memory)
         interval = self.simulation.step(action)
         reward = interval.reward.total[:, self.group.seats].flatten().double().cpu().numpy()
         done = np.full(self.num_envs, interval.done)
@@ -120,12 +122,13 @@ class SeatVectorEnv(VectorEnv[Array, Array, Array]):
     def bidder(self, policy: SeatPolicy) -> Callable[[Game], Bidder]:
         """Return what builds the bidder of a policy that was learned here, others included.
 
-        It plays these seats alone: in this simulation's community, any market, ledger and day.
+        It plays the seats of this community, in any market, ledger and day; the game of another is
+        refused by ArgumentError.
 
         Args:
             policy: what seats see [rows, F] -> what they do [rows, A]; keeps no memory.
         """
-        return lambda game: _PolicyOfSeats(self, policy)
+        return lambda game: _PolicyOfSeats(self.group, self._join.in_game(game), policy)
 
     def _begin(self, observation: Tensor) -> Array:
         self._memory, self._over = None, False
@@ -134,11 +137,7 @@ class SeatVectorEnv(VectorEnv[Array, Array, Array]):
     def _see(self, observation: Tensor) -> Array:
         """Return what the seats see, [B x S, F], and keep what all see."""
         self._observation = observation
-        return self._rows(observation)
-
-    def _rows(self, observation: Tensor) -> Array:
-        seen: Array = self.group.see(observation).flatten(0, 1).float().cpu().numpy()
-        return seen
+        return _rows(observation, self.group)
 
     def _checked(self, actions: Any) -> Tensor:
         try:
@@ -152,20 +151,26 @@ class SeatVectorEnv(VectorEnv[Array, Array, Array]):
             raise ArgumentError("the actions hold what is no finite number, expected [-1, 1]")
         return torch.from_numpy(given)
 
-    def _acting(self, observation: Tensor, given: Tensor, memory: Any) -> tuple[Tensor, Any]:
-        """Return the action [B, N, A] of all seats, and the other bidder's memory."""
-        rows = given.view(len(observation), len(self.group.seats), -1)
-        return self._join(observation, {self.group.name: rows}, memory)
-
 
 class _PolicyOfSeats:
     """Plays a policy's seats as the environment does in which it learned."""
 
-    def __init__(self, env: SeatVectorEnv, policy: SeatPolicy):
-        self._env, self._policy = env, policy
+    def __init__(self, group: SeatGroup, join: JointAction, policy: SeatPolicy):
+        self._group, self._join, self._policy = group, join, policy
 
     def act(self, observation: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Decide one interval; see Bidder."""
-        env = self._env
-        given = torch.as_tensor(np.asarray(self._policy(env._rows(observation)), np.float32))
-        return env._acting(observation, given, state)
+        given = np.asarray(self._policy(_rows(observation, self._group)), np.float32)
+        rows = {self._group.name: _by_market(torch.from_numpy(given), self._group)}
+        return self._join(observation, rows, state)
+
+
+def _by_market(rows: Tensor, group: SeatGroup) -> Tensor:
+    """Return rows [B x seats, A] as [B, seats, A]."""
+    return rows.view(-1, len(group.seats), len(group.acted))
+
+
+def _rows(observation: Tensor, group: SeatGroup) -> Array:
+    """Return what a group's seats see, [B x seats, F]."""
+    seen: Array = group.see(observation).flatten(0, 1).float().cpu().numpy()
+    return seen
