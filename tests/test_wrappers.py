@@ -167,6 +167,9 @@ def test_what_was_learned_is_refused_elsewhere(build):
     env = SeatVectorEnv(build(), "ev")
     game = env.simulation.game
     assert env.bidder(np.tanh)(replace(game, slot_h=0.5))
+    observation = env.simulation.reset(seed=1)
+    with pytest.raises(ArgumentError, match=r"shape \(14, 56\), expected \(14, 5\)"):
+        env.bidder(np.tanh)(game).act(observation)
     with pytest.raises(ArgumentError, match="41 seats of another community"):
         env.bidder(np.tanh)(replace(game, seats=game.seats[1:]))
 

@@ -63,8 +63,8 @@ class JointAction:
         mine, theirs = ((g.seats, g.layout.features, g.layout.actions) for g in (self._game, game))
         if mine != theirs:
             raise ArgumentError(
-                f"the policy knows {len(self._game.seats)} seats of another community, and the game "
-                f"has {len(game.seats)} that differ; play it on the task that it learned on"
+                f"the policy knows {len(self._game.seats)} seats of another community than "
+                f"this game's {len(game.seats)}; play it on the task that it learned on"
             )
         return JointAction(game, self._groups, self._others, self._residual)
 

@@ -160,7 +160,12 @@ class _PolicyOfSeats:
 
     def act(self, observation: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Decide one interval; see Bidder."""
-        given = np.asarray(self._policy(_rows(observation, self._group)), np.float32)
+        seen = _rows(observation, self._group)
+        given = np.asarray(self._policy(seen), np.float32)
+        if given.shape != (wanted := (len(seen), len(self._group.acted))):
+            raise ArgumentError(
+                f"the policy gives actions of shape {given.shape}, expected {wanted}"
+            )
         rows = {self._group.name: _by_market(torch.from_numpy(given), self._group)}
         return self._join(observation, rows, state)
 
