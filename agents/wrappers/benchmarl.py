@@ -30,7 +30,7 @@ class MarketTaskClass(TaskClass):
         own = {name: words.pop(name) for name in ("groups", "others", "residual") if name in words}
 
         def make() -> BatchedMarketEnv:
-            start = {} if seed is None else {"seed": seed}
+            start: dict[str, Any] = {} if seed is None else {"seed": seed}
             return BatchedMarketEnv(
                 batched(num_envs=num_envs, device=device, **start, **words), **own
             )

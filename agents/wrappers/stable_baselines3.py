@@ -32,6 +32,10 @@ class SeatVecEnv(VecEnv):
         seats: that `SeatVectorEnv`; `seats.bidder(policy)` plays what was learned.
     """
 
+    # As its base class keeps them.
+    _seeds: list[int | None]
+    _options: list[dict[str, Any]]
+
     def __init__(
         self,
         simulation: Simulation,

@@ -53,7 +53,13 @@ def policy_of(group):
     seen = env.observation_spec[group, "observation"].shape
     acts = env.action_spec[group, "action"].shape[-1]
     net = MultiAgentMLP(
-        seen[-1], acts, n_agents=seen[-2], centralized=False, share_params=True, num_cells=32
+        seen[-1],
+        acts,
+        n_agents=seen[-2],
+        centralized=False,
+        share_params=True,
+        depth=1,
+        num_cells=32,
     )
     return TensorDictModule(net, [(group, "observation")], [(group, "action")])
 
