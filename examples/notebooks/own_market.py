@@ -98,7 +98,9 @@ for market, *overrides in (
     print(f"{name:30} {cost:6.2f} EUR/day, {traded_kwh:5.1f} kWh/day traded")
 
 # %% [markdown]
-# The price moves money between neighbours, and the community's cost hardly: what is traded
-# decides that. What a market must keep (balance, limits, no loss) is tested for every registered
-# one by `pytest tests/test_markets.py -k between` once it stands in a module; see the page on
-# adding a market.
+# What is traded decides what the community pays: where the price is fixed, whoever does not accept
+# it keeps out. Between the two auctions, which trade alike, little more than money changes hands.
+#
+# What a market must keep (balance, limits, no loss) is tested for every registered one by
+# `pytest tests/test_markets.py -k between` once it stands in a module; see the page on adding a
+# market.
