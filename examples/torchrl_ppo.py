@@ -106,8 +106,8 @@ def learn(day, group, loss, optimizer, epochs: int = 4, rows: int = 384) -> None
     for flag in ("done", "terminated"):  # one for each seat, as the loss expects
         batch["next", group, flag] = day["next", flag].unsqueeze(-2).expand(seats)
     with torch.no_grad():
-        weights = loss.critic_network_params
-        loss.value_estimator(batch, params=weights, target_params=weights)
+        params, target = loss.critic_network_params, loss.target_critic_network_params
+        loss.value_estimator(batch, params=params, target_params=target)
     batch = batch.reshape(-1)
     for _ in range(epochs):
         for chosen in torch.randperm(len(batch)).split(rows):
