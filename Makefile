@@ -87,5 +87,5 @@ clean: ## remove .venv and caches; runs/ and results/ stay
 	@touch $@
 
 .venv/.dev: .venv/.runtime
-	$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev]'
+	$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev,examples]'
 	@touch $@

@@ -42,6 +42,7 @@ class TrainConfig(Config):
     validate_every: Count = Field(description="iterations")
     checkpoint_every: Count = Field(description="iterations")
     keep_checkpoints: Count = Field(description="newest checkpoints kept besides the best")
+    loggers: tuple[str, ...] = Field(description="who gets all scalars besides progress.csv")
     ray: RayConfig
     task: TaskConfig
     market: dict[str, Any] = Field(description="name and parameters of a registered market")

@@ -18,6 +18,7 @@ from gridbazaar.envs.build import build
 from gridbazaar.envs.config import WorldConfig
 from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.market_env import MarketEnv
+from gridbazaar.envs.pettingzoo_ids import register_tasks
 from gridbazaar.envs.simulation import Simulation
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "parallel_env",
     "world",
 ]
+
+register_tasks()
 
 
 def world(

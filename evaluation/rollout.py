@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from gridbazaar.agents.bidders import Bidder
+from gridbazaar.agents.load import load
 from gridbazaar.envs.day_record import DayRecord, Facts
+from gridbazaar.envs.game import Game
 from gridbazaar.envs.grid import Limits
 from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.simulation import Simulation
@@ -50,3 +52,37 @@ def _intervals(
             audit.record(interval)
         observation = interval.observation
         yield interval
+
+
+@torch.no_grad()
+def daily_cost(
+    simulation: Simulation, bidder: str | Callable[[Game], Bidder], seed: int = 0
+) -> Tensor:
+    """Return what each seat pays by the day under a bidder, [B, N] EUR, on days of the split.
+
+    The B days are spread evenly over the split; bidders meet the same days and chances.
+    Seats together are the community's cost, which is what an evaluation compares.
+
+    Args:
+        simulation: of as many markets as days are wanted, `gridbazaar.batched(split="test", ...)`.
+        bidder: a registered name, a folder of a run, or what builds one for a game.
+        seed: of the first market's chances.
+
+    Raises:
+        UnknownNameError: no bidder is called so; gives the nearest.
+        CheckpointError: the folder holds nothing that can be loaded.
+    """
+    c = simulation.community
+    of_split = c.days[simulation.split]
+    days = of_split[torch.arange(simulation.num_envs) * len(of_split) // simulation.num_envs]
+    device = c.pv_kwp.device
+    game = simulation.game
+    player = load(bidder, game, device) if isinstance(bidder, str) else bidder(game)
+    observation, state = simulation.reset(days, seed), None
+    cost = observation.new_zeros(observation.shape[:2])
+    for _ in range(simulation.slots):
+        action, state = player.act(observation, state)
+        interval = simulation.step(action)
+        cost -= interval.reward.total
+        observation = interval.observation
+    return cost

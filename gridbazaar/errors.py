@@ -5,6 +5,7 @@ GridBazaarError
 ├── UnknownNameError     a name that is not among the known ones
 ├── ArgumentError        an action, day, seed or option that a world cannot take
 ├── PluginError          a plug-in that cannot be imported
+├── MissingExtraError    an optional library that is not installed
 ├── DataError            input data that cannot be used
 ├── NetworkError         a grid that cannot be modelled
 ├── LedgerError          what a ledger cannot accept
@@ -54,6 +55,15 @@ class ArgumentError(GridBazaarError, ValueError):
 
 class PluginError(GridBazaarError, ImportError):
     """A plug-in that cannot be imported; the message names it and says why."""
+
+
+class MissingExtraError(GridBazaarError, ImportError):
+    """An optional library that is not installed; the message says how to install it."""
+
+    def __init__(self, library: str, extra: str):
+        super().__init__(
+            f"{library} is not installed; install it with: pip install 'gridbazaar[{extra}]'"
+        )
 
 
 class DataError(GridBazaarError, ValueError):

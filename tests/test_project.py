@@ -208,7 +208,8 @@ def test_constraints_pin_every_declared_requirement():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = dict(line.lower().split("==") for line in lines if line and not line.startswith("#"))
     declared = project()["project"]
-    wanted = [*declared["dependencies"], *declared["optional-dependencies"]["dev"]]
+    extras = declared["optional-dependencies"].values()
+    wanted = [*declared["dependencies"], *(name for extra in extras for name in extra)]
     names = {re.split(r"[\[<>=!~ ]", requirement)[0].lower() for requirement in wanted}
     assert names <= {name.replace("_", "-") for name in pins} | set(pins)
     assert "+" not in pins["torch"]

@@ -1,21 +1,20 @@
-"""Learning curves: TensorBoard scalars, and the main ones as a table."""
+"""Learning curves: the main ones as a table, all scalars in the loggers that are chosen."""
 
 from __future__ import annotations
 
 import csv
 import io
-import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from torch.utils.tensorboard import SummaryWriter
-
 from gridbazaar import files
 from gridbazaar.agents.learning.checkpoints import Progress
+from gridbazaar.agents.learning.loggers import LOGGERS, Logger, Place
 from gridbazaar.errors import RunError
 
-TABLE, EVENTS = "progress.csv", "tensorboard"
+TABLE = "progress.csv"
 COLUMNS = (
     "iteration",
     "agent_steps",
@@ -31,16 +30,31 @@ class Curves:
     Args:
         run: the run's folder.
         progress: the point it starts or resumes from.
+        loggers: names of those that get all scalars.
+        config: of the run, which they may show.
 
     Raises:
         RunError: what is there is no table of a run.
+        UnknownNameError, MissingExtraError: see `gridbazaar.agents.learning.loggers.check`.
     """
 
-    def __init__(self, run: Path, progress: Progress):
+    def __init__(
+        self,
+        run: Path,
+        progress: Progress,
+        loggers: Iterable[str] = ("tensorboard",),
+        config: Mapping[str, Any] | None = None,
+    ):
         self._table = run / TABLE
         self._rows = self._read(progress.iteration)
-        self._hook, threading.excepthook = threading.excepthook, _print_all_but_disks
-        self._events = SummaryWriter(str(run / EVENTS), purge_step=progress.agent_steps + 1)
+        place = Place(run, progress.agent_steps, config or {})
+        self._loggers: list[Logger] = []
+        with ExitStack() as opened:  # closed where a further one cannot be opened
+            for name in dict.fromkeys(loggers):
+                logger = LOGGERS[name](place)
+                opened.callback(logger.close)
+                self._loggers.append(logger)
+            self._opened = opened.pop_all()
 
     def _read(self, iteration: int) -> list[dict[str, Any]]:
         if not self._table.is_file():
@@ -59,9 +73,10 @@ class Curves:
         self, progress: Progress, train: Mapping[str, float], validation: Mapping[str, float]
     ) -> None:
         """Write one iteration's scalars, at the agent steps sampled so far."""
-        for group, scalars in (("train", train), ("validation", validation)):
-            for name, value in scalars.items():
-                self._events.add_scalar(f"{group}/{name}", value, progress.agent_steps)
+        groups = (("train", train), ("validation", validation))
+        scalars = {f"{group}/{name}": v for group, found in groups for name, v in found.items()}
+        for logger in self._loggers:
+            logger.add(scalars, progress.agent_steps)
         cost = "community_cost_eur_per_day"
         row = (
             progress.iteration,
@@ -74,7 +89,8 @@ class Curves:
 
     def flush(self) -> None:
         """Bring everything to disk; the table is replaced as a whole."""
-        self._events.flush()
+        for logger in self._loggers:
+            logger.flush()
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, COLUMNS)
         writer.writeheader()
@@ -83,14 +99,5 @@ class Curves:
 
     def close(self) -> None:
         """Flush and close the files."""
-        try:
+        with self._opened:
             self.flush()
-            self._events.close()
-        finally:
-            threading.excepthook = self._hook
-
-
-def _print_all_but_disks(fault: threading.ExceptHookArgs) -> None:
-    # TensorBoard's thread dies of a full disk, and its next call raises the same error.
-    if not isinstance(fault.exc_value, OSError):
-        threading.__excepthook__(fault)

@@ -15,7 +15,7 @@ import yaml
 
 from gridbazaar import files
 from gridbazaar.agents.config import TrainConfig
-from gridbazaar.agents.learning import algorithms
+from gridbazaar.agents.learning import algorithms, loggers
 from gridbazaar.config import validate
 from gridbazaar.configs import compose
 from gridbazaar.errors import RunError, nearest
@@ -24,7 +24,7 @@ from gridbazaar.sourced import read_yaml
 CONFIG, VERSIONS = "config.yaml", "versions.json"
 # What may change between two halves of one run without changing what it computes.
 FREE = ("name", "folder", "resume", "total_agent_steps", "validate_every", "checkpoint_every")
-FREE_GROUPS = ("ray.", "keep_checkpoints")
+FREE_GROUPS = ("ray.", "keep_checkpoints", "loggers")
 _PACKAGES = ("gridbazaar", "numpy", "pandapower", "ray", "torch")
 
 
@@ -35,7 +35,8 @@ def configure(words: Sequence[str]) -> TrainConfig:
 
     Raises:
         ConfigError: a word or a value is refused.
-        UnknownNameError: no algorithm is called so; gives the nearest.
+        UnknownNameError: no algorithm or logger is called so; gives the nearest.
+        MissingExtraError: the library of a logger is not installed.
         RunError: a resumed run does not exist, or was told to change what it computes.
     """
     values = compose("train", words)
@@ -46,6 +47,7 @@ def configure(words: Sequence[str]) -> TrainConfig:
         values["name"] = files.name_by_time(values["task"]["name"])
     config = validate(TrainConfig, values)
     algorithms.make(config.algorithm)
+    loggers.check(config.loggers)
     if not config.resume:
         return config
     path = folder_of(config) / CONFIG
@@ -61,8 +63,11 @@ def configure(words: Sequence[str]) -> TrainConfig:
     stored = read_yaml(path)
     keys = {key.partition(".")[0] for key in given}
     fresh = config.model_dump()
+    # A run that is older than the option of its loggers gets the default.
+    stored = {"loggers": fresh["loggers"], **stored}
     config = validate(TrainConfig, {**stored, **{key: fresh[key] for key in keys}}, str(path))
     algorithms.make(config.algorithm)
+    loggers.check(config.loggers)
     return config
 
 

@@ -150,7 +150,7 @@ class Training:
         if newest is not None:
             self.progress = checkpoints.restore(self._rllib, newest, policies)
             checkpoints.mend(folder)  # a kill may have come before its link
-        self._curves = Curves(folder, self.progress)
+        self._curves = Curves(folder, self.progress, config.loggers, config.model_dump(mode="json"))
 
     @property
     def plan(self) -> list[str]:

@@ -1,0 +1,1 @@
+"""Wrappers: batches of markets as the environments that other libraries learn in, one file each."""
