@@ -1,4 +1,4 @@
-"""Answers to what a sceptic asks of a report: which bound, whose luck, which days, who breaks it."""
+"""Answers to what a sceptic asks: which bound, whose luck, which days, and who breaks it."""
 
 from __future__ import annotations
 
@@ -68,11 +68,9 @@ def validation(summary: Mapping[str, Any]) -> list[str]:
     for row in summary["validation"]:
         less = row["less"]
         span = f"{less['mean']:+.1f} points ({less['low']:+.1f} to {less['high']:+.1f})"
-        learned = (
-            f"the {row['days']} validation days, which chose its checkpoint,"
-            if row["learned"]
-            else f"the {row['days']} validation days"
-        )
+        learned = f"{row['days']} validation days"
+        if row["learned"]:
+            learned += ", by which its checkpoint was chosen,"
         beside = "" if row["learned"] else ", which learned nothing,"
         said.append(
             f"{row['bidder'].replace('_', ' ')}{beside} reaches {_share(row['validation'])} of the "

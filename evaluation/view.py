@@ -152,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._results = results
         super().__init__(*args)
 
-    def do_GET(self) -> None:  # noqa: N802, http.server's name
+    def do_GET(self) -> None:
         """Answer a request."""
         try:
             answer = self._results.get(self.path.partition("?")[0])

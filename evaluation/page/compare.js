@@ -131,12 +131,13 @@ function voltages() {
         text: `<b>${escaped(words(row.name))}</b>, p.u.<br>median ${q[3]}<br>middle half ${q[2]} to ${q[4]}<br>1 to 99 % ${q[1]} to ${q[5]}<br>extremes ${q[0]} and ${q[6]}` };
     }) }];
     const figure = dots(order, series, { axis: "voltage, p.u.", lines: limits(rows) });
+    const at = figure.traces[0].y;
     const bars = [[0, 6, 1.5, 0.9], [1, 5, 7, 0.3], [2, 4, 11, 0.75]];
     for (const [from, to, width, share] of bars) {
       figure.traces.unshift({ type: "scatter", mode: "lines", hoverinfo: "skip", showlegend: false,
         line: { color: faint(colour("blue"), share), width },
         x: rows.flatMap((row) => [row.voltages[from], row.voltages[to], null]),
-        y: rows.flatMap((row) => [order.indexOf(row.name), order.indexOf(row.name), null]) });
+        y: at.flatMap((y) => [y, y, null]) });
     }
     figure.traces.at(-1).marker = { color: colour("paper"), size: 7, line: { color: colour("blue"), width: 2 } };
     return figure;

@@ -47,8 +47,8 @@ function daily() {
     return { traces, height: beside ? 520 : 380, layout: {
       margin: { l: 30, r: 16, t: 60, b: 50 }, bargap: 0.3,
       xaxis: { title: { text: "day of the data" }, zeroline: false, anchor: beside ? "y2" : "y" },
-      yaxis: { domain: [beside ? 0.38 : 0, 1], title: { text: named(state.figure), font: { size: 12 } } },
-      yaxis2: { domain: [0, 0.28], title: { text: "difference", font: { size: 12 } }, visible: beside },
+      yaxis: { domain: [beside ? 0.38 : 0, 1], title: { text: named(state.figure) } },
+      yaxis2: { domain: [0, 0.28], title: { text: "difference" }, visible: beside },
     }, click: (point) => {
       const k = kept.indexOf(point.x);
       if (k >= 0) showDay(k);

@@ -35,7 +35,8 @@ function number(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
   const digits = size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : 3;
-  return (value + 0).toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const shown = Number(value.toFixed(digits)) + 0; // without a minus before zero
+  return shown.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 const unitOf = (name) => (page.data.kpis[name].unit === "1" ? "" : page.data.kpis[name].unit);
@@ -52,16 +53,16 @@ function layoutOf(own, height) {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     margin: { l: isPhone() ? 12 : 20, r: 16, t: 12, b: 46 },
     hoverlabel: { bgcolor: t.hover, bordercolor: t.soft, font: { size: 13, color: t.ink }, align: "left" },
-    legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", font: { size: 12.5 }, itemwidth: 30 },
+    legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", font: { size: 12.5 }, itemwidth: 30, traceorder: "normal" },
     dragmode: isPhone() ? false : "zoom",
     hovermode: "closest",
   };
   const layout = { ...base, ...own };
-  for (const name of Object.keys(layout)) {
-    if (/^[xy]axis\d*$/.test(name)) layout[name] = { ...axis, ...layout[name] };
+  for (const name of new Set(["xaxis", "yaxis", ...Object.keys(own)])) {
+    if (!/^[xy]axis\d*$/.test(name)) continue;
+    const title = { standoff: 8, ...own[name]?.title, font: { size: 12.5 } };
+    layout[name] = { ...axis, ...own[name], title };
   }
-  layout.xaxis = { ...axis, ...own.xaxis };
-  layout.yaxis = { ...axis, ...own.yaxis };
   return layout;
 }
 
@@ -101,8 +102,9 @@ function setTheme() {
 // rows: names from top to bottom; series: [{ name, colour, symbol, points: [{ row, mean, low, high, text }] }];
 // lines: [{ x, name }] across all rows.
 function dots(rows, series, { axis, lines = [], gap = 13 }) {
-  const spread = Math.min(0.66, 0.2 * (series.length - 1));
-  const offset = (k) => (series.length > 1 ? spread * (k / (series.length - 1) - 0.5) : 0);
+  const spread = Math.min(isPhone() ? 0.44 : 0.66, 0.2 * (series.length - 1));
+  const below = isPhone() ? 0.2 : 0; // labels stand above
+  const offset = (k) => below + (series.length > 1 ? spread * (k / (series.length - 1) - 0.5) : 0);
   const place = new Map(rows.map((row, k) => [row, k]));
   const traces = series.map((one, k) => ({
     type: "scatter", mode: "markers", name: one.name,
@@ -118,7 +120,7 @@ function dots(rows, series, { axis, lines = [], gap = 13 }) {
     },
     showlegend: series.length > 1,
   }));
-  const step = (isPhone() ? 38 : 24) + gap * (series.length - 1);
+  const step = (isPhone() ? 42 : 24) + gap * (series.length - 1);
   const top = 28 + (series.length > 1 ? 22 : 0);
   const t = theme();
   const labels = isPhone()
@@ -132,7 +134,7 @@ function dots(rows, series, { axis, lines = [], gap = 13 }) {
     height: top + 52 + step * rows.length,
     layout: {
       margin: { l: isPhone() ? 8 : 20, r: 18, t: top + (lines.length ? 18 : 0), b: 50 },
-      xaxis: { title: { text: axis, font: { size: 12.5 } }, zeroline: false },
+      xaxis: { title: { text: axis }, zeroline: false },
       yaxis: { range: [rows.length - 0.45, -0.55], showgrid: false, zeroline: false, fixedrange: true,
         tickvals: rows.map((_, k) => k), ticktext: rows.map((row) => escaped(words(row))), showticklabels: !isPhone(),
         tickfont: { size: 12.5 } },

@@ -26,7 +26,7 @@ function waterfall() {
     return { traces, height: 90 + names.length * (24 + 20 * falls.length), layout: {
       barmode: "group", bargap: 0.3, showlegend: many,
       margin: { l: 20, r: 20, t: many ? 36 : 12, b: 50 },
-      xaxis: { title: { text: `community cost, ${page.data.unit}, not from zero` }, range: [least - 0.35 * span, most + 0.25 * span], zeroline: false },
+      xaxis: { title: { text: `${page.data.unit}, not from zero` }, range: [least - 0.35 * span, most + 0.25 * span], zeroline: false },
       yaxis: { autorange: "reversed", showgrid: false, fixedrange: true },
     } };
   };
@@ -69,8 +69,8 @@ function profile() {
       ];
     });
     return { traces, height: isPhone() ? 480 : 420, layout: {
-      margin: { l: 30, r: 16, t: 20, b: isPhone() ? 190 : 120 }, 
-      legend: { orientation: isPhone() ? "v" : "h", x: 0, y: -0.18, yanchor: "top", font: { size: 12 } },
+      margin: { l: 30, r: 16, t: 20, b: isPhone() ? 60 + 21 * found.length : 60 + 22 * Math.ceil(found.length / 2) },
+      legend: { orientation: isPhone() ? "v" : "h", x: 0, yref: "container", y: 0, yanchor: "bottom", font: { size: 12 } },
       xaxis: { title: { text: "score of a day: 0 grid alone, 1 optimum" } },
       yaxis: { title: { text: "share of days and seeds above" }, tickformat: ".0%", range: [-0.02, 1.04] },
     } };

@@ -47,7 +47,7 @@ function feeder() {
       `<br>traded ${number(d.cleared_kw[t][n])} kW${charge(t, n) === null ? "" : `<br>battery ${number(charge(t, n))} %`}<br>paid so far ${number(costSoFar(t, n))} ${page.data.currency}`),
     hovertemplate: "%{text}<extra></extra>" };
   const source = { type: "scatter", mode: "markers", showlegend: false, x: [x[0]], y: [y[0]], hoverinfo: "skip", marker: { opacity: 0 } };
-  const hidden = { showgrid: false, zeroline: false, showticklabels: false, fixedrange: isPhone() };
+  const hidden = { visible: false, fixedrange: isPhone() };
   const rows = new Set(plan.y).size;
   return { traces: [lines, buses, places, source], height: isPhone() ? 540 : Math.min(640, 160 + 16 * rows), layout: {
     margin: { l: 10, r: 10, t: 10, b: 10 }, xaxis: hidden, yaxis: { ...hidden, autorange: isPhone() ? true : "reversed" },
@@ -141,7 +141,7 @@ function say() {
   document.getElementById("clock").textContent = clock(t);
   cards("now", [
     [`${number(d.reference_price[t])} ${currency}/kWh`, d.reference_price[t] === null ? "local market: no trade" : `local market, between feed-in ${number(d.feed_in[t])} and retail ${number(d.retail[t])}`],
-    [`${number(traded)} kW`, `traded locally; the feeder takes ${number(d.slack_kw[t])} kW from outside`],
+    [`${number(traded)} kW`, `traded locally; the feeder ${d.slack_kw[t] < 0 ? "gives" : "takes"} ${number(Math.abs(d.slack_kw[t]))} kW ${d.slack_kw[t] < 0 ? "to" : "from"} outside`],
     [`${number(sum(d.cost[t]))} ${currency}`, "cost of the community in this interval"],
     [`${d.included[t]} in time, ${d.missed[t]} late`, `orders; settlement ${d.reverted[t] > 0 ? "lost" : `final after ${number(d.finality_s[t])} s`}`],
     [`${number(lowest)} p.u.`, `lowest voltage; branches loaded up to ${number(Math.max(d.line_percent[t] ?? 0, d.trafo_percent[t] ?? 0))} %`],
