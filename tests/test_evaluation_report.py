@@ -204,8 +204,8 @@ def test_the_page_carries_every_row_and_its_days(folder, summary):
     data = unpacked((folder / "report.html").read_text())
     assert len(data["rows"]) == len(summary["rows"])
     frame = pd.read_parquet(folder / "episodes.parquet")
-    for number, row in enumerate(summary["rows"][:-1]):
-        mean, low, high = data["rows"][number]["kpis"]["community_cost"]
+    for k, row in enumerate(summary["rows"][:-1]):
+        mean, low, high = data["rows"][k]["kpis"]["community_cost"]
         figure = row["kpis"]["community_cost"]
         for mine, theirs in zip((mean, low, high), ("mean", "low", "high"), strict=True):
             assert mine == pytest.approx(figure[theirs], rel=1e-4)
@@ -215,7 +215,7 @@ def test_the_page_carries_every_row_and_its_days(folder, summary):
             & (frame["ledger"] == row["ledger"])
         ]
         by_day = mine.groupby("first_slot")["community_cost"].mean()
-        carried = data["daily"]["rows"][str(number)]["community_cost"]
+        carried = data["daily"]["rows"][str(k)]["community_cost"]
         assert data["daily"]["first_slot"] == by_day.index.tolist()
         assert carried == pytest.approx(by_day.tolist(), rel=1e-4)
 

@@ -123,7 +123,7 @@ class Opened:
         """Return the width of each figure that is drawn, with marks or lines in it."""
         script = """() => Object.fromEntries([...document.querySelectorAll(".plot")]
           .filter((plot) => plot.querySelector("svg .plot path, svg .plot line"))
-          .map((plot) => [plot.id.slice(4), plot.querySelector("svg").getBoundingClientRect().width]))"""
+          .map((plot) => [plot.id.slice(4), plot.querySelector("svg").clientWidth]))"""
         return self.page.evaluate(script)
 
 
