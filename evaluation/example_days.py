@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,7 @@ class ExampleDays:
                 "overwrite=true"
             )
         try:
-            with np.load(self.path, allow_pickle=False) as stored:
+            with self._open() as stored:
                 self.index: dict[str, Any] = json.loads(str(stored[_INDEX]))
                 self.plan = {
                     name.removeprefix(_PLAN): stored[name].tolist()
@@ -141,5 +142,11 @@ class ExampleDays:
     def of(self, row: int, names: Sequence[str] = ()) -> dict[str, Array]:
         """Return an outcome's days, [K, T, ...] each: all that is kept, or these alone."""
         keys = self.index["rows"][str(row)]
-        with np.load(self.path, allow_pickle=False) as stored:
+        with self._open() as stored:
             return {name: stored[keys[name]] for name in names or keys}
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        """Open the archive; numpy leaves a damaged file open that it opened itself."""
+        with self.path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            yield stored

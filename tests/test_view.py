@@ -11,13 +11,14 @@ import pytest
 import torch
 from scipy import sparse
 
+from gridbazaar.command_line import main
 from gridbazaar.envs.day_record import DayRecord
 from gridbazaar.errors import ConfigError, ResultsError, UnknownNameError
 from gridbazaar.evaluation import view
-from gridbazaar.evaluation.config import configure
+from gridbazaar.evaluation.config import configure, label, learned_parts
 from gridbazaar.evaluation.example_days import FILE, ExampleDays
 from gridbazaar.evaluation.feeder_plan import branches, positions
-from gridbazaar.evaluation.results import evaluate
+from gridbazaar.evaluation.results import evaluate, table
 from gridbazaar.evaluation.statistics import Summary
 from gridbazaar.evaluation.validation import apart
 
@@ -191,3 +192,30 @@ def test_days_are_selected_in_the_order_asked_for():
     values = {name: torch.arange(3.0).expand(2, 3) for name in names}
     found = DayRecord(None, **values).select(2, 0)
     assert found.retail.tolist() == [[2.0, 0.0]] * 2
+
+
+def test_what_was_trained_elsewhere_says_so_everywhere(folder, summary):
+    trained = "learned was trained by apg on semiurb4-v1 under uniform auction and the ideal ledger"
+    warning = "learned was trained with ledger ideal and plays block without having been trained"
+    assert summary["trained"]["learned"]["ledger"] == "ideal"
+    assert any(line.startswith(warning) for line in summary["warnings"])
+    report = (folder / "report.html").read_text()
+    assert f'<p class="warn">{warning}' in report
+    for text in (report, (folder / "table.md").read_text(), table(folder).replace("\n", " ")):
+        assert trained in text
+        assert warning in text
+
+
+def test_the_command_names_the_nearest_results(folder, capsys):
+    assert main(["view", str(folder.parent / "tinny")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "tiny" in said
+    assert main(["view", "--help"]) == 0
+    assert "port=8000" in capsys.readouterr().out
+
+
+def test_populations_tell_what_their_learned_parts_were_trained_on():
+    config = configure(["name=x", "bidder={default: truthful, ev: learned}"])
+    parts = [label(name) for mix in config.bidder for name in learned_parts(mix)]
+    assert parts == ["learned"]
