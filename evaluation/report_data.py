@@ -137,7 +137,7 @@ def _daily(episodes: pd.DataFrame, rows: Sequence[Row], close: Sequence[int]) ->
     found = {}
     for number in close:
         row = rows[number]
-        place = means.loc[(row["bidder"], row["market"], row["ledger"])].reindex(first)
+        place = means.xs((row["bidder"], row["market"], row["ledger"])).reindex(first)
         found[number] = {name: _list(place[name].to_numpy()) for name in names}
     return {"first_slot": first, "figures": names, "rows": found}
 
@@ -183,7 +183,7 @@ def _community(days: ExampleDays, number: int) -> dict[str, list[Any]]:
     }
 
 
-def _curve(curve: pd.DataFrame) -> dict[str, list[Any]]:
+def _curve(curve: pd.DataFrame) -> dict[str, Any]:
     """Return a learning curve's columns of at most some hundred points."""
     thin = curve.iloc[:: -(-len(curve) // 400)]
     validated = curve[curve["validation_community_cost_eur_per_day"].notna()]

@@ -122,7 +122,7 @@ class Opened:
     def figures(self):
         """Return the width of each figure that is drawn, with marks or lines in it."""
         script = """() => Object.fromEntries([...document.querySelectorAll(".plot")]
-          .filter((plot) => plot.querySelector("svg .plot path, svg .plot line"))
+          .filter((plot) => plot.querySelector(".scatterlayer .trace path, .barlayer .trace path"))
           .map((plot) => [plot.id.slice(4), plot.querySelector("svg").clientWidth]))"""
         return self.page.evaluate(script)
 
