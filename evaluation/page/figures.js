@@ -127,7 +127,9 @@ function dots(rows, series, { axis, lines = [], gap = 13 }) {
     ? rows.map((row, k) => ({ x: 0, xref: "paper", xanchor: "left", y: k - 0.5, yanchor: "top", showarrow: false,
         text: escaped(words(row)), align: "left", font: { size: 12, color: t.soft } }))
     : [];
-  const marks = lines.map((line) => ({ x: line.x, y: 1, yref: "paper", yanchor: "bottom", showarrow: false,
+  // Names of two lines stand apart, however near these are.
+  const anchor = (line) => (lines.length < 2 ? "center" : lines.some((other) => other.x > line.x) ? "right" : "left");
+  const marks = lines.map((line) => ({ x: line.x, xanchor: anchor(line), y: 1, yref: "paper", yanchor: "bottom", showarrow: false,
     text: escaped(line.name), font: { size: 11.5, color: t.soft } }));
   return {
     traces,
@@ -204,6 +206,7 @@ async function start(figures) {
   system.addEventListener("change", () => { setTheme(); drawAll(); });
   setTheme();
   measure();
+  if (isPhone()) document.querySelectorAll("details.figures[open]").forEach((part) => (part.open = false));
   for (const [name, make] of await figures()) {
     if (document.getElementById(`fig-${name}`)) page.figures.set(name, make);
   }
@@ -225,7 +228,10 @@ async function start(figures) {
 // On paper everything is light, as wide as a sheet, and folded tables are open.
 function print(on) {
   page.printing = on;
-  document.querySelectorAll("details.figures").forEach((part) => (part.open = on || part.dataset.was === "open"));
+  document.querySelectorAll("details.figures").forEach((part) => {
+    if (on) part.dataset.before = part.open ? "open" : "";
+    part.open = on || part.dataset.before === "open";
+  });
   setTheme();
   measure();
   drawAll();
