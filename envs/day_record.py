@@ -172,13 +172,13 @@ class DayRecord:
                 rows.setdefault(name, []).append(value)
         return cls(facts, **{name: _stack(values) for name, values in rows.items()})
 
-    def select(self, market: int) -> DayRecord:
-        """Return the record of one market alone, B = 1."""
+    def select(self, *markets: int) -> DayRecord:
+        """Return the record of some markets, side by side in that order."""
 
         def pick(value: Any) -> Any:
             if isinstance(value, dict):
                 return {kind: pick(part) for kind, part in value.items()}
-            return value[:, market : market + 1].clone()
+            return value[:, list(markets)]
 
         one = {f.name: pick(getattr(self, f.name)) for f in fields(self) if f.name != "facts"}
         return DayRecord(self.facts, **one)

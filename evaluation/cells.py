@@ -24,7 +24,17 @@ from gridbazaar.evaluation.tournament import Combination, Outcome, Progress, Tou
 
 _BEGUN = "begun.json"
 # What may differ between two parts of one case: who plays and where, but not what is played.
-_FREE = {"resume", "overwrite", "name", "folder", "bidder", "reference", "resamples", "device"}
+_FREE = {
+    "resume",
+    "overwrite",
+    "name",
+    "folder",
+    "bidder",
+    "reference",
+    "resamples",
+    "device",
+    "validation",
+}
 
 
 @dataclass(frozen=True)

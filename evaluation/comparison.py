@@ -73,10 +73,14 @@ class Yardstick:
         cost = {"community_cost": self.optimum_cost, "savings": self._optimum_savings()}
         return cost | self._wholes()
 
-    def middling_day(self, days: int) -> int:
-        """Return the number of a day of middling potential among the first `days`."""
-        potential = self._optimum_savings()[:days]
-        return int(potential.argsort()[len(potential) // 2])
+    def example_days(self, days: int) -> tuple[int, ...]:
+        """Return the numbers of days of middling, low and high potential among the first `days`.
+
+        Low and high are the tenth and the ninetieth percentile; of very few days there are fewer.
+        """
+        order = self._optimum_savings()[:days].argsort().tolist()
+        ranks = (days // 2, days // 10, days - 1 - days // 10)
+        return tuple(dict.fromkeys(order[rank] for rank in ranks))
 
     def _wholes(self) -> dict[str, Tensor]:
         """Return what ratios refer to."""

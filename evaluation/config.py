@@ -50,6 +50,7 @@ class EvaluationConfig(Config):
     reference_market: str
     resamples: Annotated[int, Field(ge=100, le=1_000_000)]
     planner: bool
+    validation: bool
     exploitability: bool
     deviations: Names
     deviation_days: Count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gridbazaar.agents import shelf
@@ -35,6 +35,22 @@ def trained_on(bidder: str) -> dict[str, Any] | None:
     except (GridBazaarError, OSError, KeyError, TypeError, ValueError):
         return None
     return {**names, "seeds": seeds, "total_agent_steps": steps}
+
+
+def said(bidder: str, trained: Mapping[str, Any]) -> str:
+    """Return in a line what a bidder was trained on.
+
+    Args:
+        bidder: how tables call it.
+        trained: as `trained_on` gives it.
+    """
+    seeds = ", ".join(map(str, trained["seeds"]))
+    return (
+        f"{bidder} was trained by {trained['algorithm']} on {trained['task']} under "
+        f"{trained['market'].replace('_', ' ')} and the {trained['ledger']} ledger, "
+        f"{trained['total_agent_steps']:,} agent steps, "
+        f"{'seeds' if len(trained['seeds']) > 1 else 'seed'} {seeds}."
+    )
 
 
 def differences(

@@ -19,8 +19,9 @@ from gridbazaar.agents.learning.run_folder import versions
 from gridbazaar.agents.load import load
 from gridbazaar.envs.day_record import DayRecord
 from gridbazaar.envs.memory import check_device
-from gridbazaar.evaluation import mechanism_plots, plots, results_folder
-from gridbazaar.evaluation.config import EvaluationConfig, is_learned, label
+from gridbazaar.errors import ConfigError
+from gridbazaar.evaluation import example_days, mechanism_plots, plots, results_folder, validation
+from gridbazaar.evaluation.config import EvaluationConfig, is_learned, label, learned_parts
 from gridbazaar.evaluation.day_plot import day as day_plot
 from gridbazaar.evaluation.entries import check_set
 from gridbazaar.evaluation.kept import KeptOutcomes
@@ -29,6 +30,8 @@ from gridbazaar.evaluation.mechanisms import several
 from gridbazaar.evaluation.palette import GREY, INK, bidder_colours, style
 from gridbazaar.evaluation.provenance import differences, trained_on
 from gridbazaar.evaluation.report import render
+from gridbazaar.evaluation.report_data import collect
+from gridbazaar.evaluation.standing import standing
 from gridbazaar.evaluation.strategies import strategies
 from gridbazaar.evaluation.summary import episodes, kpi_table, reference_of, rows, strict
 from gridbazaar.evaluation.tables import markdown, terminal
@@ -92,9 +95,10 @@ def _play(
             return bars.enter_context(tqdm(items, desc=what, disable=quiet))
 
         tournament = run(config, make, progress, kept)
+        chosen = validation.played_on(config, make, progress)
     shutil.rmtree(target, ignore_errors=True)
     (target / "plots").mkdir(parents=True)
-    write(target, config, tournament, curves)
+    write(target, config, tournament, curves, chosen)
 
 
 def write(
@@ -102,10 +106,15 @@ def write(
     config: EvaluationConfig,
     tournament: Tournament,
     curves: dict[str, pd.DataFrame],
+    chosen: Tournament | None = None,
 ) -> None:
-    """Write summary, timing, episodes, plots, report and table into an existing folder."""
+    """Write summary, timing, episodes, days, plots, report and table into an existing folder.
+
+    `chosen` is what learned bidders did on validation days.
+    """
     found = rows(config, tournament)
-    trained = {label(name): trained_on(name) for name in filter(is_learned, config.bidder)}
+    learned = [name for bidder in config.bidder for name in learned_parts(bidder)]
+    trained = {label(name): trained_on(name) for name in learned}
     summary = {
         "task": config.task.name,
         "config": config.model_dump(mode="json", exclude={"resume"}),
@@ -122,15 +131,21 @@ def write(
         "trained": trained,
         "warnings": _warnings(config, trained),
         "waterfalls": waterfalls(found, config.reference_of_markets),
+        "cheapest": standing(config, tournament, found),
+        "validation": validation.compared(config, tournament, chosen),
+        "band": tournament.band,
     }
-    pictures = _draw(folder / "plots", config, tournament, summary, curves)
+    _draw(folder / "plots", config, tournament, summary, curves)
     summary, times = strict(summary), strict(timing(tournament))
     for name, content in (("summary", summary), ("timing", times)):
         text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
         files.write(folder / f"{name}.json", text)
-    episodes(tournament, config.seed).to_parquet(folder / "episodes.parquet", index=False)
+    played = episodes(tournament, config.seed)
+    played.to_parquet(folder / "episodes.parquet", index=False)
+    example_days.write(folder, tournament)
     shown = timed(summary, times)
-    files.write(folder / "report.html", render(shown, pictures, _days(config, tournament)))
+    data = collect(shown, played, example_days.ExampleDays(folder), curves)
+    files.write(folder / "report.html", render(shown, data, _days(config, tournament)))
     files.write(folder / "table.md", markdown(shown))
 
 
@@ -156,8 +171,8 @@ def _draw(
     tournament: Tournament,
     summary: dict[str, Any],
     curves: dict[str, pd.DataFrame],
-) -> dict[str, Path]:
-    """Draw all plots as PNG; return their files by name."""
+) -> None:
+    """Draw all plots as PNG."""
     found = summary["rows"]
     names = [label(bidder) for bidder in (*config.bidder, config.baseline)]
     learned = [label(bidder) for bidder in config.bidder if is_learned(bidder)]
@@ -177,13 +192,10 @@ def _draw(
             "day": day_plot(_example(config, tournament, found)),
             "learning": learning_curve(curves, colours),
         }
-        written = {}
         for name, figure in figures.items():
             if figure is not None:
-                written[name] = folder / f"{name}.png"
-                figure.savefig(written[name])
+                figure.savefig(folder / f"{name}.png")
                 plt.close(figure)
-    return written
 
 
 def _example(
@@ -208,7 +220,11 @@ def _example(
         chosen.append(min(others, key=lambda pair: pair[0]["kpis"]["community_cost"]["mean"]))
     elif first is not played[0]:
         chosen.append(played[0])
-    return [(plots.title_of(row), outcome.example) for row, outcome in chosen if outcome.example]
+    return [
+        (plots.title_of(row), outcome.example.select(0))
+        for row, outcome in chosen
+        if outcome.example
+    ]
 
 
 def _curves(config: EvaluationConfig) -> dict[str, pd.DataFrame]:

@@ -107,9 +107,15 @@ def rows(config: EvaluationConfig, tournament: Tournament) -> list[dict[str, Any
                 "score": scored(daily, place),
                 "deviations": outcome.deviations,
                 "audit": None if outcome.audit is None else _found(outcome.audit),
+                "voltages": None if outcome.voltages is None else outcome.voltages.tolist(),
             }
         )
     return result
+
+
+def less_of(row: Mapping[str, Any], other: Mapping[str, Any]) -> Pairing:
+    """Return how seeds pair in one row less another: alike of one bidder, else all with all."""
+    return _same_seeds if row["bidder"] == other["bidder"] else _all_seeds
 
 
 def _all_seeds(mine: Array, theirs: Array) -> Array:

@@ -11,6 +11,7 @@ from gridbazaar.evaluation.exploited import lines as deviation_lines
 from gridbazaar.evaluation.figures import cell, interval
 from gridbazaar.evaluation.mechanisms import Row, marks
 from gridbazaar.evaluation.plots import title_of
+from gridbazaar.evaluation.provenance import said
 from gridbazaar.evaluation.report import heading, scored
 from gridbazaar.evaluation.strategies import lines as strategy_lines
 
@@ -41,12 +42,12 @@ def terminal(summary: Summary) -> str:
 
 def _comparison(summary: Summary) -> str:
     rows = summary["rows"]
-    said = "".join(f"\n{fill(line, _WIDTH)}" for line in summary["warnings"])
+    warned = "".join(f"\n{fill(line, _WIDTH)}" for line in _learned(summary))
     if not mechanisms.several(rows):
         text = _aligned(_of_bidders(summary), "  ") + "\n"
         if any(row["seeds"] for row in rows):
             text += f"\n{_aligned(of_scores(rows), '  ')}\n"
-        return (text + said).rstrip("\n")
+        return (text + warned).rstrip("\n")
     columns = mechanisms.columns(rows)
     lines = [["market", *_heads(columns)]]
     lines += [_line(row, columns) for row in mechanisms.references(rows)]
@@ -57,7 +58,7 @@ def _comparison(summary: Summary) -> str:
             *([f"  {name}", *cells] for name, *cells in (_line(r, columns) for r in group.rows)),
         ]
     legend = "\n".join(fill(part, _WIDTH) for part in _legend(summary))
-    return f"{_aligned(lines, ' ')}\n\n{legend}{said}"
+    return f"{_aligned(lines, ' ')}\n\n{legend}{warned}"
 
 
 def markdown(summary: Summary) -> str:
@@ -67,22 +68,28 @@ def markdown(summary: Summary) -> str:
         summary: what summary.json holds, with the times of timing.json.
     """
     rows, days = summary["rows"], summary["days"]
-    said = f"{days['count']} days of the {days['split']} split, task `{summary['task']}`."
+    played = f"{days['count']} days of the {days['split']} split, task `{summary['task']}`."
     further = filter(None, (strategy_lines(summary), deviation_lines(summary)))
     below = "".join(f"\n{piped(lines)}" for lines in further)
+    warned = "".join(f"\n{line}\n" for line in _learned(summary))
     if not mechanisms.several(rows):
         scored = of_scores(rows)
         more = f"\n{piped(scored)}" if len(scored) > 1 else ""
-        warned = "".join(f"\n{line}\n" for line in summary["warnings"])
-        return f"{piped(_of_bidders(summary))}\n{said}\n{more}{warned}{below}"
+        return f"{piped(_of_bidders(summary))}\n{played}\n{more}{warned}{below}"
     columns = mechanisms.columns(rows)
     lines = [["bidder", "market", *_heads(columns)]]
     lines += [["", *_line(row, columns)] for row in mechanisms.references(rows)]
     for group in mechanisms.groups(rows):
         named = ([f"`{row['market']}`{marks(row)}", *_line(row, columns)[1:]] for row in group.rows)
         lines += [[group.title, *line] for line in named]
-    text = "\n\n".join([piped(lines).rstrip(), said, *_legend(summary)])
-    return text.replace("*", r"\*") + "\n" + below
+    text = "\n\n".join([piped(lines).rstrip(), played, *_legend(summary)])
+    return text.replace("*", r"\*") + "\n" + warned + below
+
+
+def _learned(summary: Summary) -> Line:
+    """Return what learned bidders were trained on, and a warning where they play elsewhere."""
+    known = {name: given for name, given in summary["trained"].items() if given is not None}
+    return [*(said(name, given) for name, given in known.items()), *summary["warnings"]]
 
 
 def _of_bidders(summary: Summary) -> list[Line]:
@@ -92,7 +99,8 @@ def _of_bidders(summary: Summary) -> list[Line]:
     head += [f"{heading(name)}, {kpis[name]['unit']}" for name in BIDDER_COLUMNS]
     reference = next((r["difference"]["reference"] for r in rows if r["difference"]), "")
     if reference:
-        head.append(f"dearer than {reference} by day, {kpis[BIDDER_COLUMNS[0]]['unit']}")
+        unit = kpis[BIDDER_COLUMNS[0]]["unit"]
+        head.append(f"dearer than {reference}, same day, market and ledger, {unit}")
     lines = [head]
     for row in sorted(rows, key=mechanisms.cost):
         cells = [title_of(row) + marks(row)]

@@ -27,6 +27,7 @@ from gridbazaar.evaluation.config import IDEAL, EvaluationConfig, label
 from gridbazaar.evaluation.deviations import Arena
 from gridbazaar.evaluation.exploited import exploited
 from gridbazaar.evaluation.feeder_optimum import FeederOptimum, said
+from gridbazaar.evaluation.feeder_plan import FeederPlan
 from gridbazaar.evaluation.optimum import Optimum, Plan, days_of, unknown
 from gridbazaar.evaluation.planner import Planner
 from gridbazaar.evaluation.playback import Playback
@@ -66,7 +67,7 @@ class Outcome:
         combination: which.
         figures: [S * B] per key figure, those of a training seed side by side.
         seat_cost: [S * B, N] EUR per day; None for the optimum, which knows no seats.
-        example: the example day, of the first seed.
+        example: the example days side by side, of the first seed.
         voltages: [len(VOLTAGE_QUANTILES)] p.u. over all buses, intervals and days; with several
             seeds the mean of theirs, and of the extremes the furthest.
         audit: of the chains, where there are any.
@@ -130,17 +131,19 @@ class Tournament:
             optimum last.
         first_slot: [D] of the days in the year's data.
         repeats: R.
-        example: number of the example day among the days.
+        examples: numbers of the example days among the days, the middling one first.
         facts: of the community.
         band: permitted voltages of the typical bus, p.u.
+        plan: of the feeder, to draw it.
     """
 
     outcomes: tuple[Outcome, ...]
     first_slot: Tensor
     repeats: int
-    example: int
+    examples: tuple[int, ...]
     facts: Facts
     band: tuple[float, float]
+    plan: FeederPlan
 
     @property
     def baseline(self) -> Outcome:
@@ -194,7 +197,7 @@ def run(
     stage = _Stage(config, make)
     alone, best = _bounds(stage, config, progress, kept)
     yardstick = _yardstick(alone, best)
-    example = yardstick.middling_day(len(stage.first_slot))
+    examples = yardstick.example_days(len(stage.first_slot))
     planned: dict[str, Tensor] = {}
     outcomes = []
     for bidder, market, ledger in progress(_wanted(stage, config), "combinations"):
@@ -206,7 +209,7 @@ def run(
                 played = stage.play(bidder, market, ledger, member=member)
                 if bidder == PLANNER:
                     planned[ledger] = played.record.seat_cost.sum(-1)
-                outcome = _judge(played, yardstick, example, planned.get(ledger))
+                outcome = _judge(played, yardstick, examples, planned.get(ledger))
                 if config.exploitability and bidder not in BOUNDS:
                     outcome = replace(outcome, deviations=stage.deviate(member, market, ledger))
                 outcome = replace(outcome, seeds=(seed,))
@@ -219,9 +222,10 @@ def run(
         outcomes=(alone, *outcomes, best),
         first_slot=stage.first_slot,
         repeats=config.repeats,
-        example=example,
+        examples=examples,
         facts=stage.facts,
         band=stage.band,
+        plan=stage.plan,
     )
 
 
@@ -256,7 +260,7 @@ def _bounds(
         stage.solve(progress)
         cost = [plan.cost_eur for plan in stage.plans] or [math.nan] * len(stage.days)
         yardstick = Yardstick(played.record.seat_cost, torch.tensor(cost, dtype=torch.float64))
-        alone = _judge(played, yardstick, yardstick.middling_day(len(stage.first_slot)))
+        alone = _judge(played, yardstick, yardstick.example_days(len(stage.first_slot)))
         best = Outcome(Combination(OPTIMUM, NONE, NONE), yardstick.of_optimum())
         kept.put(GRID_ONLY, alone)
         kept.put(OPTIMUM, best)
@@ -279,7 +283,10 @@ class _Played:
 
 
 def _judge(
-    played: _Played, yardstick: Yardstick, example: int, planned: Tensor | None = None
+    played: _Played,
+    yardstick: Yardstick,
+    examples: tuple[int, ...],
+    planned: Tensor | None = None,
 ) -> Outcome:
     """Return what a combination came to beside the grid alone, the optimum and the planner."""
     record = played.record
@@ -287,7 +294,7 @@ def _judge(
         combination=played.combination,
         figures=kpis.compute(record) | yardstick.figures(record.seat_cost, planned),
         seat_cost=record.seat_cost,
-        example=record.select(example),
+        example=record.select(*examples),
         voltages=_quantiles(record.voltage_pu[record.solved]),
         audit=played.audit,
         clearing_ms=played.clearing_ms,
@@ -313,6 +320,7 @@ class _Stage:
         self.facts = Facts.of(probe.community, config.carbon_kg_per_kwh)
         limits = probe.delivery.limits
         self.band = (float(limits.vm_min_pu.median()), float(limits.vm_max_pu.median()))
+        self.plan = FeederPlan.of(probe)
         self.optimum = Optimum(probe.community, config.task.rules.unserved_price)
         simulation, _ = self._world(GRID_ONLY, IDEAL, alone=True)
         simulation.reset(days=self._days, seed=self._seed)

@@ -27,6 +27,7 @@ usage: gridbazaar COMMAND [WORD ...]
   gridbazaar train name=first            train bidders and write runs/first/
   gridbazaar evaluate name=first bidder=[all,runs/first]
                                          compare bidders and write results/first/
+  gridbazaar view results/first          show its report in a browser, and step through a day
   gridbazaar list                        tasks, markets, devices, ledgers, bidders, ...
   gridbazaar list markets bidders        some of them
   gridbazaar COMMAND --help              more on a command
@@ -77,6 +78,14 @@ List what can be chosen by name, with a line each.
 
     {called}
     {called} markets bidders
+"""
+_VIEW = """\
+Serve results on this machine: their report, and a page to step through a day.
+
+    {called} results/demo
+    {called} results/demo port=8000     # any free port by default
+
+Open the address that is printed in a browser. Ctrl-C ends it.
 """
 _HELP, _LISTING, _SKILL_RANGE = ("-h", "--help"), "--list", "--skill-range"
 _GENERALISATION, _SUITE, _TUNE = "--generalisation", "suite=", "--tune"
@@ -133,10 +142,18 @@ def show(words: Sequence[str], called: str = "gridbazaar list") -> int:
     return _run(lambda: _listed(words), called)
 
 
+def view(words: Sequence[str], called: str = "gridbazaar view") -> int:
+    """Serve the results that the words name until Ctrl-C; return the exit code."""
+    if set(_HELP) & set(words):
+        return _run(lambda: (_VIEW.format(called=called), 0), called)
+    return _run(lambda: _viewed(words), called)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
     "evaluate": evaluate,
     "list": show,
+    "view": view,
 }
 
 
@@ -249,6 +266,13 @@ def _listed(words: Sequence[str]) -> Answer:
     from gridbazaar.configs import take_words
 
     return listing(*take_words(words)), 0
+
+
+def _viewed(words: Sequence[str]) -> Answer:
+    from gridbazaar.evaluation.view import view
+
+    view(words, lambda line: print(line, flush=True))
+    return "ended", 0
 
 
 def _unknown(command: str) -> Answer:

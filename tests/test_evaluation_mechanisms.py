@@ -7,10 +7,10 @@ from gridbazaar.errors import UnknownNameError
 from gridbazaar.evaluation import mechanisms
 from gridbazaar.evaluation.config import configure
 from gridbazaar.evaluation.mechanisms import COLUMNS, groups, marks, more, notes, shades, shown
-from gridbazaar.evaluation.report import headlines, market_verdicts
 from gridbazaar.evaluation.results import evaluate, table
 from gridbazaar.evaluation.tables import terminal
 from gridbazaar.evaluation.timing import timed
+from gridbazaar.evaluation.verdicts import headlines, of_bidders, of_markets
 
 MARKETS, BIDDERS, LEDGERS = ("vcg", "uniform_auction", "grid_only"), ("truthful", "own_use"), 2
 
@@ -99,6 +99,16 @@ def test_a_single_market_is_compared_by_bidder(summary):
     assert terminal(one).startswith("bidder · market · ledger")
 
 
+def test_a_sentence_on_other_markets_stands_once_however_many_bidders_there_are(folder):
+    page = (folder / "report.html").read_text()
+    assert page.count("other markets without subsidy") == 1
+    assert page.count("on one side of zero") == 2  # of markets, and of bidders
+    for bidder in BIDDERS:
+        for ledger in ("ideal", "block"):
+            assert f"<th>{bidder.replace('_', ' ')} · {ledger}</th>" in page
+    assert "is taken under the same market and ledger" in page
+
+
 def test_report_has_the_mechanisms_with_coloured_cells_and_both_plots(folder):
     page = (folder / "report.html").read_text()
     assert 'id="mechanisms"' in page
@@ -131,10 +141,26 @@ def test_unsolved_clearings_are_marked_with_their_largest_share():
 
 def test_the_headline_is_of_a_market_without_subsidy():
     rows = [ALONE, row(operator_surplus=-5.0), row("uniform_auction", community_cost=55.0)]
-    assert headlines(rows)[0] == (
+    assert headlines({"rows": rows, "cheapest": {"others": 1, "alike": []}})[0] == (
         "55.00 EUR/day",
-        "community cost of truthful · uniform auction · ideal, the cheapest",
+        "community cost of truthful · uniform auction · ideal, less than every other on the same "
+        "days",
     )
+
+
+def test_what_is_not_told_apart_is_not_called_the_cheapest():
+    rows = [ALONE, row(community_cost=55.0)]
+    others = [{"bidder": f"b_{k}", "market": "vcg", "ledger": "ideal"} for k in range(5)]
+    (_, words), *_ = headlines({"rows": rows, "cheapest": {"others": 6, "alike": others}})
+    assert words.endswith(
+        "the lowest mean; not told apart from b 0 · vcg · ideal; b 1 · vcg · ideal; b 2 · vcg · "
+        "ideal and 2 more"
+    )
+    assert "cheapest" not in words
+    (_, words), *_ = headlines(
+        {"rows": rows[:1] + rows[1:], "cheapest": {"others": 0, "alike": []}}
+    )
+    assert words.endswith("which alone was played")
 
 
 def test_verdicts_leave_out_subsidies_and_rounding():
@@ -151,11 +177,13 @@ def test_verdicts_leave_out_subsidies_and_rounding():
         against("mcafee", 1.0, 2.0),
         against("bill_sharing", -2.0, -1.0),
     ]
-    assert market_verdicts(rows) == [
-        "truthful: of 3 other markets without subsidy 1 cost the community more than uniform "
-        "auction and 1 cost less on the same days, with 95 % intervals on one side of zero; 1 "
-        "cannot be told apart."
-    ]
+    found = of_markets(rows)
+    assert found.tallies == (("truthful · ideal", 1, 1, 1),)
+    assert "other markets without subsidy than uniform auction" in found.said
+    assert "same bidder and ledger" in found.said
+    assert found.head[1] == "cost more than uniform auction"
+    assert of_markets(rows[:2]) is None
+    assert of_bidders([r | {"difference": None} for r in rows]) is None
 
 
 def test_groups_keep_the_order_of_ledgers_and_bidders_and_sort_by_cost():

@@ -1,6 +1,8 @@
+import base64
 import json
 import math
 import re
+import zlib
 
 import pandas as pd
 import pytest
@@ -97,7 +99,8 @@ def test_the_same_seed_gives_the_same_files(words, folder, tmp_path):
         for path in (folder, again)
     )
     assert one == other
-    assert (folder / "episodes.parquet").read_bytes() == (again / "episodes.parquet").read_bytes()
+    for name in ("episodes.parquet", "days.npz"):
+        assert (folder / name).read_bytes() == (again / name).read_bytes()
 
 
 def test_nobody_beats_the_optimum_and_shares_follow(summary):
@@ -156,23 +159,26 @@ def test_episodes_hold_every_day_repeat_and_combination(folder, summary):
 def test_report_has_all_sections_and_needs_nothing_else(folder):
     page = (folder / "report.html").read_text()
     sections = [
-        "waterfall",
         "comparison",
+        "bound",
+        "waterfall",
         "reliability",
+        "days",
+        "day",
         "roles",
         "market",
         "network",
         "ledger",
-        "day",
         "figures",
         "configuration",
     ]
     assert all(f'id="{section}"' in page for section in sections)
-    sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)
-    assert len(sources) == len(list((folder / "plots").glob("*.png"))) == 8
-    assert all(source.startswith("data:image/png;base64,") for source in sources)
-    assert "http" not in re.sub(r"<pre>.*?</pre>", "", page, flags=re.S)
-    assert "nan" not in re.sub(r'src="[^"]*"', "", page).lower().replace("finance", "")
+    assert len(list((folder / "plots").glob("*.png"))) == 8
+    written = re.sub(r"<script.*?</script>|<pre>.*?</pre>", "", page, flags=re.S)
+    links = re.findall(r'(?:src|href)="([^"]*)', written)
+    assert set(links) == {"data:,", "#comparison", "day"}  # the last is shown where it is served
+    assert "http" not in written
+    assert "nan" not in written.lower().replace("finance", "")
 
 
 def test_every_key_figure_stands_in_one_table_of_the_report(folder, summary):
@@ -183,7 +189,35 @@ def test_every_key_figure_stands_in_one_table_of_the_report(folder, summary):
     assert sorted(names) == sorted([*KPIS, *FIGURES, "clearing_time"])
     page = (folder / "report.html").read_text()
     heads = re.findall(r"<th title=[^>]*>([^<]+)<br>", page)
+    chosen = unpacked(page)["kpis"]
+    assert chosen.keys() >= {*names}
     assert {heading(name) for name in names} <= set(heads)
+
+
+def unpacked(page):
+    """The data that a page carries."""
+    packed = re.search(r'id="data">([^<]+)<', page).group(1)
+    return json.loads(zlib.decompress(base64.b64decode(packed)))
+
+
+def test_the_page_carries_every_row_and_its_days(folder, summary):
+    data = unpacked((folder / "report.html").read_text())
+    assert len(data["rows"]) == len(summary["rows"])
+    frame = pd.read_parquet(folder / "episodes.parquet")
+    for k, row in enumerate(summary["rows"][:-1]):
+        mean, low, high = data["rows"][k]["kpis"]["community_cost"]
+        figure = row["kpis"]["community_cost"]
+        for mine, theirs in zip((mean, low, high), ("mean", "low", "high"), strict=True):
+            assert mine == pytest.approx(figure[theirs], rel=1e-4)
+        mine = frame[
+            (frame["bidder"] == row["bidder"])
+            & (frame["market"] == row["market"])
+            & (frame["ledger"] == row["ledger"])
+        ]
+        by_day = mine.groupby("first_slot")["community_cost"].mean()
+        carried = data["daily"]["rows"][str(k)]["community_cost"]
+        assert data["daily"]["first_slot"] == by_day.index.tolist()
+        assert carried == pytest.approx(by_day.tolist(), rel=1e-4)
 
 
 def test_waterfalls_add_up_from_the_grid_alone_to_the_optimum(words, summary, tmp_path):
