@@ -33,7 +33,7 @@ from market_costs import (
 )
 
 from gridbazaar.envs.markets import MARKETS
-from gridbazaar.evaluation.palette import GREY, style
+from gridbazaar.palette import GREY, style
 from gridbazaar.evaluation.summary import strict
 
 SIZES, TARGET = (10, 100, 1000), 20.0

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gridbazaar.envs.day_record import DayRecord
-from gridbazaar.evaluation.palette import BLUE, FLOW, GREEN, GREY, INK, ORANGE, PINK, RED
+from gridbazaar.palette import BLUE, FLOW, GREEN, GREY, INK, ORANGE, PINK, RED
 
 
 def day(records: Sequence[tuple[str, DayRecord]]) -> Figure:

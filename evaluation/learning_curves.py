@@ -16,7 +16,7 @@ from gridbazaar import files
 from gridbazaar.agents import shelf
 from gridbazaar.agents.run_set import members
 from gridbazaar.errors import DataError
-from gridbazaar.evaluation.palette import BLUE, GREY, style
+from gridbazaar.palette import BLUE, GREY, style
 
 TABLE, PICTURE = "curves.csv", "learning.png"
 _CURVE = "progress.csv"  # as gridbazaar.agents.learning.curves writes it

@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from gridbazaar.evaluation.mechanisms import cost, groups, is_reference, marks, reference_market
-from gridbazaar.evaluation.palette import BLUE, INK, ORANGE
+from gridbazaar.palette import BLUE, INK, ORANGE
 
 # More rows of dots than this would cover each other.
 _MOST_DOTS = 8

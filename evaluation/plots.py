@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from gridbazaar.envs.observation import ROLES
 from gridbazaar.evaluation.mechanisms import marks
-from gridbazaar.evaluation.palette import GREEN, GREY, INK, ORANGE, ROLE
+from gridbazaar.palette import GREEN, GREY, INK, ORANGE, ROLE
 from gridbazaar.evaluation.scores import LEVELS
 from gridbazaar.evaluation.tournament import OPTIMUM, VOLTAGE_QUANTILES, Combination, Outcome
 

@@ -12,9 +12,30 @@ from cycler import cycler
 # Okabe and Ito (2008), "Color Universal Design".
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PINK, YELLOW, GREY, INK = "#56B4E9", "#CC79A7", "#F0E442", "#8A8F98", "#20262E"
+FAINT = "#D5D9DF"
 ROLE = {"prosumer": ORANGE, "storage": GREEN, "ev": PINK, "consumer": BLUE}
 FLOW = {"PV": ORANGE, "batteries": GREEN, "loads": BLUE, "cars": PINK, "net": INK}
 _BIDDERS = (BLUE, GREEN, PINK, SKY, ORANGE, YELLOW)
+# Of pictures of an interval, whose places are all given.
+PICTURE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.size": 2,
+    "ytick.major.size": 2,
+    "axes.edgecolor": "#B9BFC8",
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "gridbazaar",
+    "pdf.fonttype": 42,
+}
 _STYLE: dict[str, Any] = {
     "figure.facecolor": "white",
     "figure.constrained_layout.use": True,
@@ -52,3 +73,8 @@ def bidder_colours(bidders: Sequence[str], learned: Sequence[str]) -> dict[str, 
     others = [name for name in bidders if name not in learned]
     colours = {name: _BIDDERS[i % len(_BIDDERS)] for i, name in enumerate(others)}
     return colours | dict.fromkeys(learned, RED)
+
+
+def role_colour(role: str) -> str:
+    """Return the colour of a role; sky blue for those that come with further devices."""
+    return ROLE.get(role, SKY)

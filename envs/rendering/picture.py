@@ -1,0 +1,181 @@
+"""Picture of one interval: feeder, book, chain, and the day so far, as one figure of 800 pixels.
+
+Nothing is kept between pictures: the same records give the same picture, to the byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from gridbazaar.envs.rendering.feeder_panel import VOLTAGE, VOLTAGE_RANGE, draw_feeder
+from gridbazaar.envs.rendering.ledger_panel import draw_chain
+from gridbazaar.envs.rendering.market_panels import Words, draw_book, draw_power, draw_prices
+from gridbazaar.envs.rendering.snapshot import Snapshot
+from gridbazaar.envs.rendering.stage import Stage
+from gridbazaar.palette import GREY, INK, PICTURE, role_colour
+
+SIZE = (800, 560)  # pixels at DPI
+DPI = 100
+_PER_POINT = DPI / 72
+Box = tuple[float, float, float, float]  # left, top, width, height in pixels
+_FEEDER: Box = (12, 62, 492, 272)
+_CHARGE: Box = (12, 342, 492, 30)
+_BOOK: Box = (560, 76, 226, 142)
+_CHAIN: Box = (516, 284, 276, 84)
+_PRICES: Box = (50, 416, 338, 112)
+_POWER: Box = (448, 416, 338, 112)
+
+
+def draw(figure: Figure, stage: Stage, seen: Sequence[Snapshot]) -> None:
+    """Draw the last interval of a day into an empty figure of SIZE.
+
+    Args:
+        figure: to draw on.
+        stage: of the task.
+        seen: the day's intervals so far; none before the first.
+    """
+    with _style():
+        now = seen[-1] if seen else None
+        _header(figure, stage, now)
+        draw_feeder(_axes(figure, _FEEDER), stage, now, *_points(_FEEDER))
+        _charge(_axes(figure, _CHARGE), stage, now, *_points(_CHARGE))
+        if not seen:
+            return
+        book, chain = _axes(figure, _BOOK), _axes(figure, _CHAIN)
+        _title(figure, _BOOK, 516, draw_book(book, stage, seen))
+        _title(figure, _CHAIN, 516, draw_chain(chain, stage, seen, *_points(_CHAIN)))
+        _title(figure, _PRICES, 14, draw_prices(_axes(figure, _PRICES), stage, seen))
+        _title(figure, _POWER, 412, draw_power(_axes(figure, _POWER), stage, seen))
+
+
+def new_figure() -> Figure:
+    """Return an empty figure of SIZE."""
+    return Figure(figsize=(SIZE[0] / DPI, SIZE[1] / DPI), dpi=DPI, facecolor="white")
+
+
+def frame(stage: Stage, seen: Sequence[Snapshot]) -> NDArray[np.uint8]:
+    """Return the picture as pixels, uint8 [560, 800, 3]."""
+    figure = new_figure()
+    canvas = FigureCanvasAgg(figure)
+    draw(figure, stage, seen)
+    with _style():
+        canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def save(path: Path, stage: Stage, seen: Sequence[Snapshot]) -> None:
+    """Write the picture as SVG, PDF or PNG, as the name's end says; fonts are embedded."""
+    figure = new_figure()
+    draw(figure, stage, seen)
+    with _style():
+        figure.savefig(path, metadata=UNDATED.get(path.suffix))
+
+
+# So that the same picture gives the same file.
+UNDATED: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    with matplotlib.rc_context(PICTURE):
+        yield
+
+
+def _axes(figure: Figure, box: Box) -> Any:
+    left, top, width, height = box
+    W, H = SIZE
+    return figure.add_axes((left / W, 1 - (top + height) / H, width / W, height / H))
+
+
+def _points(box: Box) -> tuple[float, float]:
+    return box[2] / _PER_POINT, box[3] / _PER_POINT
+
+
+def _write(figure: Figure, x: float, y: float, words: Words, **font: Any) -> float:
+    """Write words of several colours side by side; return where they end, in pixels."""
+    for text, colour in words:
+        size = font.get("fontsize", matplotlib.rcParams["font.size"])
+        figure.text(x / SIZE[0], 1 - y / SIZE[1], text, color=colour, va="baseline", **font)
+        x += _width(text, size, font.get("weight", "normal")) + 6
+    return x
+
+
+def _width(text: str, size: float, weight: str) -> float:
+    """Return the width of a text in pixels."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    path = TextPath((0, 0), text, size=size, prop=FontProperties(weight=weight))
+    return float(path.get_extents().width) * _PER_POINT
+
+
+def _title(figure: Figure, box: Box, left: float, words: Words) -> None:
+    (first, colour), *others = words
+    x = _write(figure, left, box[1] - 9, [(first, colour)], weight="bold")
+    _write(figure, x, box[1] - 9, others, weight="bold")
+
+
+def _header(figure: Figure, stage: Stage, now: Snapshot | None) -> None:
+    clock = "before the day" if now is None else _clock(now.t, stage)
+    x = _write(figure, 14, 32, [(clock, INK)], fontsize=15, weight="bold")
+    if now is not None:
+        x = _write(figure, x + 4, 32, [(f"day {now.day}", GREY)], fontsize=10)
+    figure.text(
+        1 - 14 / SIZE[0], 1 - 32 / SIZE[1], stage.title, color=INK, ha="right", fontsize=10
+    )
+    line = Rectangle((14 / SIZE[0], 1 - 43 / SIZE[1]), 1 - 28 / SIZE[0], 1 / SIZE[1])
+    line.set(facecolor="#D5D9DF", edgecolor="none", transform=figure.transFigure)
+    figure.add_artist(line)
+
+
+def _clock(t: int, stage: Stage) -> str:
+    minutes = [(t + k) * stage.slot_minutes for k in (0, 1)]
+    return "–".join(f"{at // 60:02d}:{at % 60:02d}" for at in minutes)
+
+
+def _charge(axes: Any, stage: Stage, now: Snapshot | None, width: float, height: float) -> None:
+    """Draw the key: the roles, the mean charge of their devices, and the colours of voltages."""
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.axis("off")
+    x, middle = 2.0, 0.5 * height
+    for number, role in enumerate(stage.roles):
+        mine = stage.role == number
+        if not mine.any():
+            continue
+        colour = role_colour(role)
+        axes.scatter(x + 4, middle, 34, color=colour, lw=0)
+        axes.text(x + 11, middle, role, va="center_baseline")
+        x += 15 + _width(role, 8, "normal") / _PER_POINT
+        if stage.has_device[mine].any():
+            x = _gauge(axes, x, middle, None if now is None else now.charge[mine], colour)
+        x += 9
+    _voltage_key(axes, width, middle)
+
+
+def _gauge(axes: Any, x: float, middle: float, charge: Any, colour: str) -> float:
+    known = charge is not None and not np.isnan(charge).all()
+    share = float(np.nanmean(charge)) if known else 0.0
+    axes.add_patch(Rectangle((x, middle - 3), 24, 6, fc="#ECEEF2", ec="none"))
+    axes.add_patch(Rectangle((x, middle - 3), 24 * share, 6, fc=colour, ec="none"))
+    text = f"{100 * share:.0f} %" if known else "–"
+    axes.text(x + 27, middle, text, va="center_baseline", fontsize=7)
+    return x + 46
+
+
+def _voltage_key(axes: Any, width: float, middle: float) -> None:
+    left, right = width - 58, width - 2
+    shades = VOLTAGE(np.linspace(0, 1, 48))[None]
+    axes.imshow(shades, extent=(left, right, middle + 1, middle - 6), aspect="auto")
+    for x, level in ((left, VOLTAGE_RANGE.vmin), (right, VOLTAGE_RANGE.vmax)):
+        axes.text(x, middle + 3, f"{level:g}", ha="center", va="top", fontsize=6.5)
+    axes.text((left + right) / 2, middle + 3, "p.u.", ha="center", va="top", fontsize=6.5)
