@@ -17,6 +17,8 @@ from gridbazaar.envs.config import WorldConfig
 from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.layout import ActionEntry
 from gridbazaar.envs.observation import Feature
+from gridbazaar.envs.rendering import renderer
+from gridbazaar.envs.rendering.renderer import Renderer
 from gridbazaar.envs.spaces import Spaces, spaces_of
 from gridbazaar.errors import ArgumentError, UnknownNameError
 
@@ -78,6 +80,8 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
     seed: of the first episode, where `reset` is given none.
     padded: one space for all agents, with the entries of all; what an agent has not is zero in what
     it sees, and changes nothing in what it does.
+    render_mode: human draws every interval in a window, rgb_array returns pictures from `render()`,
+    uint8 [560, 800, 3]; None draws nothing.
 
     ## Attributes
     policies: agent -> name of the policy that agents alike share.
@@ -86,13 +90,25 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
     The version is the task's; CHANGELOG.md tells what changed.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"name": "gridbazaar_v1", "render_modes": []}
-    render_mode = None
+    metadata: ClassVar[dict[str, Any]] = {
+        "name": "gridbazaar_v1",
+        "render_modes": list(renderer.MODES),
+        "render_fps": renderer.FPS,
+    }
 
     def __init__(
-        self, world: WorldConfig, split: str = "train", seed: int = 0, padded: bool = False
+        self,
+        world: WorldConfig,
+        split: str = "train",
+        seed: int = 0,
+        padded: bool = False,
+        render_mode: str | None = None,
     ):
         self.simulation = build(world, num_envs=1, split=split, seed=seed)
+        self.render_mode = render_mode
+        self._renderer = None
+        if render_mode is not None:
+            self._renderer = Renderer(self.simulation, world.title, render_mode)
         self.possible_agents = list(self.simulation.community.seats)
         self.agents: list[str] = []
         by_group = spaces_of(self.simulation, padded)
@@ -155,6 +171,8 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
         days = None if day is None else torch.tensor([_slot(day)])
         observation = self.simulation.reset(days, seed)
         self.agents = list(self.possible_agents)
+        if self._renderer is not None:
+            self._renderer.begin()
         return self._per_agent(observation), {agent: {} for agent in self.agents}
 
     def step(
@@ -177,6 +195,10 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
         names = self.agents
         rewards = dict(zip(names, interval.reward.total[0].tolist(), strict=True))
         infos = self._infos(interval)
+        if self._renderer is not None:
+            self._renderer.add(interval)
+            if self.render_mode == renderer.HUMAN:
+                self._renderer.render()
         if interval.done:
             self.agents = []
         done, ongoing = dict.fromkeys(names, interval.done), dict.fromkeys(names, False)
@@ -191,11 +213,18 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
         state: Array = self.simulation.global_state()[0].numpy()
         return state
 
-    def render(self) -> None:
-        """Draw nothing: `evaluate.py` draws days."""
+    def render(self) -> NDArray[np.uint8] | None:
+        """Draw the last interval, with the day so far: see docs/pictures.md.
+
+        Returns pixels, uint8 [560, 800, 3], in the mode rgb_array; None in the mode human, which
+        draws every step by itself, and without a mode.
+        """
+        return None if self._renderer is None else self._renderer.render()
 
     def close(self) -> None:
-        """Hold nothing open."""
+        """Close the window, where there is one."""
+        if self._renderer is not None:
+            self._renderer.close()
 
     def _per_agent(self, observation: torch.Tensor) -> dict[str, Array]:
         rows = zip(self.possible_agents, observation[0].numpy(), self._views, strict=True)

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from gridbazaar.envs.observation import ROLES
 from gridbazaar.evaluation.mechanisms import marks
-from gridbazaar.palette import GREEN, GREY, INK, ORANGE, ROLE
 from gridbazaar.evaluation.scores import LEVELS
 from gridbazaar.evaluation.tournament import OPTIMUM, VOLTAGE_QUANTILES, Combination, Outcome
+from gridbazaar.palette import GREEN, GREY, INK, ORANGE, ROLE
 
 Row = Mapping[str, Any]
 # Rows that a plot of all combinations has at most; beyond, its title says that it is of the

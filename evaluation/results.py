@@ -27,7 +27,6 @@ from gridbazaar.evaluation.entries import check_set
 from gridbazaar.evaluation.kept import KeptOutcomes
 from gridbazaar.evaluation.learning_curves import learning_curve, read_curves
 from gridbazaar.evaluation.mechanisms import several
-from gridbazaar.palette import GREY, INK, bidder_colours, style
 from gridbazaar.evaluation.provenance import differences, trained_on
 from gridbazaar.evaluation.report import render
 from gridbazaar.evaluation.strategies import strategies
@@ -44,6 +43,7 @@ from gridbazaar.evaluation.tournament import (
     run,
 )
 from gridbazaar.evaluation.waterfall import waterfalls
+from gridbazaar.palette import GREY, INK, bidder_colours, style
 
 
 def evaluate(config: EvaluationConfig, make: Maker = load, quiet: bool = False) -> Path:

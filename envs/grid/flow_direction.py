@@ -25,9 +25,12 @@ class FlowDirection:
         known = np.union1d(self._nodes, network.slack_nodes)
         self._rest = np.setdiff1d(np.arange(network.ybus.shape[0]), known)
         self._known = known
-        rows = network.ybus[self._rest]
-        self._towards = rows[:, known]
-        self._inner = splu(rows[:, self._rest].tocsc()) if len(self._rest) else None
+        # [rest, known] voltages of the rest per volt of the known; none where all are known.
+        self._follow = np.zeros((len(self._rest), len(known)), np.complex128)
+        if len(self._rest):
+            rows = network.ybus[self._rest]
+            towards = rows[:, known].toarray()
+            self._follow = -splu(rows[:, self._rest].tocsc()).solve(towards)
 
     def __call__(self, v: NDArray[np.complex128]) -> NDArray[np.float64]:
         """Return 1 where power enters a branch at its first end, -1 at its second, [nl + nt].
@@ -39,9 +42,7 @@ class FlowDirection:
         voltage = np.zeros(network.ybus.shape[0], np.complex128)
         voltage[network.slack_nodes] = network.slack_voltage
         voltage[self._nodes] = v
-        if self._inner is not None:
-            drive = np.asarray(self._towards @ voltage[self._known]).ravel()
-            voltage[self._rest] = self._inner.solve(-drive)
+        voltage[self._rest] = self._follow @ voltage[self._known]
         current = np.asarray(network.percent_from @ voltage).ravel()
         first = network.branch_ends[:, 0]
         power = (voltage[first.clip(min=0)] * current.conj()).real

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Places = NDArray[np.float64]
 
-_HANG = 0.5  # rows between a bus and the end of a service line that hangs from it
+_HANG = 0.36  # rows between a bus and the end of a service line that hangs from it
 
 
 @dataclass(frozen=True)

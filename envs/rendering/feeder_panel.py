@@ -21,8 +21,10 @@ VOLTAGE = LinearSegmentedColormap.from_list("voltage", ["#762A83", "#C3C6CC", "#
 VOLTAGE_RANGE = Normalize(0.95, 1.05, clip=True)
 _ARROWS = {(1, 0): ">", (-1, 0): "<", (0, 1): "v", (0, -1): "^"}
 _LEAST_LOADING = 1.0  # %; below, rounding may decide which way power flows
-_LARGEST, _SMALLEST = 7.5, 2.2  # points, of a seat
-_STACK = 0.62  # of a row's height is for the seats of a bus
+_LARGEST, _SMALLEST = 9.0, 2.2  # points, of a seat
+# Shares of a row's height for the seats of a bus, without and with buses that hang from rows.
+_STACK, _STACK_HANGING = 0.78, 0.58
+_ROOM = 0.7  # columns between the external grid and the rest, for a transformer
 
 
 class Geometry:
@@ -36,18 +38,18 @@ class Geometry:
     def __init__(self, stage: Stage, width: float, height: float):
         place = stage.diagram.place
         low, high = np.nanmin(place[:, 1]), np.nanmax(place[:, 1])
-        cell_w = width / (stage.diagram.columns + 0.4)
+        cell_w = width / (stage.diagram.columns + 0.4 + _ROOM)
         cell_h = height / (high - low + 1.0)
-        self.node = np.stack(
-            [(place[:, 0] + 0.6) * cell_w, (place[:, 1] - low + 0.78) * cell_h], -1
-        )
+        column = place[:, 0] + 0.4 + _ROOM * (place[:, 0] > 0)
+        self.node = np.stack([column * cell_w, (place[:, 1] - low + 0.8) * cell_h], -1)
         hanging = place[:, 1] % 1 != 0
-        self.down = hanging & (place[:, 1] - np.floor(place[:, 1]) > 0) & _below_parent(stage)
-        tallest = _STACK * cell_h * (0.55 if hanging.any() else 1.0)
-        most = np.bincount(stage.seat_node).max(initial=1)
-        size = min(0.52 * cell_w, tallest / min(most, 4), _LARGEST)
+        self.down = hanging & _below_parent(stage)
+        tallest = cell_h * (_STACK_HANGING if hanging.any() else _STACK)
+        most = int(np.bincount(stage.seat_node).max(initial=1))
+        size = min(0.56 * cell_w, tallest / (0.65 + 1.3 * min(most, 4)), _LARGEST)
         self.size = max(size, _SMALLEST)
-        self.seat = self._seats(stage, max(1, int(tallest / (1.25 * self.size))))
+        tall = max(1, int((tallest / self.size - 0.65) / 1.3 + 1e-6))
+        self.seat = self._seats(stage, tall)
 
     def _seats(self, stage: Stage, tall: int) -> Floats:
         """Return the centre of every seat: a stack beside its bus, then a further one."""
@@ -121,27 +123,27 @@ def _branches(axes: Any, stage: Stage, now: Snapshot | None, geometry: Geometry)
                 capstyle="round",
             )
         )
-        _arrows(axes, now, ways, thin)
+        _arrows(axes, stage, now, ways, thin)
     for branch in live:
         if stage.trafo[branch]:
-            _trafo(axes, ways[branch][0], max(geometry.size * 0.55, 2.4))
+            _trafo(axes, ways[branch][0], max(geometry.size * 0.5, 3.2))
 
 
 def _arrows(
-    axes: Any, now: Snapshot, ways: dict[int, tuple[Floats, bool]], thin: float
+    axes: Any, stage: Stage, now: Snapshot, ways: dict[int, tuple[Floats, bool]], thin: float
 ) -> None:
-    """Draw which way power flows, on the last straight piece of every branch."""
+    """Draw which way power flows, on the last straight piece of every line."""
     groups: dict[str, list[tuple[float, float, float]]] = {}
     for branch, (way, forward) in ways.items():
         sign = now.direction[branch] * (1 if forward else -1)
-        if now.loading_percent[branch] < _LEAST_LOADING or sign == 0:
+        if stage.trafo[branch] or now.loading_percent[branch] < _LEAST_LOADING or sign == 0:
             continue
         start, end = way[-2:]
         step = (end - start) * sign
         along = int(np.abs(step).argmax())
         way_to = [0, 0]
         way_to[along] = 1 if step[along] > 0 else -1
-        size = 7 + 0.35 * min(now.loading_percent[branch], 100)
+        size = 10 + 0.4 * min(now.loading_percent[branch], 100)
         middle = (start + end) / 2
         marker = _ARROWS[(way_to[0], way_to[1])]
         groups.setdefault(marker, []).append((middle[0], middle[1], size * thin))
@@ -189,7 +191,7 @@ def _grid(axes: Any, stage: Stage, now: Snapshot | None, geometry: Geometry) -> 
     if now is not None and now.solved:
         which = "gives" if now.grid_kw >= 0 else "takes"
         text = f"grid {which}\n{abs(now.grid_kw):,.1f} kW"
-    left = max(x - side / 2, 0)
+    left = max(x - side, 0)
     axes.text(left, y + side, text, ha="left", va="top", fontsize=7.5, linespacing=1.15)
 
 
@@ -226,3 +228,15 @@ def _gauges(
             fill_colours.append(colours[seat])
     axes.add_collection(PatchCollection(frames, fc="#ECEEF2", ec="none", zorder=7))
     axes.add_collection(PatchCollection(fills, fc=fill_colours, ec="none", zorder=8))
+
+
+def draw_key(axes: Any, width: float, height: float) -> None:
+    """Draw what the colours of the feeder mean, at the right of axes of this size in points."""
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.axis("off")
+    middle, left, right = height / 2, width - 78, width - 24
+    shades = VOLTAGE(np.linspace(0, 1, 48))[None]
+    axes.imshow(shades, extent=(left, right, middle + 3, middle - 3), aspect="auto")
+    low, high = VOLTAGE_RANGE.vmin, VOLTAGE_RANGE.vmax
+    axes.text(left - 3, middle, f"voltage, p.u.: {low:g}", ha="right", va="center_baseline")
+    axes.text(right + 3, middle, f"{high:g}", ha="left", va="center_baseline")

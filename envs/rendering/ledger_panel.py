@@ -13,8 +13,8 @@ from gridbazaar.envs.rendering.snapshot import Snapshot
 from gridbazaar.envs.rendering.stage import Stage
 from gridbazaar.palette import BLUE, FAINT, GREY, INK, RED
 
-_BEFORE = 5  # earlier blocks that are drawn
-_GAP, _SMALL = 7.0, 11.0  # points, between blocks and of a small one
+_BEFORE = 3  # earlier blocks that are drawn
+_GAP, _SMALL = 5.0, 9.0  # points, between blocks and of a small one
 
 
 def draw_chain(
@@ -31,7 +31,7 @@ def draw_chain(
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
     now, middle = seen[-1], height / 2
-    side = min(height, 0.42 * width)
+    side = min(height, 0.31 * width)
     left = _BEFORE * (_SMALL + _GAP)
     axes.plot([0, left], [middle] * 2, color=GREY, lw=1, zorder=1)
     for back, other in enumerate(reversed(seen[-1 - _BEFORE : -1])):
@@ -39,12 +39,12 @@ def draw_chain(
         _small_block(axes, other, x, middle)
     _block(axes, now, left, middle - side / 2, side)
     axes.text(
-        left + side + 8,
+        left + side + 7,
         middle,
         "\n".join(_words(stage, now)),
         va="center",
         color=RED if now.reverted else INK,
-        linespacing=1.45,
+        linespacing=1.4,
     )
     return (
         ("Last block:", INK),
@@ -98,9 +98,10 @@ def _words(stage: Stage, now: Snapshot) -> list[str]:
     lines = [f"{int(now.included.sum())} of {int(now.sent.sum())} in time"]
     if np.isfinite(now.block_s):
         before = stage.gate_closure_s - now.block_s
-        lines.append(f"{before:,.0f} s before gate closure")
+        lines.append(f"{before:,.0f} s before the gate")
     lines.append("lost in a fork" if now.reverted else f"final after {_span(now.finality_s)}")
-    lines.append(f"fee {now.base_fee:.3g} {stage.currency}, {now.backlog:,} waiting")
+    lines.append(f"fee {now.base_fee:.2g} {stage.currency}")
+    lines.append(f"{now.backlog:,} waiting")
     return lines
 
 

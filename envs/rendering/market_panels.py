@@ -75,7 +75,9 @@ def draw_prices(axes: Any, stage: Stage, seen: Sequence[Snapshot]) -> Words:
     retail, feed_in, price = (
         np.array([getattr(now, name) for now in seen]) for name in ("retail", "feed_in", "price")
     )
-    axes.fill_between(edges, _held(feed_in), _held(retail), step="post", color=GREY, alpha=0.1, lw=0)
+    axes.fill_between(
+        edges, _held(feed_in), _held(retail), step="post", color=GREY, alpha=0.1, lw=0
+    )
     axes.step(edges, _held(retail), color=RED, lw=1.3, where="post")
     axes.step(edges, _held(feed_in), color=GREY, lw=1.3, where="post")
     volume = np.array([now.volume_kw for now in seen])

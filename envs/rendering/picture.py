@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
 from numpy.typing import NDArray
 
-from gridbazaar.envs.rendering.feeder_panel import VOLTAGE, VOLTAGE_RANGE, draw_feeder
+from gridbazaar.envs.rendering.feeder_panel import draw_feeder, draw_key
 from gridbazaar.envs.rendering.ledger_panel import draw_chain
 from gridbazaar.envs.rendering.market_panels import Words, draw_book, draw_power, draw_prices
 from gridbazaar.envs.rendering.snapshot import Snapshot
@@ -28,12 +30,17 @@ SIZE = (800, 560)  # pixels at DPI
 DPI = 100
 _PER_POINT = DPI / 72
 Box = tuple[float, float, float, float]  # left, top, width, height in pixels
-_FEEDER: Box = (12, 62, 492, 272)
-_CHARGE: Box = (12, 342, 492, 30)
-_BOOK: Box = (560, 76, 226, 142)
-_CHAIN: Box = (516, 284, 276, 84)
-_PRICES: Box = (50, 416, 338, 112)
-_POWER: Box = (448, 416, 338, 112)
+_FEEDER: Box = (12, 76, 488, 262)
+_KEY: Box = (262, 54, 238, 16)
+_CHARGE: Box = (12, 344, 488, 26)
+_BOOK: Box = (562, 76, 224, 140)
+_CHAIN: Box = (524, 284, 268, 84)
+_PRICES: Box = (50, 420, 330, 112)
+_POWER: Box = (444, 420, 330, 112)
+_FEEDER_WORDS = (("Feeder:", INK), ("●", GREY), ("gives", INK), ("○", GREY), ("takes", INK))
+_LEFT, _MIDDLE, _RIGHT = 14, 412, 524  # where titles begin
+# So that the same picture gives the same file.
+UNDATED: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 def draw(figure: Figure, stage: Stage, seen: Sequence[Snapshot]) -> None:
@@ -47,15 +54,22 @@ def draw(figure: Figure, stage: Stage, seen: Sequence[Snapshot]) -> None:
     with _style():
         now = seen[-1] if seen else None
         _header(figure, stage, now)
+        _title(
+            figure,
+            _FEEDER,
+            _LEFT,
+            (("Feeder:", INK), ("●", GREY), ("gives", INK), ("○", GREY), ("takes", INK)),
+        )
+        draw_key(_axes(figure, _KEY), *_points(_KEY))
         draw_feeder(_axes(figure, _FEEDER), stage, now, *_points(_FEEDER))
         _charge(_axes(figure, _CHARGE), stage, now, *_points(_CHARGE))
         if not seen:
             return
         book, chain = _axes(figure, _BOOK), _axes(figure, _CHAIN)
-        _title(figure, _BOOK, 516, draw_book(book, stage, seen))
-        _title(figure, _CHAIN, 516, draw_chain(chain, stage, seen, *_points(_CHAIN)))
-        _title(figure, _PRICES, 14, draw_prices(_axes(figure, _PRICES), stage, seen))
-        _title(figure, _POWER, 412, draw_power(_axes(figure, _POWER), stage, seen))
+        _title(figure, _BOOK, _RIGHT, draw_book(book, stage, seen))
+        _title(figure, _CHAIN, _RIGHT, draw_chain(chain, stage, seen, *_points(_CHAIN)))
+        _title(figure, _PRICES, _LEFT, draw_prices(_axes(figure, _PRICES), stage, seen))
+        _title(figure, _POWER, _MIDDLE, draw_power(_axes(figure, _POWER), stage, seen))
 
 
 def new_figure() -> Figure:
@@ -73,16 +87,18 @@ def frame(stage: Stage, seen: Sequence[Snapshot]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
-def save(path: Path, stage: Stage, seen: Sequence[Snapshot]) -> None:
-    """Write the picture as SVG, PDF or PNG, as the name's end says; fonts are embedded."""
+def save(file: Any, stage: Stage, seen: Sequence[Snapshot], form: str) -> None:
+    """Write the picture as `svg`, `pdf` or `png`; a PDF embeds its fonts.
+
+    Args:
+        file: path, or an open binary file.
+        stage, seen: as for `draw`.
+        form: of the file.
+    """
     figure = new_figure()
     draw(figure, stage, seen)
     with _style():
-        figure.savefig(path, metadata=UNDATED.get(path.suffix))
-
-
-# So that the same picture gives the same file.
-UNDATED: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+        figure.savefig(file, format=form, metadata=UNDATED.get(form))
 
 
 @contextmanager
@@ -110,11 +126,9 @@ def _write(figure: Figure, x: float, y: float, words: Words, **font: Any) -> flo
     return x
 
 
+@lru_cache
 def _width(text: str, size: float, weight: str) -> float:
     """Return the width of a text in pixels."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import TextPath
-
     path = TextPath((0, 0), text, size=size, prop=FontProperties(weight=weight))
     return float(path.get_extents().width) * _PER_POINT
 
@@ -130,9 +144,7 @@ def _header(figure: Figure, stage: Stage, now: Snapshot | None) -> None:
     x = _write(figure, 14, 32, [(clock, INK)], fontsize=15, weight="bold")
     if now is not None:
         x = _write(figure, x + 4, 32, [(f"day {now.day}", GREY)], fontsize=10)
-    figure.text(
-        1 - 14 / SIZE[0], 1 - 32 / SIZE[1], stage.title, color=INK, ha="right", fontsize=10
-    )
+    figure.text(1 - 14 / SIZE[0], 1 - 32 / SIZE[1], stage.title, color=INK, ha="right", fontsize=10)
     line = Rectangle((14 / SIZE[0], 1 - 43 / SIZE[1]), 1 - 28 / SIZE[0], 1 / SIZE[1])
     line.set(facecolor="#D5D9DF", edgecolor="none", transform=figure.transFigure)
     figure.add_artist(line)
@@ -159,7 +171,6 @@ def _charge(axes: Any, stage: Stage, now: Snapshot | None, width: float, height:
         if stage.has_device[mine].any():
             x = _gauge(axes, x, middle, None if now is None else now.charge[mine], colour)
         x += 9
-    _voltage_key(axes, width, middle)
 
 
 def _gauge(axes: Any, x: float, middle: float, charge: Any, colour: str) -> float:
@@ -170,12 +181,3 @@ def _gauge(axes: Any, x: float, middle: float, charge: Any, colour: str) -> floa
     text = f"{100 * share:.0f} %" if known else "–"
     axes.text(x + 27, middle, text, va="center_baseline", fontsize=7)
     return x + 46
-
-
-def _voltage_key(axes: Any, width: float, middle: float) -> None:
-    left, right = width - 58, width - 2
-    shades = VOLTAGE(np.linspace(0, 1, 48))[None]
-    axes.imshow(shades, extent=(left, right, middle + 1, middle - 6), aspect="auto")
-    for x, level in ((left, VOLTAGE_RANGE.vmin), (right, VOLTAGE_RANGE.vmax)):
-        axes.text(x, middle + 3, f"{level:g}", ha="center", va="top", fontsize=6.5)
-    axes.text((left + right) / 2, middle + 3, "p.u.", ha="center", va="top", fontsize=6.5)
