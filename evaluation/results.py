@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
@@ -21,10 +20,12 @@ from gridbazaar.agents.load import load
 from gridbazaar.envs.day_record import DayRecord
 from gridbazaar.errors import ConfigError
 from gridbazaar.evaluation import mechanism_plots, plots, results_folder
+from gridbazaar.evaluation.canvas import files_of
 from gridbazaar.evaluation.config import EvaluationConfig, is_learned, label
 from gridbazaar.evaluation.day_plot import day as day_plot
 from gridbazaar.evaluation.entries import check_set
 from gridbazaar.evaluation.kept import KeptOutcomes
+from gridbazaar.evaluation.latex import latex
 from gridbazaar.evaluation.learning_curves import learning_curve, read_curves
 from gridbazaar.evaluation.mechanisms import several
 from gridbazaar.evaluation.provenance import differences, trained_on
@@ -43,7 +44,7 @@ from gridbazaar.evaluation.tournament import (
     run,
 )
 from gridbazaar.evaluation.waterfall import waterfalls
-from gridbazaar.palette import GREY, INK, bidder_colours, style
+from gridbazaar.palette import GREY, INK, PAPER, bidder_colours
 
 
 def evaluate(config: EvaluationConfig, make: Maker = load, quiet: bool = False) -> Path:
@@ -134,6 +135,7 @@ def write(
     shown = timed(summary, times)
     files.write(folder / "report.html", render(shown, pictures, _days(config, tournament)))
     files.write(folder / "table.md", markdown(shown))
+    files.write(folder / "table.tex", latex(shown))
 
 
 def _warnings(config: EvaluationConfig, trained: dict[str, Any]) -> list[str]:
@@ -159,33 +161,38 @@ def _draw(
     summary: dict[str, Any],
     curves: dict[str, pd.DataFrame],
 ) -> dict[str, Path]:
-    """Draw all plots as PNG; return their files by name."""
+    """Draw all plots as PNG, and for a paper where its format is given; return the PNG by name."""
+    screen = files_of(folder, "png", {}, lambda: _plots(config, tournament, summary, curves))
+    if config.format != "png":
+        files_of(folder, config.format, PAPER, lambda: _plots(config, tournament, summary, curves))
+    return screen
+
+
+def _plots(
+    config: EvaluationConfig,
+    tournament: Tournament,
+    summary: dict[str, Any],
+    curves: dict[str, pd.DataFrame],
+) -> dict[str, Figure | None]:
+    """Return all plots by name, in the style in force; None where there is nothing to draw."""
     found = summary["rows"]
     names = [label(bidder) for bidder in (*config.bidder, config.baseline)]
     learned = [label(bidder) for bidder in config.bidder if is_learned(bidder)]
     colours = bidder_colours(list(dict.fromkeys(names)), learned)
     colours |= {PLAYED: INK, WITHIN_LIMITS: INK, PLANNER: GREY}
-    with style():
-        figures: dict[str, Figure | None] = {
-            "cost": plots.cost(found, colours),
-            "differences": plots.differences(found, colours),
-            "waterfall": plots.waterfall(summary["waterfalls"]),
-            "mechanisms": mechanism_plots.differences(found, colours),
-            "heat": mechanism_plots.heat(found) if several(found) else None,
-            "savings": plots.savings(found, colours),
-            "profile": plots.profile(found, colours),
-            "roles": plots.roles(found),
-            "voltages": plots.voltages(found, tournament.outcomes, colours, tournament.band),
-            "day": day_plot(_example(config, tournament, found)),
-            "learning": learning_curve(curves, colours),
-        }
-        written = {}
-        for name, figure in figures.items():
-            if figure is not None:
-                written[name] = folder / f"{name}.png"
-                figure.savefig(written[name])
-                plt.close(figure)
-    return written
+    return {
+        "cost": plots.cost(found, colours),
+        "differences": plots.differences(found, colours),
+        "waterfall": plots.waterfall(summary["waterfalls"]),
+        "mechanisms": mechanism_plots.differences(found, colours),
+        "heat": mechanism_plots.heat(found) if several(found) else None,
+        "savings": plots.savings(found, colours),
+        "profile": plots.profile(found, colours),
+        "roles": plots.roles(found),
+        "voltages": plots.voltages(found, tournament.outcomes, colours, tournament.band),
+        "day": day_plot(_example(config, tournament, found)),
+        "learning": learning_curve(curves, colours),
+    }
 
 
 def _example(

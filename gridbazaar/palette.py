@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,6 +38,7 @@ PICTURE: dict[str, Any] = {
 }
 _STYLE: dict[str, Any] = {
     "figure.facecolor": "white",
+    "figure.figsize": (9.0, 4.0),
     "figure.constrained_layout.use": True,
     "savefig.dpi": 140,
     "font.size": 11,
@@ -59,11 +60,42 @@ _STYLE: dict[str, Any] = {
     "axes.prop_cycle": cycler(color=list(_BIDDERS)),
 }
 
+# Inches, of a column and of both in the journals of IEEE; others differ by little.
+COLUMN_IN, TEXT_IN = 3.5, 7.16
+# Text of 8 points in a paper's column; a PDF embeds its fonts as TrueType, an SVG has paths.
+PAPER: dict[str, Any] = {
+    "figure.figsize": (COLUMN_IN, 2.4),
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7,
+    "axes.linewidth": 0.6,
+    "grid.linewidth": 0.5,
+    "xtick.major.size": 2,
+    "ytick.major.size": 2,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.0,
+    "figure.constrained_layout.w_pad": 0.02,
+    "figure.constrained_layout.h_pad": 0.02,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "gridbazaar",
+}
+# So that the same plot gives the same file, by format.
+UNDATED: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
 
 @contextmanager
-def style() -> Iterator[None]:
-    """Draw in this project's style, without a screen."""
-    settings: Any = {"backend": "Agg", **_STYLE}
+def style(more: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Draw in this project's style, without a screen.
+
+    Args:
+        more: settings on top of it, such as PAPER.
+    """
+    settings: Any = {"backend": "Agg", **_STYLE, **(more or {})}
     with matplotlib.rc_context(settings):
         yield
 

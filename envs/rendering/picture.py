@@ -24,7 +24,7 @@ from gridbazaar.envs.rendering.ledger_panel import draw_chain
 from gridbazaar.envs.rendering.market_panels import Words, draw_book, draw_power, draw_prices
 from gridbazaar.envs.rendering.snapshot import Snapshot
 from gridbazaar.envs.rendering.stage import Stage
-from gridbazaar.palette import GREY, INK, PICTURE, role_colour
+from gridbazaar.palette import GREY, INK, PICTURE, UNDATED, role_colour
 
 SIZE = (800, 560)  # pixels at DPI
 DPI = 100
@@ -39,8 +39,6 @@ _PRICES: Box = (50, 420, 330, 112)
 _POWER: Box = (444, 420, 330, 112)
 _FEEDER_WORDS = (("Feeder:", INK), ("●", GREY), ("gives", INK), ("○", GREY), ("takes", INK))
 _LEFT, _MIDDLE, _RIGHT = 14, 412, 524  # where titles begin
-# So that the same picture gives the same file.
-UNDATED: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 def draw(figure: Figure, stage: Stage, seen: Sequence[Snapshot]) -> None:
