@@ -22,8 +22,9 @@ Row = Mapping[str, Any]
 Key = tuple[str, ...]
 
 LABEL = "medium"  # of an axis, as the style in force has it
+# Keeps a figure's text apart from lines behind it.
+ON_WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
 _SCREEN_POINTS = 11  # to which the sizes in this package are given
-_ROW_IN = 0.42  # of a row, on screens
 _MOST_PANELS = 3
 # Characters of a line beside a paper's panel, and above or below it.
 _LONGEST, _WIDEST = 18, 46
@@ -136,8 +137,8 @@ class Facets:
             extra: inches above those of the rows, on screens.
         """
         many = len(self.ledgers) > 1
-        lines = max(label.count("\n") for label in self.labels) + 1 if self.labels else 1
-        row_in = _ROW_IN if lines == 1 else _ROW_IN * 1.35
+        folded = any("\n" in label for label in self.labels)
+        row_in = (0.44 if folded else 0.34) if in_paper() else 0.42
         height = 1.6 + row_in * len(self.labels) + extra + 0.3 * many
         figure, panels = plt.subplots(
             1,
@@ -172,6 +173,14 @@ def _head(figure: Figure, title: str, many: bool) -> None:
         weight="bold",
         size=matplotlib.rcParams["axes.titlesize"],
     )
+
+
+def names(rows: Sequence[Row]) -> list[str]:
+    """Return what stands beside each row, without what all share."""
+    played = [row for row in rows if not row["baseline"]]
+    shown = [part for part in ("market", "ledger") if len({row[part] for row in played}) > 1]
+    keys = (tuple(str(row[part]) for part in ("bidder", *shown)) for row in rows)
+    return [_label(key, [row]) for key, row in zip(keys, rows, strict=True)]
 
 
 def _label(key: Key, rows: Sequence[Row]) -> str:

@@ -12,8 +12,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from gridbazaar.envs.observation import ROLES
-from gridbazaar.evaluation.canvas import LABEL, Facets, in_paper, points, size, small, wrapped
-from gridbazaar.evaluation.mechanisms import marks
+from gridbazaar.evaluation.canvas import (
+    LABEL,
+    ON_WHITE,
+    Facets,
+    in_paper,
+    names,
+    points,
+    size,
+    small,
+    wrapped,
+)
 from gridbazaar.evaluation.scores import LEVELS
 from gridbazaar.evaluation.tournament import OPTIMUM, VOLTAGE_QUANTILES, Combination, Outcome
 from gridbazaar.palette import GREEN, GREY, INK, ORANGE, ROLE
@@ -92,6 +101,7 @@ def cost(rows: Sequence[Row], colours: dict[str, str]) -> Figure:
             textcoords="offset points",
             ha="center",
             fontsize=small(),
+            bbox=ON_WHITE,
         )
     best = next(row for row in rows if row["bidder"] == OPTIMUM)["kpis"]["community_cost"]
     for axes in panels.values():
@@ -139,6 +149,7 @@ def savings(rows: Sequence[Row], colours: dict[str, str]) -> Figure:
             textcoords="offset points",
             va="center",
             fontsize=small(),
+            bbox=ON_WHITE,
         )
     for axes in panels.values():
         axes.axvline(0, color=INK, lw=points(1.2))
@@ -217,7 +228,7 @@ def roles(rows: Sequence[Row]) -> Figure:
     figure, panels = plt.subplots(
         1,
         len(present),
-        figsize=size(10.5, 1.9 + 0.36 * len(played), double=True),
+        figsize=size(10.5, 1.6 + (0.26 if in_paper() else 0.36) * len(played), double=True),
         sharey=True,
         squeeze=False,
     )
@@ -230,7 +241,7 @@ def roles(rows: Sequence[Row]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(4, min_n_ticks=2))
         axes.tick_params(axis="y", length=0)
     first = panels[0][0]
-    first.set_yticks(range(len(played)), [title_of(row) + marks(row) for row in played])
+    first.set_yticks(range(len(played)), names(played))
     first.set_ylim(len(played) - 0.4, -0.6)
     unit = played[0]["kpis"]["community_cost"]["unit"]
     figure.supxlabel(f"{unit}, all seats of the role; negative: they earn", size=LABEL)
