@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -32,7 +33,7 @@ from gridbazaar.evaluation.config import label
 
 FILMS, STILLS = (".gif", ".webp"), (".png", ".svg", ".pdf")
 _BIDDER = "bidder="
-_COLOURS = 64  # of a film's palette; the drawing is flat
+_COLOURS = 128  # of a film's palette; the drawing is flat
 _LAST_MS = 2000  # how long a film's last picture stays
 
 Pixels = NDArray[np.uint8]
@@ -96,22 +97,17 @@ def film(config: FilmConfig, quiet: bool = False) -> Path:
     world = WorldConfig(task=config.task, market=config.market, ledger=config.ledger)
     simulation = build(world, 1, config.split, config.seed)
     stage = Stage.of(simulation, f"{world.title} · {label(config.bidder)}")
-    first_slot = _first_slot(config, simulation)
-    seen = list(
-        tqdm(
-            snapshots(simulation, config.bidder, first_slot, config.seed),
-            desc="playing",
-            total=simulation.slots,
-            disable=quiet,
-        )
-    )
-    out.parent.mkdir(parents=True, exist_ok=True)
+    end = out.suffix.lower()
+    last = _interval(config.at, simulation) if end in STILLS else simulation.slots - 1
+    day = snapshots(simulation, config.bidder, _first_slot(config, simulation), config.seed)
+    playing = tqdm(islice(day, last + 1), desc="playing", total=last + 1, disable=quiet)
+    seen = list(playing)
     content = io.BytesIO()
-    if out.suffix.lower() in STILLS:
-        part = seen[: _interval(config.at, simulation) + 1]
-        picture.save(content, stage, part, out.suffix.lower().removeprefix("."))
+    if end in STILLS:
+        picture.save(content, stage, seen, end.removeprefix("."))
     else:
         _write_film(content, config, stage, seen, quiet)
+    out.parent.mkdir(parents=True, exist_ok=True)
     files.write(out, content.getvalue())
     return out
 
@@ -182,7 +178,7 @@ def _samples(chosen: Sequence[int]) -> list[int]:
 
 def _palette(frames: Sequence[Pixels]) -> Image.Image:
     together = Image.fromarray(np.concatenate(frames))
-    return together.quantize(_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    return together.quantize(_COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
 
 
 def _flat(frame: Pixels, palette: Image.Image) -> Image.Image:

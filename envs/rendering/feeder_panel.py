@@ -46,9 +46,13 @@ class Geometry:
         self.down = hanging & _below_parent(stage)
         tallest = cell_h * (_STACK_HANGING if hanging.any() else _STACK)
         most = int(np.bincount(stage.seat_node).max(initial=1))
-        size = min(0.56 * cell_w, tallest / (0.65 + 1.3 * min(most, 4)), _LARGEST)
-        self.size = max(size, _SMALLEST)
-        tall = max(1, int((tallest / self.size - 0.65) / 1.3 + 1e-6))
+        # As large as a stack of some height lets them be; what is left over stands beside it.
+        fits = {
+            tall: min(tallest / (0.65 + 1.3 * tall), cell_w / (1.78 * -(-most // tall)), _LARGEST)
+            for tall in range(1, 5)
+        }
+        tall = max(fits, key=lambda height: fits[height])
+        self.size = max(fits[tall], _SMALLEST)
         self.seat = self._seats(stage, tall)
 
     def _seats(self, stage: Stage, tall: int) -> Floats:
@@ -153,9 +157,10 @@ def _arrows(
 
 
 def _trafo(axes: Any, way: Floats, radius: float) -> None:
-    """Draw a transformer's two rings in the middle of the way."""
-    middle = (way[0] + way[-1]) / 2
-    along = (way[-1] - way[0]) / max(float(np.hypot(*(way[-1] - way[0]))), 1e-9)
+    """Draw a transformer's two rings in the middle of the way's last piece."""
+    start, end = way[-2:]
+    middle = (start + end) / 2
+    along = (end - start) / max(float(np.hypot(*(end - start))), 1e-9)
     for side in (-0.6, 0.6):
         centre = middle + side * radius * along
         axes.add_patch(Circle(tuple(centre), radius, fc="white", ec=INK, lw=1.0, zorder=5))
@@ -173,7 +178,7 @@ def _buses(axes: Any, stage: Stage, now: Snapshot | None, geometry: Geometry) ->
         axes.scatter(x, y, size, color=FAINT, zorder=3)
         return
     colours = VOLTAGE(VOLTAGE_RANGE(now.voltage_pu[nodes]))
-    axes.scatter(x, y, size, color=colours, edgecolor="white", lw=0.5, zorder=3)
+    axes.scatter(x, y, size, color=colours, edgecolor="white", lw=geometry.size / 16, zorder=3)
     bad = now.bad_nodes[nodes]
     axes.scatter(x[bad], y[bad], 3.2 * size, color="none", edgecolor=RED, lw=1.6, zorder=6)
 
@@ -191,8 +196,10 @@ def _grid(axes: Any, stage: Stage, now: Snapshot | None, geometry: Geometry) -> 
     if now is not None and now.solved:
         which = "gives" if now.grid_kw >= 0 else "takes"
         text = f"grid {which}\n{abs(now.grid_kw):,.1f} kW"
-    left = max(x - side, 0)
-    axes.text(left, y + side, text, ha="left", va="top", fontsize=7.5, linespacing=1.15)
+    rows = stage.diagram.place[stage.diagram.parent == stage.roots[0], 1]
+    leaves_down = (rows > stage.diagram.place[stage.roots[0], 1]).any()
+    left, (at, va) = max(x - side, 0), (-side, "bottom") if leaves_down else (side, "top")
+    axes.text(left, y + at, text, ha="left", va=va, fontsize=7.5, linespacing=1.15)
 
 
 def _seats(axes: Any, stage: Stage, now: Snapshot | None, geometry: Geometry) -> None:
@@ -204,7 +211,7 @@ def _seats(axes: Any, stage: Stage, now: Snapshot | None, geometry: Geometry) ->
     x, y = geometry.seat.T
     net_kw = np.zeros(len(x)) if now is None else now.net_kw
     share = np.sqrt((np.abs(net_kw) / max(stage.seat_kw.max(), 1e-9)).clip(0, 1))
-    area = (geometry.size * (0.5 + 0.5 * share)) ** 2
+    area = (geometry.size * (0.7 + 0.3 * share)) ** 2
     gives = net_kw > 0
     faces = np.where(gives, colours, "white")
     ring = min(1.1, geometry.size / 5)
