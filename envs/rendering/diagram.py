@@ -12,6 +12,8 @@ Places = NDArray[np.float64]
 
 _HANG = 0.36  # rows between a bus and the end of a service line that hangs from it
 
+_ROOM = 0.5  # rows more below such an end
+
 
 @dataclass(frozen=True)
 class Diagram:
@@ -23,14 +25,15 @@ class Diagram:
 
     Attributes:
         place: [n, 2] column and row of every node; NaN where no branch leads.
+        hangs: [n] whether a node hangs from its bus.
         parent: [n] node that each is fed from; -1 at roots and where no branch leads.
-        columns, rows: of the whole.
+        columns: of the whole.
     """
 
     place: Places
+    hangs: NDArray[np.bool_]
     parent: NDArray[np.int64]
     columns: int
-    rows: int
 
 
 def diagram(nodes: int, edges: NDArray[np.int64], roots: NDArray[np.int64]) -> Diagram:
@@ -49,13 +52,11 @@ def diagram(nodes: int, edges: NDArray[np.int64], roots: NDArray[np.int64]) -> D
     height = np.zeros(nodes, np.int64)
     for node in reversed(order):
         height[node] = max((height[child] + 1 for child in children[node]), default=0)
-    place = np.full((nodes, 2), np.nan)
-    below = np.zeros(int(height.max(initial=0)) + 2, np.int64)  # first free row of each column
+    place, hangs = np.full((nodes, 2), np.nan), np.zeros(nodes, np.bool_)
+    below = np.zeros(int(height.max(initial=0)) + 2)  # first free row of each column
     for root in roots.tolist():
-        _lay(root, 0, children, height, place, below)
-    known = ~np.isnan(place[:, 0])
-    columns, rows = (int(np.ceil(place[known, axis].max())) + 1 for axis in (0, 1))
-    return Diagram(place, parent, columns, rows)
+        _lay(root, 0, children, height, place, hangs, below)
+    return Diagram(place, hangs, parent, int(np.ceil(np.nanmax(place[:, 0]))) + 1)
 
 
 def _tree(
@@ -84,10 +85,11 @@ def _lay(
     children: list[list[int]],
     height: NDArray[np.int64],
     place: Places,
-    below: NDArray[np.int64],
+    hangs: NDArray[np.bool_],
+    below: NDArray[np.float64],
 ) -> None:
     """Place a node and all that it feeds; `below` is moved on."""
-    row = int(below[column : column + height[node] + 1].max())
+    row = float(below[column : column + height[node] + 1].max())
     way = [node]
     while children[way[-1]]:
         way.append(max(children[way[-1]], key=lambda child: (height[child], -child)))
@@ -102,10 +104,13 @@ def _lay(
             # First below, unless a branch leaves there, then above, then further to the right.
             side = 1 if k % 2 == leaves else -1
             place[child] = column + step + 0.3 * (k // 2), row + _HANG * side
+            hangs[child] = True
+            if side > 0:
+                below[column + step] = row + 1 + _ROOM
         for child in sorted(set(others) - set(hanging), key=lambda c: (height[c], c)):
             start = column + step
             # Nothing may lie below the bus, where the branch leaves it.
             reach = slice(start, start + int(height[child]) + 2)
             below[reach] = below[reach].max()
-            _lay(child, start + 1, children, height, place, below)
+            _lay(child, start + 1, children, height, place, hangs, below)
             below[start] = place[child, 1] + 1

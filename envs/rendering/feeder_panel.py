@@ -37,14 +37,15 @@ class Geometry:
 
     def __init__(self, stage: Stage, width: float, height: float):
         place = stage.diagram.place
-        low, high = np.nanmin(place[:, 1]), np.nanmax(place[:, 1])
+        hangs = stage.diagram.hangs
+        low, high = np.nanmin(place[~hangs, 1]), np.nanmax(place[~hangs, 1])
+        lowest = hangs & (place[:, 1] > high)
         cell_w = width / (stage.diagram.columns + 0.4 + _ROOM)
-        cell_h = height / (high - low + 1.0)
+        cell_h = height / (high - low + 1.0 + 0.6 * lowest.any())
         column = place[:, 0] + 0.4 + _ROOM * (place[:, 0] > 0)
         self.node = np.stack([column * cell_w, (place[:, 1] - low + 0.8) * cell_h], -1)
-        hanging = place[:, 1] % 1 != 0
-        self.down = hanging & _below_parent(stage)
-        tallest = cell_h * (_STACK_HANGING if hanging.any() else _STACK)
+        self.down = hangs & _below_parent(stage)
+        tallest = cell_h * (_STACK_HANGING if hangs.any() else _STACK)
         most = int(np.bincount(stage.seat_node).max(initial=1))
         # As large as a stack of some height lets them be; what is left over stands beside it.
         fits = {
@@ -99,9 +100,8 @@ def _way(stage: Stage, geometry: Geometry, branch: int) -> tuple[Floats, bool]:
     if not forward and parent[one] != other:  # closes a loop
         return geometry.node[[one, other]], True
     start, end = geometry.node[[one, other] if forward else [other, one]]
-    rows = stage.diagram.place[[one, other], 1]
     corner = np.array([start[0], end[1]])
-    elbow = rows[0] != rows[1] and (rows % 1 == 0).all()
+    elbow = start[1] != end[1] and not stage.diagram.hangs[[one, other]].any()
     return np.stack([start, corner, end] if elbow else [start, end]), bool(forward)
 
 
