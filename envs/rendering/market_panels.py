@@ -50,12 +50,16 @@ def draw_book(axes: Any, stage: Stage, seen: Sequence[Snapshot]) -> Words:
 
 
 def _steps(now: Snapshot, selling: bool) -> tuple[Floats, Floats]:
-    """Return the corners of supply, or of demand: power [n + 1] kW and prices [n + 1]."""
+    """Return the corners of supply, or of demand: power [n + 1] kW and prices [n + 1].
+
+    Both are empty where nobody offers.
+    """
     mine = now.order_kw > 0 if selling else now.order_kw < 0
     power, price = np.abs(now.order_kw[mine]), now.limit_price[mine]
     order = np.argsort(price if selling else -price, kind="stable")
     power, price = np.cumsum(power[order]), price[order]
-    return np.concatenate([[0.0], power]), np.concatenate([price[:1], price])
+    start = np.zeros(min(len(power), 1))  # none where nobody offers
+    return np.concatenate([start, power]), np.concatenate([price[:1], price])
 
 
 def _total(now: Snapshot) -> float:
