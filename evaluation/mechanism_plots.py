@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from gridbazaar.evaluation.canvas import LABEL, in_paper, points, size, small
+from gridbazaar.evaluation.canvas import LABEL, in_paper, points, size, small, wrapped
 from gridbazaar.evaluation.mechanisms import cost, groups, is_reference, marks, reference_market
 from gridbazaar.palette import BLUE, INK, ORANGE
 
@@ -48,7 +48,7 @@ def differences(rows: Sequence[dict[str, Any]], colours: dict[str, str]) -> Figu
     axes.axvline(0, color=INK, lw=points(1.2))
     figure.legend(loc="outside lower center", ncols=2 if in_paper() else 4)
     unit = rows[0]["kpis"]["community_cost"]["unit"]
-    figure.supxlabel(f"{unit} more on the same day, mean and 95 % interval", size=LABEL)
+    figure.supxlabel(wrapped(f"{unit} more on the same day, mean and 95 % interval"), size=LABEL)
     axes.set_title(f"Cost above that of {_words(reference_market(rows))}")
     return figure
 

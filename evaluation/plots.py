@@ -110,7 +110,9 @@ def cost(rows: Sequence[Row], colours: dict[str, str]) -> Figure:
         axes.margins(x=0.12)
         if np.isfinite(best["mean"]):
             _reference_line(axes, best["mean"], f"optimum {best['mean']:.2f}")
-    figure.supxlabel(f"{best['unit']}, mean and 95 % interval over days and seeds", size=LABEL)
+    figure.supxlabel(
+        wrapped(f"{best['unit']}, mean and 95 % interval over days and seeds"), size=LABEL
+    )
     return figure
 
 
@@ -127,7 +129,7 @@ def differences(rows: Sequence[Row], colours: dict[str, str]) -> Figure | None:
         _interval(panels[ledger], y, kpi, colours[row["bidder"]])
     for axes in panels.values():
         axes.axvline(0, color=INK, lw=points(1.2))
-    figure.supxlabel(f"{kpi['unit']} more on the same day, with 95 % interval", size=LABEL)
+    figure.supxlabel(wrapped(f"{kpi['unit']} more on the same day, with 95 % interval"), size=LABEL)
     return figure
 
 
@@ -156,7 +158,7 @@ def savings(rows: Sequence[Row], colours: dict[str, str]) -> Figure:
         axes.axvline(100, color=INK, lw=points(1.2), ls="--")
         axes.margins(x=0.14)
     words = "% of what perfect foresight saves over the grid alone (dashed)"
-    figure.supxlabel(words, size=LABEL)
+    figure.supxlabel(wrapped(words), size=LABEL)
     return figure
 
 
@@ -244,7 +246,7 @@ def roles(rows: Sequence[Row]) -> Figure:
     first.set_yticks(range(len(played)), names(played))
     first.set_ylim(len(played) - 0.4, -0.6)
     unit = played[0]["kpis"]["community_cost"]["unit"]
-    figure.supxlabel(f"{unit}, all seats of the role; negative: they earn", size=LABEL)
+    figure.supxlabel(wrapped(f"{unit}, all seats of the role; negative: they earn"), size=LABEL)
     return figure
 
 
@@ -276,5 +278,5 @@ def voltages(
             if left < bound < right:
                 axes.axvline(bound, color=INK, lw=points(1.2), ls="--")
     words = "p.u.: median, quartiles, 98 % and range"
-    figure.supxlabel(f"{words}; limits {band[0]:.3g} and {band[1]:.3g}", size=LABEL)
+    figure.supxlabel(wrapped(f"{words}; limits {band[0]:.3g} and {band[1]:.3g}"), size=LABEL)
     return figure
