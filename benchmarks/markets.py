@@ -33,8 +33,8 @@ from market_costs import (
 )
 
 from gridbazaar.envs.markets import MARKETS
-from gridbazaar.evaluation.palette import GREY, style
 from gridbazaar.evaluation.summary import strict
+from gridbazaar.palette import GREY, style
 
 SIZES, TARGET = (10, 100, 1000), 20.0
 

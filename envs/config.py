@@ -157,3 +157,9 @@ class WorldConfig(Config):
     task: TaskConfig
     market: dict[str, Any] = Field(description="name and parameters of a registered market")
     ledger: dict[str, Any] = Field(description="name and parameters of a registered ledger")
+
+    @property
+    def title(self) -> str:
+        """Return how pictures call the world: its task, market and ledger."""
+        names = (self.market.get("name", ""), self.ledger.get("name", ""))
+        return " · ".join([self.task.name, *(str(name).replace("_", " ") for name in names)])

@@ -22,7 +22,7 @@ from gridbazaar.envs.grid.curtailment import curtail
 from gridbazaar.envs.grid.distance import electrical_distance
 from gridbazaar.envs.grid.envelope import operating_envelope
 from gridbazaar.envs.grid.limits import Limits, Violations, violations
-from gridbazaar.envs.grid.power_flow import PowerFlow, Solution
+from gridbazaar.envs.grid.power_flow import FlowSolver, PowerFlow, Solution
 from gridbazaar.envs.markets import GridContext
 
 _CURTAILMENT_ROUNDS = 4
@@ -131,6 +131,11 @@ class Delivery:
             (most_load + c.fleet.import_kw) * taking.import_share,
             (most_pv + c.fleet.export_kw) * sending.export_share,
         )
+
+    @property
+    def feeder(self) -> FlowSolver:
+        """The power flow over the community's buses."""
+        return self._feeder
 
     def grid_context(self, background_kw: Tensor, reactive_kvar: Tensor) -> GridContext:
         """Return what a market may know of the feeder, given the rest's injections [B, M]."""

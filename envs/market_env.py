@@ -16,6 +16,8 @@ from gridbazaar.envs.config import WorldConfig
 from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.layout import ActionEntry
 from gridbazaar.envs.observation import Feature
+from gridbazaar.envs.rendering import renderer
+from gridbazaar.envs.rendering.renderer import Renderer
 from gridbazaar.envs.reset_options import chosen_day
 from gridbazaar.envs.spaces import Spaces, spaces_of
 from gridbazaar.errors import ArgumentError, UnknownNameError
@@ -76,6 +78,8 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
     reset, so that copies of an environment, and those of several processes, play different days.
     padded: one space for all agents, with the entries of all; what an agent has not is zero in what
     it sees, and changes nothing in what it does.
+    render_mode: human draws every interval in a window, rgb_array returns pictures from `render()`,
+    uint8 [560, 800, 3]; None draws nothing.
 
     ## Attributes
     policies: agent -> name of the policy that agents alike share.
@@ -84,8 +88,11 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
     The version is the task's; CHANGELOG.md tells what changed.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"name": "gridbazaar_v1", "render_modes": []}
-    render_mode = None
+    metadata: ClassVar[dict[str, Any]] = {
+        "name": "gridbazaar_v1",
+        "render_modes": list(renderer.MODES),
+        "render_fps": renderer.FPS,
+    }
 
     def __init__(
         self,
@@ -93,8 +100,13 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
         split: str = "train",
         seed: int | None = None,
         padded: bool = False,
+        render_mode: str | None = None,
     ):
         self.simulation = build(world, num_envs=1, split=split, seed=seed)
+        self.render_mode = render_mode
+        self._renderer = None
+        if render_mode is not None:
+            self._renderer = Renderer(self.simulation, world.title, render_mode)
         self.possible_agents = list(self.simulation.community.seats)
         self.agents: list[str] = []
         by_group = spaces_of(self.simulation, padded)
@@ -157,6 +169,8 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
         """
         observation = self.simulation.reset(chosen_day(options, self.simulation), seed)
         self.agents = list(self.possible_agents)
+        if self._renderer is not None:
+            self._renderer.begin()
         homes = zip(self.agents, self.simulation.community.homes, strict=True)
         return self._per_agent(observation), {
             a: {"home": name} if name else {} for a, name in homes
@@ -182,6 +196,10 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
         names = self.agents
         rewards = dict(zip(names, interval.reward.total[0].tolist(), strict=True))
         infos = self._infos(interval)
+        if self._renderer is not None:
+            self._renderer.add(interval)
+            if self.render_mode == renderer.HUMAN:
+                self._renderer.render()
         if interval.done:
             self.agents = []
         done, ongoing = dict.fromkeys(names, interval.done), dict.fromkeys(names, False)
@@ -196,11 +214,18 @@ class MarketEnv(ParallelEnv[str, Array, Array]):
         state: Array = self.simulation.global_state()[0].numpy()
         return state
 
-    def render(self) -> None:
-        """Draw nothing: `evaluate.py` draws days."""
+    def render(self) -> NDArray[np.uint8] | None:
+        """Draw the last interval, with the day so far: see docs/pictures.md.
+
+        Returns pixels, uint8 [560, 800, 3], in the mode rgb_array; None in the mode human, which
+        draws every step by itself, and without a mode.
+        """
+        return None if self._renderer is None else self._renderer.render()
 
     def close(self) -> None:
-        """Hold nothing open."""
+        """Close the window, where there is one."""
+        if self._renderer is not None:
+            self._renderer.close()
 
     def _per_agent(self, observation: torch.Tensor) -> dict[str, Array]:
         rows = zip(self.possible_agents, observation[0].numpy(), self._views, strict=True)

@@ -58,6 +58,7 @@ class EvaluationConfig(Config):
     signatures: bool
     signed_days: Count | None
     verified_share: Share
+    format: Literal["png", "pdf", "svg"]
 
     def world(self, market: str, ledger: str) -> WorldConfig:
         """Return the task under one market and one ledger; all but the ideal one are changed."""

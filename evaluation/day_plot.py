@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gridbazaar.envs.day_record import DayRecord
-from gridbazaar.evaluation.palette import BLUE, FLOW, GREEN, GREY, INK, ORANGE, PINK, RED
+from gridbazaar.evaluation.canvas import points, size
+from gridbazaar.palette import BLUE, FLOW, GREEN, GREY, INK, ORANGE, PINK, RED
 
 
 def day(records: Sequence[tuple[str, DayRecord]]) -> Figure:
@@ -20,7 +21,12 @@ def day(records: Sequence[tuple[str, DayRecord]]) -> Figure:
         records: title and record (B = 1) of each.
     """
     figure, panels = plt.subplots(
-        5, len(records), figsize=(5.6 * len(records), 13), sharex=True, sharey="row", squeeze=False
+        5,
+        len(records),
+        figsize=size(5.6 * len(records), 13, double=True),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
     )
     for column, (title, record) in enumerate(records):
         hours = np.arange(len(record.retail)) * record.facts.slot_h
@@ -28,7 +34,7 @@ def day(records: Sequence[tuple[str, DayRecord]]) -> Figure:
         for draw, axes in zip((_prices, _flows, _stored, _voltages, _cars), panels[:, column],
                               strict=True):  # fmt: skip
             draw(axes, hours, record, first)
-        panels[0, column].set_title(title, pad=30)
+        panels[0, column].set_title(title, pad=points(30))
         panels[-1, column].set_xlabel("hour of the day")
         panels[-1, column].set_xticks(range(0, 25, 4))
         panels[-1, column].set_xlim(0, 24)
@@ -63,24 +69,24 @@ def _flows(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
                    labels=["PV", "batteries"])  # fmt: skip
     axes.stackplot(hours, *down, colors=[FLOW["loads"], FLOW["batteries"], FLOW["cars"]],
                    alpha=0.85, labels=["loads", "_", _others(record)])  # fmt: skip
-    axes.plot(hours, record.net_kw[:, 0].sum(-1), color=INK, lw=1.6, label="net export")
-    axes.axhline(0, color=INK, lw=0.6)
+    axes.plot(hours, record.net_kw[:, 0].sum(-1), color=INK, lw=points(1.6), label="net export")
+    axes.axhline(0, color=INK, lw=points(0.6))
     if first:
         axes.set_ylabel("community power, kW")
         _legend(axes)
 
 
 def _stored(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
-    size = record.facts.battery_kwh
+    holds = record.facts.battery_kwh
     energy = record.by_seat(record.content_kwh, record.facts.batteries)[:, 0]
     for role, colour, name in (("prosumer", ORANGE, "home batteries"),
                                ("storage", GREEN, "community batteries")):  # fmt: skip
-        mine = record.facts.seats_of(role) & (size > 0)
+        mine = record.facts.seats_of(role) & (holds > 0)
         if not mine.any():
             continue
-        axes.plot(hours, 100 * energy[:, mine] / size[mine], color=colour, lw=0.7, alpha=0.35)
-        axes.plot(hours, 100 * energy[:, mine].sum(-1) / size[mine].sum(), color=colour, lw=2.2,
-                  label=name)  # fmt: skip
+        share, whole = energy[:, mine] / holds[mine], energy[:, mine].sum(-1) / holds[mine].sum()
+        axes.plot(hours, 100 * share, color=colour, lw=points(0.7), alpha=0.35)
+        axes.plot(hours, 100 * whole, color=colour, lw=points(2.2), label=name)
     axes.set_ylim(0, 105)
     if first:
         axes.set_ylabel("state of charge, %")
@@ -91,7 +97,7 @@ def _voltages(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
     level = record.voltage_pu[:, 0].masked_fill(~record.solved, float("nan"))
     axes.fill_between(hours, level.amin(-1), level.amax(-1), color=BLUE, alpha=0.25,
                       label="lowest to highest bus")  # fmt: skip
-    axes.plot(hours, level.mean(-1), color=BLUE, lw=1.5, label="mean")
+    axes.plot(hours, level.mean(-1), color=BLUE, lw=points(1.5), label="mean")
     if first:
         axes.set_ylabel("voltage, p.u.")
         _legend(axes)
@@ -107,7 +113,9 @@ def _cars(axes: Any, hours: Any, record: DayRecord, first: bool) -> None:
     axes.stackplot(hours, -record.consumer_kw[:, 0].sum(-1), colors=[PINK], alpha=0.85)
     missed = record.unserved_kwh[:, 0].sum(-1)
     gone = missed > 1e-3
-    axes.plot(hours[gone], np.zeros(int(gone.sum())), "x", color=RED, ms=8, label="left unserved")
+    axes.plot(
+        hours[gone], np.zeros(int(gone.sum())), "x", color=RED, ms=points(8), label="left unserved"
+    )
     if first:
         axes.set_ylabel(f"{_others(record)} take, kW")
         if gone.any():

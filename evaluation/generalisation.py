@@ -24,10 +24,10 @@ from gridbazaar.evaluation import config as evaluation_config
 from gridbazaar.evaluation.cells import Case, Played
 from gridbazaar.evaluation.config import is_learned, label
 from gridbazaar.evaluation.entries import Entries, entries
-from gridbazaar.evaluation.palette import GREY, style
 from gridbazaar.evaluation.provenance import differences, trained_on
 from gridbazaar.evaluation.summary import episodes, strict
 from gridbazaar.evaluation.tables import piped
+from gridbazaar.palette import GREY, style
 
 TABLE, RESULTS, PICTURE, RAW = "table.md", "generalisation.json", "heat.png", "raw"
 TRUTHFUL = "truthful"

@@ -16,7 +16,8 @@ from gridbazaar import files
 from gridbazaar.agents import shelf
 from gridbazaar.agents.run_set import members
 from gridbazaar.errors import DataError
-from gridbazaar.evaluation.palette import BLUE, GREY, style
+from gridbazaar.evaluation.canvas import points, size
+from gridbazaar.palette import BLUE, GREY, style
 
 TABLE, PICTURE = "curves.csv", "learning.png"
 _CURVE = "progress.csv"  # as gridbazaar.agents.learning.curves writes it
@@ -73,7 +74,7 @@ def learning_curve(curves: Mapping[str, pd.DataFrame], colours: Mapping[str, str
     """
     if not curves:
         return None
-    figure, panels = plt.subplots(1, 2, figsize=(11, 3.8), sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=size(11, 3.8, double=True), sharey=True)
     for name, table in curves.items():
         colour = colours.get(name, BLUE) if len(curves) == 1 else None
         validated = table[table[_VALIDATED].notna()]
@@ -82,11 +83,15 @@ def learning_curve(curves: Mapping[str, pd.DataFrame], colours: Mapping[str, str
         xs = [validated[_STEPS] / 1e6, validated[_SECONDS] / 60]
         if len(curves) == 1:
             panels[0].plot(
-                table[_STEPS] / 1e6, table[_TRAINED], lw=1, color=GREY, label="training, exploring"
+                table[_STEPS] / 1e6,
+                table[_TRAINED],
+                lw=points(1),
+                color=GREY,
+                label="training, exploring",
             )
         for axes, x in zip(panels, xs, strict=True):
             (line,) = axes.plot(
-                x, validated[_VALIDATED], "o-", ms=4, color=colour, label=f"{name}{again}"
+                x, validated[_VALIDATED], "o-", ms=points(4), color=colour, label=f"{name}{again}"
             )
             axes.fill_between(
                 x, validated["low"], validated["high"], color=line.get_color(), alpha=0.2, lw=0

@@ -11,11 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 
+from gridbazaar.evaluation.canvas import LABEL, in_paper, points, size, small, wrapped
 from gridbazaar.evaluation.mechanisms import cost, groups, is_reference, marks, reference_market
-from gridbazaar.evaluation.palette import BLUE, INK, ORANGE
+from gridbazaar.palette import BLUE, INK, ORANGE
 
 # More rows of dots than this would cover each other.
 _MOST_DOTS = 8
+_MOST_NARROW = 4  # bidders of a heat map that a paper's column holds
 _MARKERS = "oDs^vP"  # a ledger each
 _SCALE = LinearSegmentedColormap.from_list("saving", [BLUE, "#FFFFFF", ORANGE])
 
@@ -30,7 +32,7 @@ def differences(rows: Sequence[dict[str, Any]], colours: dict[str, str]) -> Figu
         return None
     order = _markets([row for row in rows if row["market_difference"]])
     ledgers = list(dict.fromkeys(group.ledger for group in compared))
-    figure, axes = plt.subplots(figsize=(9, 1.7 + (0.14 + 0.1 * len(compared)) * len(order)))
+    figure, axes = plt.subplots(figsize=size(9, 1.7 + (0.14 + 0.1 * len(compared)) * len(order)))
     for k, group in enumerate(compared):
         colour = colours[group.bidder]
         marker = _MARKERS[ledgers.index(group.ledger) % len(_MARKERS)]
@@ -39,14 +41,14 @@ def differences(rows: Sequence[dict[str, Any]], colours: dict[str, str]) -> Figu
             if row["market_difference"]:
                 kpi = row["market_difference"]["kpis"]["community_cost"]
                 y = order.index(row["market"]) + offset
-                axes.plot([kpi["low"], kpi["high"]], [y, y], color=colour, lw=3, alpha=0.45)
-                axes.plot(kpi["mean"], y, marker, color=colour, ms=6)
-        axes.plot([], [], marker, color=colour, label=_words(group.title))
+                axes.plot([kpi["low"], kpi["high"]], [y, y], color=colour, lw=points(3), alpha=0.45)
+                axes.plot(kpi["mean"], y, marker, color=colour, ms=points(6))
+        axes.plot([], [], marker, ms=points(6), color=colour, label=_words(group.title))
     _name_markets(axes, order, rows)
-    axes.axvline(0, color=INK, lw=1.2)
-    figure.legend(loc="outside lower center", ncols=4)
+    axes.axvline(0, color=INK, lw=points(1.2))
+    figure.legend(loc="outside lower center", ncols=2 if in_paper() else 4)
     unit = rows[0]["kpis"]["community_cost"]["unit"]
-    axes.set_xlabel(f"{unit} more on the same day, mean and 95 % interval")
+    figure.supxlabel(wrapped(f"{unit} more on the same day, mean and 95 % interval"), size=LABEL)
     axes.set_title(f"Cost above that of {_words(reference_market(rows))}")
     return figure
 
@@ -67,8 +69,8 @@ def heat(rows: Sequence[dict[str, Any]]) -> Figure | None:
     alone = next(cost(row) for row in rows if row["baseline"])
     reach = float(np.nanmax(np.abs(table - alone))) or 1.0
     norm = TwoSlopeNorm(alone, alone - reach, alone + reach)
-    size = (2.6 + 0.8 * max(len(columns), 4), 2.4 + 0.3 * len(order))
-    figure, axes = plt.subplots(figsize=size)
+    width, height = 2.6 + 0.8 * max(len(columns), 4), 2.4 + 0.3 * len(order)
+    figure, axes = plt.subplots(figsize=size(width, height, double=len(columns) > _MOST_NARROW))
     image = axes.imshow(table, _SCALE, norm, aspect="auto")
     for y, x in np.argwhere(np.isfinite(table)):
         dark = abs(table[y, x] - alone) > 0.75 * reach
@@ -78,7 +80,7 @@ def heat(rows: Sequence[dict[str, Any]]) -> Figure | None:
             f"{table[y, x]:.1f}",
             ha="center",
             va="center",
-            fontsize=9,
+            fontsize=small(),
             color="white" if dark and table[y, x] < alone else INK,
         )
     _name_markets(axes, order, rows)

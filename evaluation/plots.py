@@ -9,12 +9,23 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from gridbazaar.envs.observation import ROLES
-from gridbazaar.evaluation.mechanisms import marks
-from gridbazaar.evaluation.palette import GREEN, GREY, INK, ORANGE, ROLE
+from gridbazaar.evaluation.canvas import (
+    LABEL,
+    ON_WHITE,
+    Facets,
+    in_paper,
+    names,
+    points,
+    size,
+    small,
+    wrapped,
+)
 from gridbazaar.evaluation.scores import LEVELS
 from gridbazaar.evaluation.tournament import OPTIMUM, VOLTAGE_QUANTILES, Combination, Outcome
+from gridbazaar.palette import GREEN, GREY, INK, ORANGE, ROLE
 
 Row = Mapping[str, Any]
 # Rows that a plot of all combinations has at most; beyond, its title says that it is of the
@@ -48,59 +59,60 @@ def _title(words: str, rows: Sequence[Row]) -> str:
     return words if total <= _MOST else f"{words}, the {_MOST} cheapest of {total}"
 
 
-def _canvas(count: int, extra: float = 0.0) -> tuple[Figure, Any]:
-    return plt.subplots(figsize=(9, 1.5 + 0.42 * count + extra))
-
-
-def _name_rows(axes: Any, rows: Sequence[Row]) -> None:
-    axes.set_yticks(range(len(rows)), [title_of(row) + marks(row) for row in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.grid(axis="y", visible=False)
-    axes.tick_params(axis="y", length=0)
-
-
 def _interval(axes: Any, y: int, figure: Row, colour: str) -> None:
     axes.plot(
         [figure["low"], figure["high"]],
         [y, y],
         color=colour,
-        lw=3,
+        lw=points(3),
         alpha=0.45,
         solid_capstyle="round",
     )
-    axes.plot(figure["mean"], y, "o", color=colour, ms=8)
+    axes.plot(figure["mean"], y, "o", color=colour, ms=points(8))
+
+
+def _reference_line(axes: Any, x: float, text: str) -> None:
+    """Draw an upright line that is named at the foot of its panel."""
+    axes.axvline(x, color=INK, lw=points(1.2), ls="--")
+    axes.annotate(
+        text,
+        (x, 0),
+        xytext=(2, 2),
+        textcoords="offset points",
+        va="bottom",
+        xycoords=("data", "axes fraction"),
+        fontsize=small(),
+    )
 
 
 def cost(rows: Sequence[Row], colours: dict[str, str]) -> Figure:
-    """Community cost with its interval per combination; the optimum as a line."""
+    """Community cost with its interval, a panel for each ledger; the optimum as a line."""
     played = shown(rows)
-    figure, axes = _canvas(len(played))
-    for y, row in enumerate(played):
+    facets = Facets.of(played)
+    figure, panels = facets.figure(_title("Community cost", rows), extra=0.35)
+    for (y, ledger), row in facets.cells.items():
         colour = GREY if row["baseline"] else colours[row["bidder"]]
         kpi = row["kpis"]["community_cost"]
-        _interval(axes, y, kpi, colour)
-        axes.annotate(
+        _interval(panels[ledger], y, kpi, colour)
+        panels[ledger].annotate(
             f"{kpi['mean']:.2f}",
             (kpi["mean"], y),
-            xytext=(0, 9),
+            xytext=(0, points(7)),
             textcoords="offset points",
             ha="center",
-            fontsize=9,
+            fontsize=small(),
+            bbox=ON_WHITE,
         )
     best = next(row for row in rows if row["bidder"] == OPTIMUM)["kpis"]["community_cost"]
-    axes.axvline(best["mean"], color=INK, lw=1.2, ls="--")
-    axes.annotate(
-        f" optimum {best['mean']:.2f}",
-        (best["mean"], 0.01),
-        ha="left",
-        va="bottom",
-        xycoords=("data", "axes fraction"),
-        fontsize=9,
+    for axes in panels.values():
+        # Room below the last row, for the line's name.
+        axes.set_ylim(len(facets.labels) + 0.1, -0.75)
+        axes.margins(x=0.12)
+        if np.isfinite(best["mean"]):
+            _reference_line(axes, best["mean"], f"optimum {best['mean']:.2f}")
+    figure.supxlabel(
+        wrapped(f"{best['unit']}, mean and 95 % interval over days and seeds"), size=LABEL
     )
-    _name_rows(axes, played)
-    axes.margins(x=0.12)
-    axes.set_xlabel(f"{best['unit']}, mean and 95 % interval over days and seeds")
-    axes.set_title(_title("Community cost", rows))
     return figure
 
 
@@ -109,36 +121,44 @@ def differences(rows: Sequence[Row], colours: dict[str, str]) -> Figure | None:
     played = [row for row in shown(rows) if row["difference"]]
     if not played:
         return None
-    figure, axes = _canvas(len(played))
-    for y, row in enumerate(played):
-        kpi = row["difference"]["kpis"]["community_cost"]
-        _interval(axes, y, kpi, colours[row["bidder"]])
-    axes.axvline(0, color=INK, lw=1.2)
-    _name_rows(axes, played)
+    facets = Facets.of(played)
     reference = played[0]["difference"]["reference"].replace("_", " ")
-    axes.set_xlabel(f"{kpi['unit']} more on the same day, with 95 % interval")
-    axes.set_title(_title(f"Cost above that of {reference}", rows))
+    figure, panels = facets.figure(_title(f"Cost above that of {reference}", rows))
+    for (y, ledger), row in facets.cells.items():
+        kpi = row["difference"]["kpis"]["community_cost"]
+        _interval(panels[ledger], y, kpi, colours[row["bidder"]])
+    for axes in panels.values():
+        axes.axvline(0, color=INK, lw=points(1.2))
+    figure.supxlabel(wrapped(f"{kpi['unit']} more on the same day, with 95 % interval"), size=LABEL)
     return figure
 
 
 def savings(rows: Sequence[Row], colours: dict[str, str]) -> Figure:
-    """Share of the optimum's savings over the grid alone that each combination reached."""
+    """Share of the optimum's savings over the grid alone that each reached, a panel a ledger."""
     played = [row for row in shown(rows) if not row["baseline"]]
-    figure, axes = _canvas(len(played))
-    for y, row in enumerate(played):
-        kpi = row["kpis"]["optimum_share"]
+    facets = Facets.of(played)
+    figure, panels = facets.figure(_title("Savings reached", rows))
+    for (y, ledger), row in facets.cells.items():
+        axes, kpi = panels[ledger], row["kpis"]["optimum_share"]
         axes.barh(y, kpi["mean"], color=colours[row["bidder"]], height=0.62)
-        axes.plot([kpi["low"], kpi["high"]], [y, y], color=INK, lw=1.6)
+        axes.plot([kpi["low"], kpi["high"]], [y, y], color=INK, lw=points(1.6))
         right = max(kpi["high"], 0)
         text = "not defined" if np.isnan(kpi["mean"]) else f"{kpi['mean']:.0f} %"
         axes.annotate(
-            text, (right, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9
+            text,
+            (right, y),
+            xytext=(points(5), 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=small(),
+            bbox=ON_WHITE,
         )
-    axes.axvline(0, color=INK, lw=1.2)
-    axes.axvline(100, color=INK, lw=1.2, ls="--")
-    _name_rows(axes, played)
-    axes.set_xlabel("% of what perfect foresight saves over the grid alone (dashed)")
-    axes.set_title(_title("Savings reached", rows))
+    for axes in panels.values():
+        axes.axvline(0, color=INK, lw=points(1.2))
+        axes.axvline(100, color=INK, lw=points(1.2), ls="--")
+        axes.margins(x=0.14)
+    words = "% of what perfect foresight saves over the grid alone (dashed)"
+    figure.supxlabel(wrapped(words), size=LABEL)
     return figure
 
 
@@ -147,20 +167,22 @@ def profile(rows: Sequence[Row], colours: dict[str, str]) -> Figure | None:
     played = [row for row in shown(rows) if row["score"] and not row["baseline"]][:_CURVES]
     if not played:
         return None
-    figure, axes = plt.subplots(figsize=(9, 4))
+    figure, axes = plt.subplots(figsize=size(9, 4))
     for row in played:
         curve = row["score"]["profile"]
         (line,) = axes.plot(
-            LEVELS, curve["share"], lw=2, color=colours[row["bidder"]], label=title_of(row)
+            LEVELS, curve["share"], lw=points(2), color=colours[row["bidder"]], label=title_of(row)
         )
         axes.fill_between(
             LEVELS, curve["low"], curve["high"], color=line.get_color(), alpha=0.15, lw=0
         )
-    axes.axvline(1, color=INK, lw=1.2, ls="--")
-    axes.set_xlabel("score of a day: 0 grid alone, 1 optimum, in mean savings of the optimum")
+    axes.axvline(1, color=INK, lw=points(1.2), ls="--")
+    axes.set_xlabel(
+        wrapped("score of a day: 0 grid alone, 1 optimum, in mean savings of the optimum")
+    )
     axes.set_ylabel("share of days and seeds above")
     axes.set_title("Performance profiles")
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside lower center", ncols=1 if in_paper() else 2, fontsize=small())
     return figure
 
 
@@ -169,7 +191,11 @@ def waterfall(falls: Sequence[Row]) -> Figure | None:
     if not falls:
         return None
     figure, panels = plt.subplots(
-        1, len(falls), figsize=(max(9, 4.6 * len(falls)), 4.4), sharey=True, squeeze=False
+        1,
+        len(falls),
+        figsize=size(max(9, 4.6 * len(falls)), 4.4, double=len(falls) > 1),
+        sharey=True,
+        squeeze=False,
     )
     for axes, fall in zip(panels[0], falls, strict=True):
         costs = [step["cost"] for step in fall["steps"]]
@@ -184,13 +210,16 @@ def waterfall(falls: Sequence[Row]) -> Figure | None:
                 xytext=(0, 3),
                 textcoords="offset points",
                 ha="center",
-                fontsize=9,
+                fontsize=small(),
             )
         axes.set_xticks(range(len(costs) + 1), [*names, "optimum"], rotation=35, ha="right")
+        axes.tick_params(axis="x", length=0)
         axes.set_title(f"{fall['bidder']} · {fall['ledger']}".replace("_", " "))
         low, high = min(costs), max(costs)
         axes.set_ylim(low - 0.35 * (high - low) - 1e-6, high + 0.12 * (high - low) + 1e-6)
-    panels[0][0].set_ylabel("community cost a day, from above 0")
+    panels[0][0].set_ylabel(
+        "cost a day, from above 0" if in_paper() else "community cost a day, from above 0"
+    )
     return figure
 
 
@@ -199,19 +228,25 @@ def roles(rows: Sequence[Row]) -> Figure:
     played = shown(rows)
     present = [r for r in ROLES if np.isfinite(played[0]["kpis"][f"cost_{r}"]["mean"])]
     figure, panels = plt.subplots(
-        1, len(present), figsize=(10.5, 1.6 + 0.36 * len(played)), sharey=True, squeeze=False
+        1,
+        len(present),
+        figsize=size(10.5, 1.6 + (0.26 if in_paper() else 0.36) * len(played), double=True),
+        sharey=True,
+        squeeze=False,
     )
     for axes, role in zip(panels[0], present, strict=True):
         for y, row in enumerate(played):
             _interval(axes, y, row["kpis"][f"cost_{role}"], ROLE[role])
-        axes.axvline(0, color=INK, lw=0.8)
+        axes.axvline(0, color=INK, lw=points(0.8))
         axes.set_title(role)
         axes.margins(x=0.15)
-    _name_rows(panels[0][0], played)
-    for axes in panels[0]:
-        axes.grid(axis="y", visible=True)
+        axes.xaxis.set_major_locator(MaxNLocator(4, min_n_ticks=2))
+        axes.tick_params(axis="y", length=0)
+    first = panels[0][0]
+    first.set_yticks(range(len(played)), names(played))
+    first.set_ylim(len(played) - 0.4, -0.6)
     unit = played[0]["kpis"]["community_cost"]["unit"]
-    figure.supxlabel(f"{unit}, all seats of the role; negative: they earn", fontsize=11)
+    figure.supxlabel(wrapped(f"{unit}, all seats of the role; negative: they earn"), size=LABEL)
     return figure
 
 
@@ -221,25 +256,27 @@ def voltages(
     colours: dict[str, str],
     band: tuple[float, float],
 ) -> Figure:
-    """Distribution of all bus voltages per combination, and the permitted band."""
+    """Distribution of all bus voltages, a panel for each ledger, and the permitted band."""
     levels = {outcome.combination: outcome.voltages for outcome in outcomes}
-    played = shown(rows)
-    figure, axes = _canvas(len(played), 0.3)
-    for y, row in enumerate(played):
+    facets = Facets.of(shown(rows))
+    figure, panels = facets.figure(_title("Voltages", rows), extra=0.3)
+    for (y, ledger), row in facets.cells.items():
         level = levels[Combination(row["bidder"], row["market"], row["ledger"])]
         if level is None:
             continue
+        axes = panels[ledger]
         q = dict(zip(VOLTAGE_QUANTILES, level.tolist(), strict=True))
         colour = GREY if row["baseline"] else colours[row["bidder"]]
-        axes.plot([q[0.0], q[1.0]], [y, y], color=colour, lw=1.2)
-        axes.plot([q[0.01], q[0.99]], [y, y], color=colour, lw=5, alpha=0.45)
-        axes.plot([q[0.25], q[0.75]], [y, y], color=colour, lw=10, solid_capstyle="butt")
-        axes.plot(q[0.5], y, "|", color="white", ms=9, mew=2)
-    left, right = axes.get_xlim()
-    for bound in band:
-        if left < bound < right:
-            axes.axvline(bound, color=INK, lw=1.2, ls="--")
-    _name_rows(axes, played)
-    axes.set_xlabel(f"p.u.; limits {band[0]:.3g} and {band[1]:.3g}")
-    axes.set_title(_title("Voltages", rows))
+        axes.plot([q[0.0], q[1.0]], [y, y], color=colour, lw=points(1.2))
+        axes.plot([q[0.01], q[0.99]], [y, y], color=colour, lw=points(5), alpha=0.45)
+        quarters = [q[0.25], q[0.75]]
+        axes.plot(quarters, [y, y], color=colour, lw=points(10), solid_capstyle="butt")
+        axes.plot(q[0.5], y, "|", color="white", ms=points(9), mew=points(2))
+    for axes in panels.values():
+        left, right = axes.get_xlim()
+        for bound in band:
+            if left < bound < right:
+                axes.axvline(bound, color=INK, lw=points(1.2), ls="--")
+    words = "p.u.: median, quartiles, 98 % and range"
+    figure.supxlabel(wrapped(f"{words}; limits {band[0]:.3g} and {band[1]:.3g}"), size=LABEL)
     return figure

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 from tqdm import tqdm
@@ -19,15 +18,15 @@ from gridbazaar.agents.learning.run_folder import versions
 from gridbazaar.agents.load import load
 from gridbazaar.envs.day_record import DayRecord
 from gridbazaar.envs.memory import check_device
-from gridbazaar.errors import ConfigError
 from gridbazaar.evaluation import example_days, mechanism_plots, plots, results_folder, validation
+from gridbazaar.evaluation.canvas import files_of
 from gridbazaar.evaluation.config import EvaluationConfig, is_learned, label, learned_parts
 from gridbazaar.evaluation.day_plot import day as day_plot
 from gridbazaar.evaluation.entries import check_set
 from gridbazaar.evaluation.kept import KeptOutcomes
+from gridbazaar.evaluation.latex import latex
 from gridbazaar.evaluation.learning_curves import learning_curve, read_curves
 from gridbazaar.evaluation.mechanisms import several
-from gridbazaar.evaluation.palette import GREY, INK, bidder_colours, style
 from gridbazaar.evaluation.provenance import differences, trained_on
 from gridbazaar.evaluation.report import render
 from gridbazaar.evaluation.report_data import collect
@@ -46,6 +45,7 @@ from gridbazaar.evaluation.tournament import (
     run,
 )
 from gridbazaar.evaluation.waterfall import waterfalls
+from gridbazaar.palette import GREY, INK, PAPER, bidder_colours
 
 
 def evaluate(config: EvaluationConfig, make: Maker = load, quiet: bool = False) -> Path:
@@ -147,6 +147,7 @@ def write(
     data = collect(shown, played, example_days.ExampleDays(folder), curves)
     files.write(folder / "report.html", render(shown, data, _days(config, tournament)))
     files.write(folder / "table.md", markdown(shown))
+    files.write(folder / "table.tex", latex(shown))
 
 
 def _warnings(config: EvaluationConfig, trained: dict[str, Any]) -> list[str]:
@@ -172,30 +173,37 @@ def _draw(
     summary: dict[str, Any],
     curves: dict[str, pd.DataFrame],
 ) -> None:
-    """Draw all plots as PNG."""
+    """Draw all plots as PNG, and for a paper where its format is given."""
+    files_of(folder, "png", {}, lambda: _plots(config, tournament, summary, curves))
+    if config.format != "png":
+        files_of(folder, config.format, PAPER, lambda: _plots(config, tournament, summary, curves))
+
+
+def _plots(
+    config: EvaluationConfig,
+    tournament: Tournament,
+    summary: dict[str, Any],
+    curves: dict[str, pd.DataFrame],
+) -> dict[str, Figure | None]:
+    """Return all plots by name, in the style in force; None where there is nothing to draw."""
     found = summary["rows"]
     names = [label(bidder) for bidder in (*config.bidder, config.baseline)]
     learned = [label(bidder) for bidder in config.bidder if is_learned(bidder)]
     colours = bidder_colours(list(dict.fromkeys(names)), learned)
     colours |= {PLAYED: INK, WITHIN_LIMITS: INK, PLANNER: GREY}
-    with style():
-        figures: dict[str, Figure | None] = {
-            "cost": plots.cost(found, colours),
-            "differences": plots.differences(found, colours),
-            "waterfall": plots.waterfall(summary["waterfalls"]),
-            "mechanisms": mechanism_plots.differences(found, colours),
-            "heat": mechanism_plots.heat(found) if several(found) else None,
-            "savings": plots.savings(found, colours),
-            "profile": plots.profile(found, colours),
-            "roles": plots.roles(found),
-            "voltages": plots.voltages(found, tournament.outcomes, colours, tournament.band),
-            "day": day_plot(_example(config, tournament, found)),
-            "learning": learning_curve(curves, colours),
-        }
-        for name, figure in figures.items():
-            if figure is not None:
-                figure.savefig(folder / f"{name}.png")
-                plt.close(figure)
+    return {
+        "cost": plots.cost(found, colours),
+        "differences": plots.differences(found, colours),
+        "waterfall": plots.waterfall(summary["waterfalls"]),
+        "mechanisms": mechanism_plots.differences(found, colours),
+        "heat": mechanism_plots.heat(found) if several(found) else None,
+        "savings": plots.savings(found, colours),
+        "profile": plots.profile(found, colours),
+        "roles": plots.roles(found),
+        "voltages": plots.voltages(found, tournament.outcomes, colours, tournament.band),
+        "day": day_plot(_example(config, tournament, found)),
+        "learning": learning_curve(curves, colours),
+    }
 
 
 def _example(

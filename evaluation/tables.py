@@ -44,7 +44,7 @@ def _comparison(summary: Summary) -> str:
     rows = summary["rows"]
     warned = "".join(f"\n{fill(line, _WIDTH)}" for line in _learned(summary))
     if not mechanisms.several(rows):
-        text = _aligned(_of_bidders(summary), "  ") + "\n"
+        text = _aligned(of_bidders(summary), "  ") + "\n"
         if any(row["seeds"] for row in rows):
             text += f"\n{_aligned(of_scores(rows), '  ')}\n"
         return (text + warned).rstrip("\n")
@@ -75,15 +75,20 @@ def markdown(summary: Summary) -> str:
     if not mechanisms.several(rows):
         scored = of_scores(rows)
         more = f"\n{piped(scored)}" if len(scored) > 1 else ""
-        return f"{piped(_of_bidders(summary))}\n{played}\n{more}{warned}{below}"
+        return f"{piped(of_bidders(summary))}\n{played}\n{more}{warned}{below}"
+    text = "\n\n".join([piped(of_markets(rows)).rstrip(), played, *_legend(summary)])
+    return text.replace("*", r"\*") + "\n" + warned + below
+
+
+def of_markets(rows: Sequence[Row]) -> list[Line]:
+    """Return a line per bidder, ledger and market, below their head."""
     columns = mechanisms.columns(rows)
     lines = [["bidder", "market", *_heads(columns)]]
     lines += [["", *_line(row, columns)] for row in mechanisms.references(rows)]
     for group in mechanisms.groups(rows):
         named = ([f"`{row['market']}`{marks(row)}", *_line(row, columns)[1:]] for row in group.rows)
         lines += [[group.title, *line] for line in named]
-    text = "\n\n".join([piped(lines).rstrip(), played, *_legend(summary)])
-    return text.replace("*", r"\*") + "\n" + warned + below
+    return lines
 
 
 def _learned(summary: Summary) -> Line:
@@ -92,7 +97,7 @@ def _learned(summary: Summary) -> Line:
     return [*(said(name, given) for name, given in known.items()), *summary["warnings"]]
 
 
-def _of_bidders(summary: Summary) -> list[Line]:
+def of_bidders(summary: Summary) -> list[Line]:
     """Return a line per combination, cheapest first, below their head."""
     kpis, rows = summary["kpis"], summary["rows"]
     head = ["bidder · market · ledger"]

@@ -27,6 +27,8 @@ usage: gridbazaar COMMAND [WORD ...]
   gridbazaar train name=first            train bidders and write runs/first/
   gridbazaar evaluate name=first bidder=[all,runs/first]
                                          compare bidders and write results/first/
+  gridbazaar render bidder=truthful out=day.gif
+                                         draw a day, interval by interval
   gridbazaar view results/first          show its report in a browser, and step through a day
   gridbazaar list                        tasks, markets, devices, ledgers, bidders, ...
   gridbazaar list markets bidders        some of them
@@ -72,6 +74,16 @@ Options, each a word; a bidder is a registered name or the folder of a run or ch
 
 --import my_module, --config-dir my_folder    bring variants and YAML of your own (docs/plugins.md)
 Exit codes: 0 done; 1 the world failed, a full disk say; 2 wrong input; 130 stopped by Ctrl-C.
+"""
+_RENDER = """\
+Play a day with one bidder and draw it: feeder, book, chain, prices and power.
+
+    {called} out=day.gif                           # a film; .webp as well
+    {called} task=kerber market=pay_as_bid ledger=block bidder=learned out=kerber.gif
+    {called} bidder=runs/demo day=200 at=18:15 out=evening.svg    # one interval; .pdf, .png
+
+Words are overrides of configs/render.yaml; that file names every option and its default. See
+docs/pictures.md.
 """
 _LIST = """\
 List what can be chosen by name, with a line each.
@@ -135,6 +147,13 @@ def evaluate(words: Sequence[str], called: str = "gridbazaar evaluate") -> int:
     return _run(lambda: _evaluated(words), called)
 
 
+def render(words: Sequence[str], called: str = "gridbazaar render") -> int:
+    """Draw a day as the words say; return the exit code."""
+    if set(_HELP) & set(words):
+        return _run(lambda: (_RENDER.format(called=called), 0), called)
+    return _run(lambda: _rendered(words), called)
+
+
 def show(words: Sequence[str], called: str = "gridbazaar list") -> int:
     """List the families that the words name, or all; return the exit code."""
     if set(_HELP) & set(words):
@@ -152,6 +171,7 @@ def view(words: Sequence[str], called: str = "gridbazaar view") -> int:
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
     "evaluate": evaluate,
+    "render": render,
     "list": show,
     "view": view,
 }
@@ -259,6 +279,13 @@ def _generalised(words: Sequence[str]) -> Answer:
     folder = generalisation.play_words(take_words(words))
     text = (folder / generalisation.TABLE).read_text(encoding="utf-8")
     return f"{text}\n{folder}", 0
+
+
+def _rendered(words: Sequence[str]) -> Answer:
+    from gridbazaar.configs import take_words
+    from gridbazaar.evaluation.day_film import configure, film
+
+    return str(film(configure(take_words(words)))), 0
 
 
 def _listed(words: Sequence[str]) -> Answer:

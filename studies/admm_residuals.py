@@ -29,7 +29,7 @@ from gridbazaar.envs.markets.bilateral.admm import (
 )
 from gridbazaar.envs.markets.bilateral.admm_parallel import PARTNERS
 from gridbazaar.envs.markets.bilateral.admm_sequential import CONTRACT
-from gridbazaar.evaluation.palette import BLUE, GREY, ORANGE, style
+from gridbazaar.palette import BLUE, GREY, ORANGE, style
 
 FORMS: dict[str, tuple[Update, float | None]] = {
     "sequential": (CONTRACT, None),

@@ -27,8 +27,8 @@ import numpy as np
 import yaml
 
 from gridbazaar import files
-from gridbazaar.evaluation.palette import BLUE, GREEN, GREY, ORANGE, PINK, style
 from gridbazaar.ledger_sim import gas
+from gridbazaar.palette import BLUE, GREEN, GREY, ORANGE, PINK, style
 from gridbazaar.studies.contract import source_digest
 from gridbazaar.studies.contract.evm import WEALTH_WEI
 from gridbazaar.studies.contract.measurements import Measurements, Observation, measure

@@ -74,6 +74,7 @@ class Network:
     slack_voltage: NDArray[np.complex128]  # [ns]
     lines: NDArray[np.int64]  # [nl] pandapower index
     trafos: NDArray[np.int64]  # [nt] pandapower index
+    branch_ends: NDArray[np.int64]  # [nl + nt, 2] rows of ybus; -1 where they do not connect
     percent_from: sparse.csr_matrix  # [nl + nt, n]: V -> current at one end, % of thermal limit
     percent_to: sparse.csr_matrix  # [nl + nt, n]: the same at the other end
     vm_min_pu: NDArray[np.float64]  # [nbus]
@@ -98,6 +99,7 @@ class Network:
         buses, nodes = _energised_buses(net, lookup, ybus.shape[0])
         slack = np.unique(np.asarray(internal["ref"], dtype=np.int64))
         percent_from, percent_to = _branch_percent(bare, ybus.shape[0])
+        ends = _branch_ends(net, lookup, percent_from)
         network = cls(
             name=str(net.name or "feeder"),
             base_mva=float(internal["baseMVA"]),
@@ -109,6 +111,7 @@ class Network:
             slack_voltage=np.asarray(internal["V"])[slack],
             lines=net.line.index.to_numpy(np.int64),
             trafos=net.trafo.index.to_numpy(np.int64),
+            branch_ends=ends,
             percent_from=percent_from,
             percent_to=percent_to,
             vm_min_pu=_column(net.bus.loc[buses], "min_vm_pu"),
@@ -284,6 +287,22 @@ def _branch_percent(net: Any, nodes: int) -> tuple[sparse.csr_matrix, sparse.csr
             blocks.append(_scaled(current_ka, tables["trafo"], limit))
         result.append(sparse.csr_matrix(sparse.vstack(blocks)))
     return result[0], result[1]
+
+
+def _branch_ends(
+    net: Any, lookup: NDArray[Any], percent_from: sparse.csr_matrix
+) -> NDArray[np.int64]:
+    """Nodes at both ends of lines, then transformers; -1 where one is out of service or open."""
+    tables = ((net.line, "from_bus", "to_bus"), (net.trafo, "hv_bus", "lv_bus"))
+    pairs = [lookup[table[[one, other]].to_numpy(np.int64)] for table, one, other in tables]
+    ends = np.concatenate(pairs).astype(np.int64).reshape(-1, 2)
+    known = ((ends >= 0) & (ends < percent_from.shape[1])).all(1)
+    row = np.arange(len(ends))
+    # An opened end lies at a node of pandapower's own, so that the row knows nothing of this one.
+    for end in (0, 1):
+        at = np.where(known, ends[:, end], 0)
+        known = known & (np.asarray(percent_from[row, at]).ravel() != 0)
+    return np.where(known[:, None], ends, -1)
 
 
 def _scaled(

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 
-from gridbazaar.evaluation.palette import BLUE, GREEN, GREY, INK, ORANGE, RED, style
+from gridbazaar.palette import BLUE, GREEN, GREY, INK, ORANGE, RED, style
 from gridbazaar.studies.communities.report import break_evens, by_cost, grown, label
 
 _SCALE = LinearSegmentedColormap.from_list("taken", [BLUE, "#FFFFFF", ORANGE])

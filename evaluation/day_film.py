@@ -1,0 +1,185 @@
+"""Film of a day: one bidder plays it, and every interval is drawn, or a single one."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import Field, model_validator
+from tqdm import tqdm
+
+from gridbazaar import files
+from gridbazaar.agents import shelf
+from gridbazaar.agents.bidders import BIDDERS
+from gridbazaar.agents.load import load
+from gridbazaar.agents.population import is_population
+from gridbazaar.config import Count, Seed, Whole, validate
+from gridbazaar.configs import compose
+from gridbazaar.envs.build import build
+from gridbazaar.envs.config import WorldConfig
+from gridbazaar.envs.rendering import picture
+from gridbazaar.envs.rendering.snapshot import Photographer, Snapshot
+from gridbazaar.envs.rendering.stage import Stage
+from gridbazaar.envs.simulation import Simulation
+from gridbazaar.errors import ConfigError, ResultsError, UnknownNameError
+from gridbazaar.evaluation.config import label
+
+FILMS, STILLS = (".gif", ".webp"), (".png", ".svg", ".pdf")
+_BIDDER = "bidder="
+_COLOURS = 128  # of a film's palette; the drawing is flat
+_LAST_MS = 2000  # how long a film's last picture stays
+
+Pixels = NDArray[np.uint8]
+
+
+class FilmConfig(WorldConfig):
+    """A day and how it is drawn; the meaning of each key stands in render.yaml."""
+
+    bidder: str
+    split: Literal["train", "validation", "test"]
+    day: Whole | None
+    seed: Seed
+    out: str
+    at: Annotated[str, Field(pattern=r"^([01]?\d|2[0-3]):[0-5]\d$")]
+    every: Count
+    fps: Annotated[int, Field(ge=1, le=50)]
+    overwrite: bool
+
+    @model_validator(mode="after")
+    def _known_format(self) -> Self:
+        end = Path(self.out).suffix.lower()
+        if end not in FILMS + STILLS:
+            raise ValueError(
+                f"out is {self.out!r}, whose end names no format: expected "
+                f"{', '.join(FILMS)} for a film, or {', '.join(STILLS)} for one interval"
+            )
+        return self
+
+
+def configure(words: Sequence[str]) -> FilmConfig:
+    """Return the configuration that command-line words mean.
+
+    Raises:
+        ConfigError: a word or value is refused.
+        UnknownNameError: there is no such bidder; gives the nearest.
+    """
+    mine = [word for word in words if word.startswith(_BIDDER)]
+    values = compose("render", [word for word in words if word not in mine])
+    if mine:
+        values["bidder"] = mine[-1].removeprefix(_BIDDER).strip().strip("'\"")
+    config = validate(FilmConfig, values)
+    bidder = config.bidder
+    if bidder not in BIDDERS and not is_population(bidder) and not shelf.place(bidder).is_dir():
+        kind = "run or checkpoint folder" if "/" in bidder else "bidder"
+        raise UnknownNameError(kind, bidder, (*BIDDERS.names(), *shelf.names()))
+    return config
+
+
+def film(config: FilmConfig, quiet: bool = False) -> Path:
+    """Play a day, draw it and write the file; return its path.
+
+    Raises:
+        ResultsError: the file exists, and `overwrite` is false.
+        ConfigError: the data have no such day.
+        CheckpointError: the bidder cannot be loaded.
+        OSError: the file cannot be written.
+    """
+    out = Path(config.out)
+    if out.exists() and not config.overwrite:
+        raise ResultsError(f"{out} exists; choose another name, or replace it with overwrite=true")
+    world = WorldConfig(task=config.task, market=config.market, ledger=config.ledger)
+    simulation = build(world, 1, config.split, config.seed)
+    stage = Stage.of(simulation, f"{world.title} · {label(config.bidder)}")
+    end = out.suffix.lower()
+    last = _interval(config.at, simulation) if end in STILLS else simulation.slots - 1
+    day = snapshots(simulation, config.bidder, _first_slot(config, simulation), config.seed)
+    playing = tqdm(islice(day, last + 1), desc="playing", total=last + 1, disable=quiet)
+    seen = list(playing)
+    content = io.BytesIO()
+    if end in STILLS:
+        picture.save(content, stage, seen, end.removeprefix("."))
+    else:
+        _write_film(content, config, stage, seen, quiet)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    files.write(out, content.getvalue())
+    return out
+
+
+@torch.no_grad()
+def snapshots(
+    simulation: Simulation, bidder: str, first_slot: int, seed: int
+) -> Iterator[Snapshot]:
+    """Play a day with one bidder in all seats; yield its intervals.
+
+    Args:
+        simulation: of one market.
+        bidder: name, folder or population.
+        first_slot: of the day in the data.
+        seed: of the day's chances.
+    """
+    plays, take = load(bidder, simulation.game), Photographer(simulation)
+    observation = simulation.reset(days=torch.tensor([first_slot]), seed=seed)
+    state: Any = None
+    for _ in range(simulation.slots):
+        action, state = plays.act(observation, state)
+        interval = simulation.step(action)
+        observation = interval.observation
+        yield take(interval)
+
+
+def _first_slot(config: FilmConfig, simulation: Simulation) -> int:
+    days = simulation.community.days[config.split]
+    if config.day is None:
+        return int(days[len(days) // 2])
+    known = (len(simulation.community.load_kw) - 1) // simulation.slots
+    # Day 0 has no yesterday, which forecasts need.
+    if not 1 <= config.day <= known:
+        raise ConfigError(f"day is {config.day}: the data have days 1 to {known}")
+    return config.day * simulation.slots
+
+
+def _interval(at: str, simulation: Simulation) -> int:
+    """Return the number of the interval in which a time of day lies."""
+    hour, minute = map(int, at.split(":"))
+    return (60 * hour + minute) // simulation.community.slot_minutes
+
+
+def _write_film(
+    content: io.BytesIO, config: FilmConfig, stage: Stage, seen: Sequence[Snapshot], quiet: bool
+) -> None:
+    """Draw a film; all pictures share one palette, so that what stands still costs nothing."""
+    chosen = list(range(0, len(seen), config.every))
+    each_ms = round(1000 / config.fps)
+    shown_ms = [each_ms] * (len(chosen) - 1) + [_LAST_MS]
+    palette = _palette([picture.frame(stage, seen[: k + 1]) for k in _samples(chosen)])
+    drawn = [
+        _flat(picture.frame(stage, seen[: k + 1]), palette)
+        for k in tqdm(chosen, desc="drawing", disable=quiet)
+    ]
+    first, *others = drawn
+    kind = Path(config.out).suffix.lower().removeprefix(".")
+    more: dict[str, Any] = {"lossless": True, "method": 4} if kind == "webp" else {"optimize": True}
+    first.save(
+        content, kind, save_all=True, append_images=others, duration=shown_ms, loop=0, **more
+    )
+
+
+def _samples(chosen: Sequence[int]) -> list[int]:
+    """Return some intervals spread over the day, whose colours stand for all."""
+    return sorted({chosen[round(share * (len(chosen) - 1))] for share in (0.1, 0.4, 0.6, 0.9)})
+
+
+def _palette(frames: Sequence[Pixels]) -> Image.Image:
+    together = Image.fromarray(np.concatenate(frames))
+    return together.quantize(_COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+
+
+def _flat(frame: Pixels, palette: Image.Image) -> Image.Image:
+    return Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
