@@ -66,13 +66,14 @@ PARTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
             "agents.pettingzoo_policy",
             "agents.config",
             "agents.learning.algorithm",
-            "agents.learning.train",
+            "agents.learning.trainer",
         ),
     ),
     "evaluation": (
         "Evaluation",
         "Tournaments, key figures and suites.",
         (
+            "evaluation.rollout",
             "evaluation.tournament",
             "evaluation.suite",
             "envs.kpis.registry",

@@ -19,10 +19,12 @@ from gridbazaar.envs.config import RulesConfig, WorldConfig
 from gridbazaar.envs.placement import load_grid_and_series
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.envs.spaces import Spaces, spaces_of
-from gridbazaar.evaluation.palette import RED, ROLE
 from gridbazaar.ledger_sim import make as make_ledger
 
 ROOT = Path(__file__).parents[2]
+# Okabe and Ito's, as in all plots.
+_COLOURS = {"prosumer": "#E69F00", "storage": "#009E73", "ev": "#CC79A7", "consumer": "#0072B2"}
+_OTHER = "#D55E00"
 CACHE = ROOT / "build" / "cards"
 # A card follows from these alone.
 _SOURCES = ("envs", "configs", "ledger_sim", "gridbazaar", "tools/docs_site", "docs/tasks.md")
@@ -148,7 +150,7 @@ def _pairs(start: Iterable[Any], end: Iterable[Any]) -> list[tuple[int, int]]:
 
 def _picture(task: str, placed: Placed) -> str:
     community = placed.simulation.community
-    colours = {role: ROLE.get(role, RED) for role in community.roles}
+    colours = {role: _COLOURS.get(role, _OTHER) for role in community.roles}
     present = [role for role in community.roles if len(community.seats_of(role))]
     keys = " · ".join(f"{key_svg(role, colours[role])} {role}" for role in present)
     svg = feeder_svg(feeder_of(placed), colours, f"Feeder of {task} with its seats")

@@ -46,6 +46,13 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Let links to files at the checkout's root lead to their pages."""
+    for page, name in project_pages.AT_ROOT.items():
+        markdown = markdown.replace(f"](../{name}", f"]({page}")
+    return markdown
+
+
 def on_page_content(html: str, page: Any, **_: Any) -> str:
     """Warn of an external address that is none: no host, or a space in it."""
     for address in re.findall(r'href="(https?:[^"]*)"', html):

@@ -8,12 +8,13 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "notebooks"
+_FIRST = ("first_bidder",)
 _CELL = re.compile(r"^# %%(.*)$", re.MULTILINE)
 
 
 def pages() -> tuple[list[Any], dict[str, str]]:
     """Return entries of the navigation, and the text of each page by path; none without folder."""
-    found = sorted(FOLDER.glob("*.py")) if FOLDER.is_dir() else []
+    found = sorted(FOLDER.glob("*.py"), key=lambda path: (path.stem not in _FIRST, path.stem))
     texts = {f"notebooks/{path.stem}.md": as_markdown(path) for path in found}
     return ([{"Notebooks": list(texts)}] if texts else []), texts
 
