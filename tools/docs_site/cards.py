@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +15,7 @@ from feeder_picture import Feeder, feeder_svg, key_svg
 from price_picture import price_svg
 
 from gridbazaar import envs
+from gridbazaar.config import Config
 from gridbazaar.configs import option, options, path_of
 from gridbazaar.envs.build import make_market, place_community
 from gridbazaar.envs.config import RulesConfig, WorldConfig
@@ -51,7 +54,13 @@ def place(task: str) -> Placed:
 
 def pages() -> tuple[list[Any], dict[str, str]]:
     """Return entries of the navigation, and the text of each card by path."""
-    texts = {f"environments/{task}.md": cached(task) for task in options("task")}
+    tasks = options("task")
+    # Some read a year of another grid for seconds; what is made already is only read.
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        texts = {
+            f"environments/{t}.md": text
+            for t, text in zip(tasks, pool.map(cached, tasks), strict=True)
+        }
     return [{"Cards": list(texts)}], texts
 
 
@@ -255,7 +264,7 @@ def _rules(rules: RulesConfig) -> str:
     rows = []
     for name, field in type(rules).model_fields.items():
         value = getattr(rules, name)
-        if hasattr(value, "model_fields"):
+        if isinstance(value, Config):
             for inner, below in type(value).model_fields.items():
                 shown = f"`{getattr(value, inner)}`"
                 rows.append((f"`{name}.{inner}`", shown, below.description or ""))
@@ -265,7 +274,7 @@ def _rules(rules: RulesConfig) -> str:
 
 
 def skill_range(task: str) -> str:
-    """Return the task's row of what there is to win in docs/tasks.md, as a table; or that none is."""
+    """Return a task's row of the table in docs/tasks.md, or how to measure it where it has none."""
     lines = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8").splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("| task | grid alone |"))
     cells = _cells(lines[start])

@@ -17,7 +17,7 @@ After `pip install` the command is `gridbazaar`; in a checkout `python train.py`
 | exit code | meaning |
 | --- | --- |
 | 0 | done |
-| 1 | the world failed: no optimum, a full disk, another process at work; or a fault of this project |
+| 1 | the world failed (no optimum, a full disk, another process at work), or this project |
 | 2 | wrong input, said in one line with the mend |
 | 130 | Ctrl-C |
 """

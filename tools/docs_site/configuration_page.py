@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Iterable, Iterator, Mapping
+from inspect import get_annotations
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import yaml
@@ -39,6 +40,7 @@ _BY_TYPE = {
 }
 # A description may begin with its unit.
 _LEADING = re.compile(r"(EUR per [\w.%]+|EUR/kWh|EUR|kWh|kWp|kW|p\.u\.|nats|h|s|min)\b[ ,]")
+_SAID = 1e12  # beyond which a bound keeps to what a computer holds, and tells a reader nothing
 _COMMENT = re.compile(r"^( *)(\w+):(.*?)(?:\s#\s?(.*))?$")
 
 
@@ -73,8 +75,8 @@ _INTRODUCTION = """\
 Every option, from the models that check it. Defaults stand in the YAML files of `configs/` alone,
 and their remarks, such as where a value comes from, are repeated here. Name an option to change
 it: `python train.py name=first task.rules.forecast=model`. Money is in the task's currency, EUR
-unless a tariff says otherwise; *share* is a number from 0 to 1. An unknown key, a value out of range
-or NaN is refused in one line that names the nearest known key or what is allowed.
+unless a tariff says otherwise; *share* is a number from 0 to 1. An unknown key, a value out of
+range or NaN is refused in one line that names the nearest known key or what is allowed.
 """
 
 
@@ -155,7 +157,8 @@ def nested(model: Model) -> Iterator[Model]:
     """List a model and the models in its fields."""
     yield model
     for name, field in model.kind.model_fields.items():
-        for kind in _models_in(field.annotation):
+        kinds = list(_models_in(field.annotation))
+        for kind in kinds:
             below = model.values.get(name)
             inner = {
                 key.removeprefix(f"{name}."): said
@@ -163,9 +166,16 @@ def nested(model: Model) -> Iterator[Model]:
                 if key.startswith(f"{name}.")
             }
             fits = isinstance(below, Mapping) and set(below) <= set(kind.model_fields)
-            yield from nested(
-                Model(f"{model.name}.{name}", kind, below if fits and below else {}, inner)
-            )
+            called = f"{model.name}.{name}{f' ({_apart(kind)})' if len(kinds) > 1 else ''}"
+            yield from nested(Model(called, kind, below if fits and below else {}, inner))
+
+
+def _apart(kind: type[Config]) -> str:
+    """Return what tells a model from others that may stand in its place."""
+    for name, field in kind.model_fields.items():
+        if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
+            return f"{name}: {get_args(field.annotation)[0]}"
+    return f"with {next(iter(kind.model_fields))}"
 
 
 def _models_in(annotation: Any) -> Iterator[type[Config]]:
@@ -198,14 +208,8 @@ def unit_of(kind: type[Config], name: str) -> str | None:
     extra = field.json_schema_extra
     if isinstance(extra, dict) and "unit" in extra:
         return str(extra["unit"])
-    written = next(
-        (
-            c.__annotations__[name]
-            for c in kind.__mro__
-            if name in c.__dict__.get("__annotations__", {})
-        ),
-        "",
-    )
+    own = [get_annotations(c) for c in kind.__mro__]
+    written = next((annotations[name] for annotations in own if name in annotations), "")
     for alias, unit in _BY_TYPE.items():
         if re.search(rf"\b{alias}\b", str(written)):
             return unit
@@ -234,7 +238,7 @@ def typed(field: FieldInfo) -> str:
             ("Le", "≤", "le"),
             ("Lt", "<", "lt"),
         )
-        if name in limits
+        if name in limits and getattr(limits[name], attribute) < _SAID
     ]
     return f"{words} {', '.join(bounds)}".strip()
 

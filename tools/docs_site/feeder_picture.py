@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, ROW, MARGIN, SEAT = 720.0, 26.0, 26.0, 5.0
+WIDTH, ROW, MARGIN, SEAT = 600.0, 26.0, 26.0, 5.0
 _HANGS = 0.7  # rows that a house connection hangs below its run
 
 
@@ -33,7 +33,7 @@ class Feeder:
 def feeder_svg(feeder: Feeder, colours: Mapping[str, str], title: str) -> str:
     """Return the feeder as a tree from the substation (left), with a mark for each seat.
 
-    A branch that closes a loop is dashed. Marks differ by colour and shape; pointing at one names it.
+    A branch that closes a loop is dashed. Marks differ by colour and shape; pointing names one.
     """
     one = _joined(feeder)
     edges = [(one(a), one(b)) for a, b in (*feeder.trafos, *feeder.lines)]
@@ -106,8 +106,8 @@ def _places(
 ) -> dict[int, tuple[int, float]]:
     """Return column and row of each bus: its depth, and a row for each run of lines.
 
-    The longest run goes straight on; others branch off below it. A house connection, a bus at the end
-    of one line, hangs under the bus that it is connected to.
+    The longest run goes straight on; others branch off below it. A house connection, a bus at
+    the end of one line, hangs under the bus that it is connected to.
     """
     order: list[int] = list(roots)
     for bus in order:

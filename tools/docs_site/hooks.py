@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import re
 from typing import Any
-from urllib.parse import urlparse
 
+import addresses
 import api_pages
 import cards
 import command_line_page
@@ -54,8 +53,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_page_content(html: str, page: Any, **_: Any) -> str:
-    """Warn of an external address that is none: no host, or a space in it."""
-    for address in re.findall(r'href="(https?:[^"]*)"', html):
-        if not re.fullmatch(r"[\w.-]+\.\w+(:\d+)?", urlparse(address).netloc) or " " in address:
-            _LOG.warning("%s: %r is no address", page.file.src_path, address)
+    """Warn of external addresses that are none."""
+    for address in addresses.malformed(html):
+        _LOG.warning("%s: %r is no address", page.file.src_path, address)
     return html

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-_WIDTH, _HEIGHT, _LEFT, _LOW, _TOP = 720.0, 210.0, 52.0, 28.0, 34.0
+_WIDTH, _HEIGHT, _LEFT, _LOW, _TOP = 600.0, 210.0, 52.0, 28.0, 34.0
 _COLOURS = ("#0072B2", "#E69F00", "#009E73")
 _DASHES = ("", "7 3", "2 3")
 
@@ -29,7 +29,8 @@ def price_svg(series: Mapping[str, NDArray[np.float32]], currency: str) -> str:
     parts = []
     for tick in np.linspace(low, top, 5):
         parts.append(
-            f'<path d="M{_LEFT} {y(tick):.1f}H{_WIDTH}" stroke="currentColor" stroke-opacity="0.15"/>'
+            f'<path d="M{_LEFT} {y(tick):.1f}H{_WIDTH}" stroke="currentColor" '
+            'stroke-opacity="0.15"/>'
             f'<text x="{_LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:.2f}</text>'
         )
     for hour in range(0, 25, 4):
@@ -39,7 +40,7 @@ def price_svg(series: Mapping[str, NDArray[np.float32]], currency: str) -> str:
     for (name, values), colour, dash in zip(series.items(), _COLOURS, _DASHES, strict=True):
         step = (_WIDTH - _LEFT - 12) / len(values)
         path = "".join(
-            f"{'M' if i == 0 else 'L'}{_LEFT + i * step:.1f} {y(float(v)):.1f}H{_LEFT + (i + 1) * step:.1f}"
+            f"{'L' if i else 'M'}{_LEFT + i * step:.1f} {y(float(v)):.1f}h{step:.2f}"
             for i, v in enumerate(values)
         )
         look = f'fill="none" stroke="{colour}" stroke-width="2.5" stroke-dasharray="{dash}"'
