@@ -33,16 +33,16 @@ class TableFile(Config):
         "time of the place already",
     )
     time_format: str | None = Field(
-        None,
+        default=None,
         description="unix_s, unix_ms or a pattern of strptime such as %d.%m.%Y %H:%M; null: "
         "ISO 8601",
     )
-    separator: _One = Field(",", description="between the columns of a CSV file")
-    decimal: _One = Field(".", description="mark of a CSV file")
-    thousands: _One | None = Field(None, description="mark of a CSV file; null: none")
-    encoding: str = Field("utf-8", description="of a CSV file")
-    skip_rows: Whole = Field(0, description="lines before the header of a CSV file")
-    skip_footer: Whole = Field(0, description="lines after its last row")
+    separator: _One = Field(default=",", description="between the columns of a CSV file")
+    decimal: _One = Field(default=".", description="mark of a CSV file")
+    thousands: _One | None = Field(default=None, description="mark of a CSV file; null: none")
+    encoding: str = Field(default="utf-8", description="of a CSV file")
+    skip_rows: Whole = Field(default=0, description="lines before the header of a CSV file")
+    skip_footer: Whole = Field(default=0, description="lines after its last row")
 
 
 def read_table(file: TableFile, text: Sequence[str] = ()) -> pd.DataFrame:

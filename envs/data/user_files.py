@@ -52,15 +52,15 @@ class TimedFile(TableFile):
         description="with the time stamps; null: the index of a Parquet file",
     )
     stamps: Stamps = Field(
-        "start",
+        default="start",
         description="whether they are the start or the end of a row's interval",
     )
     clock_change: ClockChange = Field(
-        "exact",
+        default="exact",
         description="padded where each day of the file has 24 hours of clock time, else exact",
     )
     long: LongTable | None = Field(
-        None,
+        default=None,
         description="where all series stand in one column: which columns say whose and how "
         "much; null: one each",
     )
@@ -72,7 +72,7 @@ class PriceFile(TimedFile):
     column: str = Field(description="with the prices")
     unit: PriceUnit = Field(description="of the prices, in money of the tariff's currency")
     mean_between: tuple[Positive, Positive] = Field(
-        (0.01, 1.0),
+        default=(0.01, 1.0),
         description="what the mean of the absolute prices must lie between; a factor of 100, "
         "between cents and euros, leaves it",
         json_schema_extra={"unit": "EUR/kWh"},

@@ -27,12 +27,12 @@ class LoadFile(TimedFile):
     )
     columns: dict[str, str] = Field(description="name of each home: its column")
     largest_kw: Positive = Field(
-        100.0,
+        default=100.0,
         description="what a home's peak must keep to, against wrong units",
         json_schema_extra={"unit": "kW"},
     )
     annual_kwh: tuple[Positive, Positive] = Field(
-        (100.0, 100_000.0),
+        default=(100.0, 100_000.0),
         description="what a home's use a year must lie between, against wrong units",
         json_schema_extra={"unit": "kWh"},
     )
@@ -53,7 +53,7 @@ class UserData(Config):
     """A user's files, brought to one axis of standard time: that of `time_zone`."""
 
     time_zone: str | None = Field(
-        None,
+        default=None,
         description="IANA zone of the place; null: the first that a file names, load before "
         "PV and sessions",
     )

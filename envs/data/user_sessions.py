@@ -27,7 +27,7 @@ class SessionFile(TableFile):
     arrival: str = Field(description="column with the time of arrival")
     departure: str = Field(description="column with the time of departure")
     energy_kwh: str = Field(description="column with the energy charged")
-    energy_unit: Literal["kWh", "Wh", "MWh"] = Field("kWh", description="of that column")
+    energy_unit: Literal["kWh", "Wh", "MWh"] = Field(default="kWh", description="of that column")
     chargers: tuple[str, ...] | None = Field(description="names of those to keep; null: all")
     max_power_kw: Positive | dict[str, Positive] = Field(
         description="of every charger, or by its name",

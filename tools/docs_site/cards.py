@@ -19,6 +19,7 @@ from gridbazaar.config import Config
 from gridbazaar.configs import option, options, path_of
 from gridbazaar.envs.build import make_market, place_community
 from gridbazaar.envs.config import RulesConfig, WorldConfig
+from gridbazaar.envs.devices.storage import Storage
 from gridbazaar.envs.placement import load_grid_and_series
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.envs.spaces import Spaces, spaces_of
@@ -182,9 +183,9 @@ def _seats(simulation: Simulation, groups: dict[str, Spaces]) -> str:
             mine = np.isin(device.seat.numpy(), seats)
             if mine.any():
                 rated = np.maximum(device.import_kw.numpy(), device.export_kw.numpy())[mine]
-                room = (
-                    f", {_span(device.capacity_kwh.numpy()[mine])} kWh" if kind == "storage" else ""
-                )
+                room = ""
+                if isinstance(device, Storage):
+                    room = f", {_span(device.capacity_kwh.numpy()[mine])} kWh"
                 owned.append(f"`{kind}` {_span(rated)} kW{room}")
         sizes = (len(spaces.features), len(spaces.action_entries))
         rows.append((f"`{name}`", len(seats), ", ".join(owned) or "load alone", *sizes))

@@ -94,9 +94,8 @@ def _chapters() -> Iterator[tuple[str, str, list[Model]]]:
     ledgers = [_of_file(f"ledger {n}", _kind_of(n), "ledger", n) for n in options("ledger")]
     line = "`configs/ledger/`; [sources](../ledger_sources.md) has all values and who says so."
     yield "Ledgers", line, _once([each for ledger in ledgers for each in nested(ledger)])
-    fees = [
-        Model(f"ledger.fees (rule: {n})", FEE_RULES[n].Config, {}, {}) for n in FEE_RULES.names()
-    ]
+    rules: Any = FEE_RULES
+    fees = [Model(f"ledger.fees (rule: {n})", rules[n].Config, {}, {}) for n in rules.names()]
     yield "Fee rules", "Under `ledger.fees`.", fees
     yield "Layers", "`configs/layer/`, in the list `ledger.layers`.", _registered("layer", LAYERS)
     yield "Bidders", "`configs/bidder/`.", _registered("bidder", BIDDERS)
@@ -188,7 +187,7 @@ def _models_in(annotation: Any) -> Iterator[type[Config]]:
 def _section(model: Model) -> str:
     rows = []
     for name, field in model.kind.model_fields.items():
-        value = model.values.get(name)
+        value: Any = model.values.get(name)
         source = model.comments.get(name, "")
         if is_sourced(value):
             value, source = value["value"], f"{value['status']}: {value['source']}"

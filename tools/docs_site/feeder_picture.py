@@ -121,12 +121,13 @@ def _places(
     while stack:
         bus, column = stack.pop()
         place[bus] = (column, row)
-        *others, straight = sorted(children[bus], key=reach.__getitem__) or [None]
+        below = sorted(children[bus], key=reach.__getitem__)
+        others, straight = below[:-1], below[-1:]
         if others and reach[others[0]] == 1:
             place[others.pop(0)] = (column, row + _HANGS)
             hangs = True
-        stack += [(child, column + 1) for child in (*others, straight) if child is not None]
-        if straight is None:
+        stack += [(child, column + 1) for child in (*others, *straight)]
+        if not straight:
             row, hangs = row + 1 + _HANGS * hangs, False
     return place
 
