@@ -57,7 +57,7 @@ def pages() -> tuple[list[Any], dict[str, str]]:
     """Return entries of the navigation, and the text of each card by path."""
     tasks = options("task")
     # Some read a year of another grid for seconds; what is made already is only read.
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(2, mp_context=get_context("fork")) as pool:
         texts = {
             f"environments/{t}.md": text
             for t, text in zip(tasks, pool.map(cached, tasks), strict=True)
