@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 FOLDERS := agents configs envs evaluation ledger_sim studies
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint types layers tables package bench clean
+.PHONY: help demo test test-all lint types layers docs tables package bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -31,7 +31,7 @@ test: lint types layers ## every check and the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 # The same run with every test in it, and four times the random attacks.
-test-all: lint types layers ## the same with the long tests and four times the random attacks
+test-all: lint types layers docs ## the same with the long tests and four times the random attacks
 	GRIDBAZAAR_ATTACKS=$(ATTACKS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "long or not long" \
 		-n $(PYTEST_WORKERS) --dist loadfile
 
@@ -52,6 +52,10 @@ build/links:
 	@rm -rf $@ && mkdir -p $@/gridbazaar
 	@ln -s $(addprefix $(CURDIR)/,$(wildcard gridbazaar/*) $(FOLDERS)) $@/gridbazaar/
 
+docs: .venv/.docs build/links ## build the documentation into site/, warnings as errors
+	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "The documentation: $(CURDIR)/site/index.html"
+
 tables: .venv/.dev ## write the tables of README.md and docs/ that come from the code
 	$(BIN)/python tools/tables.py
 
@@ -64,7 +68,7 @@ bench: .venv/.dev ## print the throughput figures
 	$(BIN)/python benchmarks/throughput.py
 
 clean: ## remove .venv and caches; runs/ and results/ stay
-	rm -rf .venv build gridbazaar.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv build site gridbazaar.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.python:
@@ -84,6 +88,10 @@ clean: ## remove .venv and caches; runs/ and results/ stay
 	$(PIP) install -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \
 		$(shell sed -n '/^torch==/p;/^setuptools==/p' constraints.txt)
 	$(PIP) install -c constraints.txt --no-build-isolation -e .
+	@touch $@
+
+.venv/.docs: .venv/.runtime
+	$(PIP) install -c constraints.txt --no-build-isolation -e '.[docs]'
 	@touch $@
 
 .venv/.dev: .venv/.runtime

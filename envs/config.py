@@ -28,7 +28,11 @@ from gridbazaar.envs.grid.rated import Generation
 class LimitsConfig(Config):
     """What happens where voltage or loading leave their band."""
 
-    action: Literal["price", "curtail", "prevent"]
+    action: Literal["price", "curtail", "prevent"] = Field(
+        description="price: what is broken is paid for; curtail: generation and devices are "
+        "cut until the limits hold; prevent: seats are kept to an envelope "
+        "beforehand",
+    )
     voltage_price: Money = Field(description="EUR per p.u. beyond the band and hour and bus")
     loading_price: Money = Field(description="EUR per % beyond the rating and hour")
     unsolved_price: Money = Field(description="EUR for an interval without a power flow")
@@ -63,11 +67,17 @@ class RulesConfig(Config):
         description="worth of a kWh left in a battery at the day's end: 0 the feed-in tariff, "
         "1 the lowest retail price of the next day"
     )
-    forecast: Kind
-    forecast_spread: Annotated[float, bounded(0, 3, "", "such a forecast says nothing")] = Field(
-        description="standard deviation of the logarithm of a log-normal error of the forecast"
+    forecast: Kind = Field(
+        description="of the slot bid for: persistence (the slot before), perfect, or model "
+        "(a regression on own meters)",
     )
-    limits: LimitsConfig
+    forecast_spread: Annotated[float, bounded(0, 3, "", "such a forecast says nothing")] = Field(
+        description="standard deviation of the logarithm of a log-normal error of the forecast",
+        json_schema_extra={"unit": "1"},
+    )
+    limits: LimitsConfig = Field(
+        description="what happens where voltage or loading leave their band",
+    )
 
     @model_validator(mode="after")
     def _sent_before_closure(self) -> RulesConfig:
@@ -96,15 +106,21 @@ class RulesConfig(Config):
 class FeederConfig(Config):
     """Which network carries the energy."""
 
-    source: Literal["simbench", "pandapower", "file"]
+    source: Literal["simbench", "pandapower", "file"] = Field(
+        description="where the network comes from",
+    )
     code: str = Field(description="SimBench code, name of a pandapower network, or path of a JSON")
     generation: Generation = Field(
         "by_type",
         description="the course of the generators beside the seats of other data: those whose type "
         "holds PV follow the sun and the rest is constant, all one or the other, or none counts",
     )
-    voltage_band: tuple[Positive, Positive] = Field(description="p.u., where the net gives none")
-    loading_percent: Positive = Field(description="of the rating, where the net gives no limit")
+    voltage_band: tuple[Positive, Positive] = Field(
+        description="p.u., where the net gives none", json_schema_extra={"unit": "p.u."}
+    )
+    loading_percent: Positive = Field(
+        description="of the rating, where the net gives no limit", json_schema_extra={"unit": "%"}
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> FeederConfig:
@@ -117,8 +133,8 @@ class FeederConfig(Config):
 class SimbenchData(Config):
     """Homes, sun and chargers of a SimBench grid."""
 
-    source: Literal["simbench"]
-    code: str
+    source: Literal["simbench"] = Field(description="simbench: a grid of the SimBench database")
+    code: str = Field(description="of the SimBench grid")
     homes: Count | None = Field(None, description="the first so many of the grid's; null: all")
     chargers: Whole | None = Field(None, description="likewise")
 
@@ -126,21 +142,25 @@ class SimbenchData(Config):
 class FilesData(UserData):
     """Homes, sun and charging sessions from a user's own files."""
 
-    source: Literal["files"]
+    source: Literal["files"] = Field(description="files: a user's own")
 
 
 class TaskConfig(Config):
     """A task: feeder, seats, data and rules, under a name with a version."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9_]+-v\d+$")]
-    description: str
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_]+-v\d+$")] = Field(
+        description="of the task, ending in its version",
+    )
+    description: str = Field(description="in one line")
     seed: Seed = Field(description="draws who owns what and how long cars stay")
-    feeder: FeederConfig
-    data: Annotated[SimbenchData | FilesData, Field(discriminator="source")]
-    ownership: OwnershipConfig
+    feeder: FeederConfig = Field(description="which network carries the energy")
+    data: Annotated[SimbenchData | FilesData, Field(discriminator="source")] = Field(
+        description="of homes, sun and chargers",
+    )
+    ownership: OwnershipConfig = Field(description="who owns what")
     devices: dict[str, Any] = Field(description="by kind, as configs/devices/ shows")
     tariff: dict[str, Any] = Field(description="as configs/tariff/ shows")
-    rules: RulesConfig
+    rules: RulesConfig = Field(description="of an interval")
 
     @field_validator("devices")
     @classmethod
@@ -154,7 +174,7 @@ class TaskConfig(Config):
 class WorldConfig(Config):
     """A task under one market and one ledger: everything a simulation is built from."""
 
-    task: TaskConfig
+    task: TaskConfig = Field(description="feeder, seats, data and rules")
     market: dict[str, Any] = Field(description="name and parameters of a registered market")
     ledger: dict[str, Any] = Field(description="name and parameters of a registered ledger")
 

@@ -28,37 +28,78 @@ _COMMA = re.compile(r",(?![^{]*\})")  # not within a population
 
 
 class EvaluationConfig(Config):
-    """Everything an evaluation depends on; the meaning of each key stands in evaluate.yaml."""
+    """Everything an evaluation depends on."""
 
-    name: RunName
-    folder: str
-    overwrite: bool
-    resume: bool
-    task: TaskConfig
-    bidder: Names
-    market: Names
-    ledger: Names
-    ledger_changes: tuple[str, ...]
-    split: Literal["train", "validation", "test"]
-    days: Count | None
-    repeats: Count
-    seed: Seed
-    device: Annotated[str, Field(pattern=r"^(cpu|cuda)(:\d+)?$")]
-    precision: Literal["float32", "float64"]
-    baseline: str
-    reference: str | None
-    reference_market: str
-    resamples: Annotated[int, Field(ge=100, le=1_000_000)]
-    planner: bool
-    validation: bool
-    exploitability: bool
-    deviations: Names
-    deviation_days: Count
-    carbon_kg_per_kwh: NonNegative
-    signatures: bool
-    signed_days: Count | None
-    verified_share: Share
-    format: Literal["png", "pdf", "svg"]
+    name: RunName = Field(description="of the results, written to <folder>/<name>")
+    folder: str = Field(description="where results are written")
+    overwrite: bool = Field(
+        description="whether to replace an existing <folder>/<name> that an evaluation wrote",
+    )
+    resume: bool = Field(
+        description="whether to go on with what a killed evaluation of the same words has finished",
+    )
+    task: TaskConfig = Field(description="feeder, seats, data and rules")
+    bidder: Names = Field(description="registered names, folders of runs or checkpoints, or all")
+    market: Names = Field(description="names, or all")
+    ledger: Names = Field(description="names, or all")
+    ledger_changes: tuple[str, ...] = Field(
+        description="words that change every ledger but ideal, as ledger.block_gas=100",
+    )
+    split: Literal["train", "validation", "test"] = Field(description="whose days are played")
+    days: Count | None = Field(description="how many of the split's, evenly spaced; null: all")
+    repeats: Count = Field(description="of each day, with other chances each time")
+    seed: Seed = Field(
+        description="of the first repeat; bidders, markets and ledgers meet the same chances",
+    )
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda)(:\d+)?$")] = Field(
+        description="where markets are simulated",
+    )
+    precision: Literal["float32", "float64"] = Field(description="of all real numbers")
+    baseline: str = Field(
+        description="bidder that stands for the grid alone, under grid_only and the ideal ledger",
+    )
+    reference: str | None = Field(
+        description="bidder that others are compared with, day by day; null: the first "
+        "learned one, else the first",
+    )
+    reference_market: str = Field(
+        description="market that others are compared with; where it does not play, the first "
+        "that does",
+    )
+    resamples: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
+        description="of the bootstrap over days",
+    )
+    planner: bool = Field(
+        description="whether the central planner plays too; some 3 s of one core a day",
+    )
+    validation: bool = Field(
+        description="whether learned bidders also play the days that chose their checkpoints",
+    )
+    exploitability: bool = Field(
+        description="whether to seek the most that a seat, or a role, gains by playing "
+        "otherwise; some 15 s of one core each",
+    )
+    deviations: Names = Field(
+        description="what they may do instead: methods, bidders, folders of trained best responses",
+    )
+    deviation_days: Count = Field(
+        description="on which the best deviation is judged, evenly spaced",
+    )
+    carbon_kg_per_kwh: NonNegative = Field(
+        description="of grid energy, combustion alone",
+        json_schema_extra={"unit": "kg/kWh"},
+    )
+    signatures: bool = Field(
+        description="whether orders and settlements of ledgers other than ideal are signed, "
+        "hashed and verified",
+    )
+    signed_days: Count | None = Field(
+        description="in how many of the days, evenly spaced; null: all",
+    )
+    verified_share: Share = Field(description="of the signatures that is checked again at the end")
+    format: Literal["png", "pdf", "svg"] = Field(
+        description="of the plots for a paper's column, beside those for the screen; png: none"
+    )
 
     def world(self, market: str, ledger: str) -> WorldConfig:
         """Return the task under one market and one ledger; all but the ideal one are changed."""

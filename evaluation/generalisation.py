@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from pydantic import Field
 from tqdm import tqdm
 
 from gridbazaar import files
@@ -37,16 +38,19 @@ _TAKEN = ("name", "folder", "overwrite", "bidder", "days", "seed", "device", "ca
 class CaseConfig(Config):
     """One case: its name, the words of its evaluation, and a file that it needs."""
 
-    name: str
-    words: tuple[str, ...]
-    needs: str | None = None
+    name: str = Field(description="of the case")
+    words: tuple[str, ...] = Field(description="of its evaluation")
+    needs: str | None = Field(
+        None,
+        description="a file without which the case is skipped; null: none",
+    )
 
 
 class CasesConfig(Config):
     """The cases of configs/generalisation/<name>.yaml."""
 
-    name: str
-    cases: tuple[CaseConfig, ...]
+    name: str = Field(description="of the list")
+    cases: tuple[CaseConfig, ...] = Field(description="that are played")
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,10 @@ class Options:
 class _Words(Config):
     """Types of the words that are no text."""
 
-    overwrite: bool = False
-    planner: bool = True
-    days: Count = 13
-    seed: int = 0
+    overwrite: bool = Field(False, description="whether to begin anew")
+    planner: bool = Field(True, description="whether the planner plays")
+    days: Count = Field(13, description="of each case")
+    seed: int = Field(0, description="of the chances")
 
 
 def play_words(words: Sequence[str]) -> Path:

@@ -29,22 +29,22 @@ _TAKEN = ("suite", "bidder", "folder", "overwrite", "device")
 
 
 class SuiteConfig(Config):
-    """What a suite plays; the meaning of each key stands in configs/suite/v1.yaml."""
+    """What a suite plays."""
 
-    name: str
-    description: str
-    tasks: Names
-    markets: Names
-    ledgers: Names
-    bidders: Names
-    against: str
-    split: Literal["train", "validation", "test"]
-    days: Count | None
-    repeats: Count
-    seed: Seed
-    precision: Literal["float32", "float64"]
-    planner: bool
-    resamples: Annotated[int, Field(ge=100, le=1_000_000)]
+    name: str = Field(description="of the suite")
+    description: str = Field(description="in one line")
+    tasks: Names = Field(description="played")
+    markets: Names = Field(description="played on each")
+    ledgers: Names = Field(description="played under each")
+    bidders: Names = Field(description="that always play")
+    against: str = Field(description="bidder that the probability of improvement is over")
+    split: Literal["train", "validation", "test"] = Field(description="whose days are played")
+    days: Count | None = Field(description="how many, evenly spaced; null: all")
+    repeats: Count = Field(description="of each day")
+    seed: Seed = Field(description="of the chances")
+    precision: Literal["float32", "float64"] = Field(description="of all real numbers")
+    planner: bool = Field(description="whether the planner plays too")
+    resamples: Annotated[int, Field(ge=100, le=1_000_000)] = Field(description="of the bootstrap")
 
 
 def load_suite(name: str) -> SuiteConfig:

@@ -6,6 +6,7 @@ A table stands between `<!-- table: name -->` and `<!-- end -->`; a test checks 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from gridbazaar import envs, files
 from gridbazaar.catalogue import FAMILIES
 from gridbazaar.envs import observation
+from gridbazaar.envs.day_record import DayRecord
 from gridbazaar.envs.layout import CORRECTION, DEVICE_ENTRIES, MUST_RUN_PRICE, PRIORITY_FEE
 from gridbazaar.envs.spaces import spaces_of
 from gridbazaar.evaluation.summary import kpi_table
@@ -158,11 +160,24 @@ def ledger_sources() -> str:
     return _table(("file", "parameter", "value", "unit", "status", "source"), rows)
 
 
+def day_record() -> str:
+    """Return the fields of a day's record, as its docstring says."""
+    _, _, fields = (inspect.getdoc(DayRecord) or "").partition("Attributes:\n")
+    entries = re.findall(r"^ {4}([\w, ]+): (.*(?:\n {8}.*)*)", fields, re.MULTILINE)
+    rows = []
+    for names, said in entries:
+        shape, _, meaning = " ".join(said.split()).partition("]")
+        named = ", ".join(f"`{name}`" for name in names.split(", "))
+        rows.append((named, f"{shape.removeprefix('[')}", meaning.strip(" .")))
+    return _table(("fields", "shape", "meaning"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "spaces": spaces,
     "actions": actions,
     "features": features,
     "kpis": kpis,
+    "day_record": day_record,
     "box": box,
     "ledgers": ledgers,
     "ledger_run": ledger_run,

@@ -28,11 +28,18 @@ class AdaptiveAggressiveConfig(PricingConfig):
     recency: Share = Field(description="rho, weight of a trade against the next later one")
     relative_step: Share = Field(description="lambda r, of the aggressiveness and of a first quote")
     absolute_step: Share = Field(description="lambda a, likewise")
-    approach: Annotated[float, Field(ge=1)] = Field(description="eta, quotes to reach the target")
-    theta_min: float
-    theta_max: float
-    theta: float = Field(description="first one")
-    gamma: Positive = Field(description="how theta answers volatility")
+    approach: Annotated[float, Field(ge=1)] = Field(
+        description="eta, quotes to reach the target", json_schema_extra={"unit": "1"}
+    )
+    theta_min: float = Field(
+        description="least shape of the aggressiveness model",
+        json_schema_extra={"unit": "1"},
+    )
+    theta_max: float = Field(description="greatest", json_schema_extra={"unit": "1"})
+    theta: float = Field(description="first one", json_schema_extra={"unit": "1"})
+    gamma: Positive = Field(
+        description="how theta answers volatility", json_schema_extra={"unit": "1"}
+    )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from gridbazaar.agents.bidders.chance import Chance
@@ -21,7 +22,7 @@ from gridbazaar.envs.game import Game
 class PricingConfig(BidderConfig):
     """What every pricing strategy is told."""
 
-    seed: int
+    seed: int = Field(description="of the draws; nothing is drawn by some")
 
 
 class _State(NamedTuple):

@@ -25,7 +25,9 @@ class MpcConfig(BidderConfig):
 
     day_length_h: tuple[
         Annotated[float, Field(gt=0, le=24)], Annotated[float, Field(gt=0, le=24)]
-    ] = Field(description="hours of daylight at midwinter and midsummer")
+    ] = Field(
+        description="hours of daylight at midwinter and midsummer", json_schema_extra={"unit": "h"}
+    )
     impatience: NonNegative = Field(
         description="EUR/kWh that waiting an hour costs: decides between equal prices"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from pydantic import Field
 from torch import Tensor
 
 from gridbazaar.config import Config
@@ -15,7 +16,7 @@ from gridbazaar.registry import Registry
 class BidderConfig(Config):
     """Parameters of a bidder; one with parameters of its own subclasses this."""
 
-    name: str
+    name: str = Field(description="registered bidder")
 
 
 class Bidder(Protocol):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from pydantic import Field
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from torch import Tensor
@@ -19,7 +20,7 @@ from gridbazaar.registry import Registry
 class AlgorithmSettings(Config):
     """Hyper-parameters; an algorithm subclasses this with its own, and names no defaults."""
 
-    name: str
+    name: str = Field(description="registered algorithm")
 
     def check_falls(self, *keys: str) -> None:
         """Raise ValueError where a schedule from `<key>` to `<key>_end` rises."""

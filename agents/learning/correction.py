@@ -28,12 +28,30 @@ class InitialLogStd(Config):
     Without one the entry is not learned: it stays what the prior says.
     """
 
-    must_run_price: LogStd
-    correction: LogStd
-    device_value: LogStd
-    device_margin: LogStd
-    device_share: LogStd
-    priority_fee: LogStd
+    must_run_price: LogStd = Field(
+        description="of the must-run net's price; null: not learned, the prior's",
+        json_schema_extra={"unit": "1"},
+    )
+    correction: LogStd = Field(
+        description="of the forecast's correction; null likewise",
+        json_schema_extra={"unit": "1"},
+    )
+    device_value: LogStd = Field(
+        description="of what a device's content is worth; null likewise",
+        json_schema_extra={"unit": "1"},
+    )
+    device_margin: LogStd = Field(
+        description="of the margin asked beyond it; null likewise",
+        json_schema_extra={"unit": "1"},
+    )
+    device_share: LogStd = Field(
+        description="of the share of its power that is offered; null likewise",
+        json_schema_extra={"unit": "1"},
+    )
+    priority_fee: LogStd = Field(
+        description="of the tip; null likewise",
+        json_schema_extra={"unit": "1"},
+    )
 
     @model_validator(mode="after")
     def _learns(self) -> Self:
@@ -54,8 +72,10 @@ class InitialLogStd(Config):
 class NetworkSettings(AlgorithmSettings):
     """What the networks are, for any algorithm that uses them."""
 
-    fcnet_hiddens: Annotated[list[Width], Field(min_length=1)]
-    fcnet_activation: Literal["tanh", "relu", "silu"]
+    fcnet_hiddens: Annotated[list[Width], Field(min_length=1)] = Field(
+        description="neurons of each hidden layer",
+    )
+    fcnet_activation: Literal["tanh", "relu", "silu"] = Field(description="of the hidden layers")
     initial_log_std: InitialLogStd = Field(description="of each entry of an action")
     prior: str = Field(description="action that the policy corrects, see agents/learning/prior.py")
 

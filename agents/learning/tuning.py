@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hydra.core.override_parser.types import IntervalSweep, Override
+from pydantic import Field
 from ray import tune
 
 from gridbazaar import files, plugins
@@ -34,10 +35,13 @@ _PREFIX, _STATE = "tune.", ".tune"
 class TuneConfig(Config):
     """How many trials, how many at a time, and who stops them early."""
 
-    samples: Count = 8
-    concurrent: Count = 1
-    scheduler: Literal["fifo", "asha"] = "fifo"
-    seed: int = 0
+    samples: Count = Field(8, description="trials in all")
+    concurrent: Count = Field(1, description="trials at a time")
+    scheduler: Literal["fifo", "asha"] = Field(
+        "fifo",
+        description="asha stops the worse ones early, fifo none",
+    )
+    seed: int = Field(0, description="of the search")
 
 
 def search(words: Sequence[str]) -> list[Result]:

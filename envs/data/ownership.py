@@ -23,21 +23,39 @@ Floats = NDArray[np.float32]
 
 
 class OwnershipConfig(Config):
-    """Penetration and sizing; c-rates in kW per usable kWh.
+    """Penetration and sizing of PV and batteries."""
 
-    pv_share: of the homes; null leaves it at those that own PV by the data.
-    """
-
-    pv_share: Share | None
-    battery_share: Share  # of the homes with PV
-    pv_kwp_per_mwh: Positive
-    pv_kwp_min: Positive
-    pv_kwp_max: Positive
-    battery_kwh_per_kwp: Positive
-    battery_c_rate: Positive
-    community_batteries: Whole
-    community_kwh_per_kwp: Positive
-    community_c_rate: Positive
+    pv_share: Share | None = Field(
+        description="of the homes that get PV; null leaves it at those that own PV by the data",
+    )
+    battery_share: Share = Field(description="of the homes with PV that get a battery")
+    pv_kwp_per_mwh: Positive = Field(
+        description="PV for each MWh of a home's annual use",
+        json_schema_extra={"unit": "kWp/MWh"},
+    )
+    pv_kwp_min: Positive = Field(
+        description="smallest PV of a home that has one",
+        json_schema_extra={"unit": "kWp"},
+    )
+    pv_kwp_max: Positive = Field(description="largest", json_schema_extra={"unit": "kWp"})
+    battery_kwh_per_kwp: Positive = Field(
+        description="usable capacity of a home's battery for each kWp of its PV",
+        json_schema_extra={"unit": "kWh/kWp"},
+    )
+    battery_c_rate: Positive = Field(
+        description="power of a home's battery for each usable kWh",
+        json_schema_extra={"unit": "kW/kWh"},
+    )
+    community_batteries: Whole = Field(description="how many, each a seat of its own")
+    community_kwh_per_kwp: Positive = Field(
+        description="usable capacity of all of them together for each kWp of the homes "
+        "without a battery",
+        json_schema_extra={"unit": "kWh/kWp"},
+    )
+    community_c_rate: Positive = Field(
+        description="their power for each usable kWh",
+        json_schema_extra={"unit": "kW/kWh"},
+    )
     community_site: Literal["busbar", "end"] = Field(
         "busbar", description="where they stand: at the busbar, or with the home farthest from it"
     )

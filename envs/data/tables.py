@@ -23,25 +23,26 @@ _One = Annotated[str, Field(min_length=1, max_length=1)]
 
 
 class TableFile(Config):
-    """A file with a table, and how to read it.
+    """A file with a table, and how to read it."""
 
-    Relative paths start at the folder of the call. Separator, decimal and thousands mark, encoding,
-    and the lines to skip before the header and after the last row are a CSV file's alone.
-
-    time_zone: IANA zone of stamps without an offset, as clock time; null where they are standard
-    time of the place already. time_format: unix_s, unix_ms or a pattern of strptime such as
-    `%d.%m.%Y %H:%M`; null for ISO 8601.
-    """
-
-    path: Path
-    time_zone: str | None
-    time_format: str | None = None
-    separator: _One = ","
-    decimal: _One = "."
-    thousands: _One | None = None
-    encoding: str = "utf-8"
-    skip_rows: Whole = 0
-    skip_footer: Whole = 0
+    path: Path = Field(
+        description="of a CSV, Parquet or JSON file; relative ones start at the folder of the call",
+    )
+    time_zone: str | None = Field(
+        description="IANA zone of stamps without an offset, as clock time; null: standard "
+        "time of the place already",
+    )
+    time_format: str | None = Field(
+        default=None,
+        description="unix_s, unix_ms or a pattern of strptime such as %d.%m.%Y %H:%M; null: "
+        "ISO 8601",
+    )
+    separator: _One = Field(default=",", description="between the columns of a CSV file")
+    decimal: _One = Field(default=".", description="mark of a CSV file")
+    thousands: _One | None = Field(default=None, description="mark of a CSV file; null: none")
+    encoding: str = Field(default="utf-8", description="of a CSV file")
+    skip_rows: Whole = Field(default=0, description="lines before the header of a CSV file")
+    skip_footer: Whole = Field(default=0, description="lines after its last row")
 
 
 def read_table(file: TableFile, text: Sequence[str] = ()) -> pd.DataFrame:

@@ -48,23 +48,32 @@ class Prices:
 class MarketFeedIn(Config):
     """Feed-in at the exchange's price, less what the seller of the energy keeps per kWh."""
 
-    below_market: EnergyPrice
+    below_market: EnergyPrice = Field(
+        description="kept by the seller of the energy, off the exchange's price",
+    )
 
 
 class _Tariff(Config):
-    name: str
-    currency: str
-    source: str
-    feed_in: SignedEnergyPrice | MarketFeedIn | PriceFile
-    local_network_share: Share
+    name: str = Field(description="of the tariff")
+    currency: str = Field(description="of all its prices")
+    source: str = Field(description="who says so")
+    feed_in: SignedEnergyPrice | MarketFeedIn | PriceFile = Field(
+        description="what the grid pays: a price, the exchange's less a part, or a file",
+        json_schema_extra={"unit": "EUR/kWh"},
+    )
+    local_network_share: Share = Field(
+        description="of the network charge that a kWh from a neighbour bears",
+    )
 
 
 class Window(Config):
     """Part of a day, from `start` to before `end` ("HH:MM", may pass midnight), and its charge."""
 
-    start: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-    end: Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
-    network: EnergyPrice
+    start: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = Field(description="HH:MM")
+    end: Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")] = Field(
+        description="HH:MM, before which it ends; may pass midnight",
+    )
+    network: EnergyPrice = Field(description="charge in the window")
 
     def minutes(self) -> NDArray[np.int64]:
         """Return the minutes of the day that the window holds."""
@@ -75,8 +84,8 @@ class Window(Config):
 class Season(Config):
     """Months (1..12) with the windows of their days."""
 
-    months: tuple[Annotated[int, Field(ge=1, le=12)], ...]
-    windows: tuple[Window, ...]
+    months: tuple[Annotated[int, Field(ge=1, le=12)], ...] = Field(description="1 to 12")
+    windows: tuple[Window, ...] = Field(description="that fill the 24 hours of their days")
 
     @model_validator(mode="after")
     def _whole_day(self) -> Self:
@@ -105,7 +114,7 @@ class Season(Config):
 class _Seasons(Config):
     """Network charges by month and time of day; the months hold each of 1..12 once."""
 
-    seasons: tuple[Season, ...]
+    seasons: tuple[Season, ...] = Field(description="that hold each month once")
 
     @model_validator(mode="after")
     def _each_month(self) -> Self:
@@ -131,8 +140,8 @@ class _Seasons(Config):
 class WindowTariff(_Tariff, _Seasons):
     """Prices by time of day and month: retail = base + the window's network charge."""
 
-    kind: Literal["windows"]
-    base: SignedEnergyPrice
+    kind: Literal["windows"] = Field(description="windows: prices by time of day and month")
+    base: SignedEnergyPrice = Field(description="everything but the network charge, gross")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -156,16 +165,16 @@ class WindowTariff(_Tariff, _Seasons):
 class DayAheadTariff(_Tariff):
     """Prices of an exchange: retail = (price + adders + network) times (1 + vat).
 
-    price: a file, or the name of prices that ship with the project, see EXCHANGES. network: one
-    charge, or seasons of windows as a windows tariff has them. Prices may be negative, and below
-    feed-in, where the exchange's are.
+    Prices may be negative, and below feed-in, where the exchange's are.
     """
 
-    kind: Literal["day_ahead"]
-    price: str | PriceFile
-    adders: EnergyPrice
-    network: EnergyPrice | _Seasons
-    vat: Share
+    kind: Literal["day_ahead"] = Field(description="day_ahead: prices of an exchange")
+    price: str | PriceFile = Field(
+        description="a file, or the name of prices that ship with the project",
+    )
+    adders: EnergyPrice = Field(description="taxes, levies and margin, net")
+    network: EnergyPrice | _Seasons = Field(description="charge, net: one, or seasons of windows")
+    vat: Share = Field(description="value-added tax on price, adders and network")
 
     @field_validator("price")
     @classmethod
@@ -191,7 +200,7 @@ Tariff = WindowTariff | DayAheadTariff
 
 
 class _Task(Config):
-    tariff: Annotated[Tariff, Field(discriminator="kind")]
+    tariff: Annotated[Tariff, Field(discriminator="kind")] = Field(description="of the task")
 
 
 def parse_tariff(config: Mapping[str, Any]) -> Tariff:

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field
 
 from gridbazaar.config import Config, Positive
 from gridbazaar.envs.data.slots import (
@@ -40,34 +41,42 @@ _SPIKE = 10.0
 class LongTable(Config):
     """Columns of a table that has one row for each series and interval: whose it is, how much."""
 
-    series: str
-    amount: str
+    series: str = Field(description="column that says whose a row is")
+    amount: str = Field(description="column that says how much")
 
 
 class TimedFile(TableFile):
-    """A file with a time column.
+    """A file with a time column; see `time_axis.clock_rows` for its change of clock."""
 
-    time_column: null where a Parquet file has its time stamps as index. stamps: whether they are
-    the start or the end of a row's interval. clock_change: padded where each day of the file has 24
-    hours of clock time, see `time_axis.clock_rows`. long: where all series stand in one column.
-    """
-
-    time_column: str | None
-    stamps: Stamps = "start"
-    clock_change: ClockChange = "exact"
-    long: LongTable | None = None
+    time_column: str | None = Field(
+        description="with the time stamps; null: the index of a Parquet file",
+    )
+    stamps: Stamps = Field(
+        default="start",
+        description="whether they are the start or the end of a row's interval",
+    )
+    clock_change: ClockChange = Field(
+        default="exact",
+        description="padded where each day of the file has 24 hours of clock time, else exact",
+    )
+    long: LongTable | None = Field(
+        default=None,
+        description="where all series stand in one column: which columns say whose and how "
+        "much; null: one each",
+    )
 
 
 class PriceFile(TimedFile):
-    """One column of prices, in money of the tariff's currency.
+    """One column of prices."""
 
-    mean_between: what the mean of the absolute prices must lie between, per kWh; a factor of 100,
-    between cents and euros, leaves it.
-    """
-
-    column: str
-    unit: PriceUnit
-    mean_between: tuple[Positive, Positive] = (0.01, 1.0)
+    column: str = Field(description="with the prices")
+    unit: PriceUnit = Field(description="of the prices, in money of the tariff's currency")
+    mean_between: tuple[Positive, Positive] = Field(
+        default=(0.01, 1.0),
+        description="what the mean of the absolute prices must lie between; a factor of 100, "
+        "between cents and euros, leaves it",
+        json_schema_extra={"unit": "EUR/kWh"},
+    )
 
 
 def read_slots(

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field
 
 from gridbazaar.config import Config, Count, Positive, PositiveShare
 from gridbazaar.envs.data.series import Floats, Series
@@ -19,44 +20,52 @@ LARGEST_KW_PER_KWP = 1.5
 
 
 class LoadFile(TimedFile):
-    """Consumption: `columns` maps each home's name to its column.
+    """Consumption of homes."""
 
-    largest_kw, annual_kwh: what a home's peak and its use a year must keep to, against wrong units.
-    """
-
-    unit: PowerUnit
-    columns: dict[str, str]
-    largest_kw: Positive = 100.0
-    annual_kwh: tuple[Positive, Positive] = (100.0, 100_000.0)
+    unit: PowerUnit = Field(
+        description="of the columns: energy in the file's own step, or its mean power",
+    )
+    columns: dict[str, str] = Field(description="name of each home: its column")
+    largest_kw: Positive = Field(
+        default=100.0,
+        description="what a home's peak must keep to, against wrong units",
+        json_schema_extra={"unit": "kW"},
+    )
+    annual_kwh: tuple[Positive, Positive] = Field(
+        default=(100.0, 100_000.0),
+        description="what a home's use a year must lie between, against wrong units",
+        json_schema_extra={"unit": "kWh"},
+    )
 
 
 class PvFile(TimedFile):
-    """Generation: `columns` maps homes to columns, `kwp` gives each its size in kW.
+    """Generation of homes."""
 
-    `kwp: peak` takes the highest value of the series for the size where nobody knows it.
-    """
-
-    unit: PowerUnit
-    columns: dict[str, str]
-    kwp: dict[str, Positive] | Literal["peak"]
+    unit: PowerUnit = Field(description="as of the load")
+    columns: dict[str, str] = Field(description="name of each home: its column")
+    kwp: dict[str, Positive] | Literal["peak"] = Field(
+        description="size of each home's PV; peak: the highest value of its series",
+        json_schema_extra={"unit": "kWp"},
+    )
 
 
 class UserData(Config):
-    """A user's files; `start` and `days` choose whole days, null takes all that the load covers.
+    """A user's files, brought to one axis of standard time: that of `time_zone`."""
 
-    All files come to one axis of standard time, that of `time_zone`; null takes the first zone that
-    a file names, load before PV and sessions. Reactive power of the homes follows from
-    `power_factor` (inductive).
-    """
-
-    time_zone: str | None = None
-    slot_minutes: Literal[5, 10, 15, 30, 60]
-    start: str | None
-    days: Count | None
-    power_factor: PositiveShare
-    load: LoadFile
-    pv: PvFile | None
-    sessions: SessionFile | None
+    time_zone: str | None = Field(
+        default=None,
+        description="IANA zone of the place; null: the first that a file names, load before "
+        "PV and sessions",
+    )
+    slot_minutes: Literal[5, 10, 15, 30, 60] = Field(description="length of an interval, min")
+    start: str | None = Field(
+        description="first day, as in 2017-01-01; null: all whole days of the load file",
+    )
+    days: Count | None = Field(description="how many whole days; null: all")
+    power_factor: PositiveShare = Field(description="of the homes, inductive")
+    load: LoadFile = Field(description="the homes' consumption")
+    pv: PvFile | None = Field(description="their generation; null: none")
+    sessions: SessionFile | None = Field(description="at chargers; null: none")
 
     @property
     def place(self) -> str | None:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field
 
 from gridbazaar.config import Positive
 from gridbazaar.envs.data.sessions import Sessions
@@ -20,20 +21,21 @@ _log = logging.getLogger(__name__)
 
 
 class SessionFile(TableFile):
-    """The columns of a session file.
+    """The columns of a session file."""
 
-    chargers: those to keep, null keeps all. max_power_kw: of every charger, or by its name.
-    drop_incomplete: leave out rows with missing cells instead of refusing the file.
-    """
-
-    charger: str
-    arrival: str
-    departure: str
-    energy_kwh: str
-    energy_unit: Literal["kWh", "Wh", "MWh"] = "kWh"
-    chargers: tuple[str, ...] | None
-    max_power_kw: Positive | dict[str, Positive]
-    drop_incomplete: bool
+    charger: str = Field(description="column with the charger's name")
+    arrival: str = Field(description="column with the time of arrival")
+    departure: str = Field(description="column with the time of departure")
+    energy_kwh: str = Field(description="column with the energy charged")
+    energy_unit: Literal["kWh", "Wh", "MWh"] = Field(default="kWh", description="of that column")
+    chargers: tuple[str, ...] | None = Field(description="names of those to keep; null: all")
+    max_power_kw: Positive | dict[str, Positive] = Field(
+        description="of every charger, or by its name",
+        json_schema_extra={"unit": "kW"},
+    )
+    drop_incomplete: bool = Field(
+        description="whether rows with missing cells are left out, or the file refused",
+    )
 
 
 def read_sessions(

@@ -35,9 +35,13 @@ class HeatPumpConfig(DeviceConfig):
     """Parameters of the buildings; how large a pump is and what it draws is in the task's data."""
 
     time_constant_h: Positive = Field(description="h in which a building cools to 1/e, C / UA")
-    comfort_band_k: Positive = Field(description="K between lowest and highest temperature inside")
+    comfort_band_k: Positive = Field(
+        description="K between lowest and highest temperature inside",
+        json_schema_extra={"unit": "K"},
+    )
     design_difference_k: Positive = Field(
-        description="K that the pump at rated power holds the building above outside"
+        description="K that the pump at rated power holds the building above outside",
+        json_schema_extra={"unit": "K"},
     )
 
 

@@ -21,9 +21,9 @@ from gridbazaar.envs.prices import SlotPrices
 class StorageConfig(DeviceConfig):
     """Parameters of stationary batteries."""
 
-    round_trip_efficiency: PositiveShare
-    soc_floor: Share
-    soc_ceiling: Share
+    round_trip_efficiency: PositiveShare = Field(description="energy given back over energy taken")
+    soc_floor: Share = Field(description="of the capacity, below which a battery gives nothing")
+    soc_ceiling: Share = Field(description="of the capacity, above which it takes nothing")
     wear_price: EnergyPrice = Field(description="EUR per kWh discharged")
 
     @model_validator(mode="after")

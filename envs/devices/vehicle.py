@@ -20,7 +20,9 @@ from gridbazaar.envs.devices.site import Site, per_unit
 class VehicleConfig(DeviceConfig):
     """Parameters of charging points."""
 
-    round_trip_efficiency: PositiveShare
+    round_trip_efficiency: PositiveShare = Field(
+        description="energy given back, or driven away with, over energy taken at the charger",
+    )
     v2g: bool = Field(description="whether cars may feed back")
     lent_kwh: NonNegative = Field(description="kWh a driver lends for feeding back, with v2g")
     wear_price: EnergyPrice = Field(description="EUR per kWh fed back")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from gridbazaar.config import EnergyPrice
@@ -13,15 +14,15 @@ from gridbazaar.envs.markets.protocol import Clearing, Context, MarketConfig, Or
 
 
 class PreferenceConfig(MarketConfig):
-    """What a trade costs its buyer beside the price, by who the partner is.
+    """What a trade costs its buyer beside the price, by who the partner is."""
 
-    Attributes:
-        distance_price: EUR/kWh for a partner at the largest distance between two seats.
-        grey_price: EUR/kWh for energy that does not come from the partner's own sun.
-    """
-
-    distance_price: EnergyPrice
-    grey_price: EnergyPrice
+    distance_price: EnergyPrice = Field(
+        description="cost to its buyer of energy from a partner at the largest distance "
+        "between two seats",
+    )
+    grey_price: EnergyPrice = Field(
+        description="cost to its buyer of energy that does not come from the partner's own sun",
+    )
 
 
 @dataclass(frozen=True)

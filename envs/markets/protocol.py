@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from gridbazaar.config import Config
@@ -37,7 +38,7 @@ _ONE, _NONE = torch.ones((), dtype=torch.int64), torch.zeros((), dtype=torch.int
 class MarketConfig(Config):
     """Parameters of one mechanism; a mechanism with parameters of its own subclasses this."""
 
-    name: str
+    name: str = Field(description="registered market")
 
 
 @dataclass(frozen=True)

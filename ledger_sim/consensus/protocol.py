@@ -72,7 +72,7 @@ class ChainConfig(LedgerConfig):
         description="fifo: by arrival, tips are not charged; tip: highest first, then by arrival"
     )
     fees: dict[str, Any] = Field(description="rule and its parameters, see ledger_sim/fees")
-    network: NetworkConfig
+    network: NetworkConfig = Field(description="between validators, and from senders to them")
     node_power_w: NonNegative = Field(
         description="of one validator", json_schema_extra={"unit": "W"}
     )

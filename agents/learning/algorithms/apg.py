@@ -33,15 +33,25 @@ from gridbazaar.envs.spaces import Spaces
 class APGSettings(NetworkSettings):
     """Hyper-parameters."""
 
-    name: Literal["apg"]
-    lr: Positive = Field(description="learning rate of Adam at the start")
-    lr_end: NonNegative = Field(description="the same at total_agent_steps")
-    grad_clip: Positive = Field(description="global norm per group")
+    name: Literal["apg"] = Field(description="apg: analytic policy gradients")
+    lr: Positive = Field(
+        description="learning rate of Adam at the start", json_schema_extra={"unit": "1"}
+    )
+    lr_end: NonNegative = Field(
+        description="the same at total_agent_steps", json_schema_extra={"unit": "1"}
+    )
+    grad_clip: Positive = Field(
+        description="global norm per group", json_schema_extra={"unit": "1"}
+    )
     smoothing: Positive = Field(description="EUR/kWh over which prices are accepted, at the start")
-    smoothing_end: Positive = Field(description="the same at smoothing_iterations")
+    smoothing_end: Positive = Field(
+        description="the same at smoothing_iterations", json_schema_extra={"unit": "EUR/kWh"}
+    )
     smoothing_iterations: Count = Field(description="until smoothing_end is reached")
     window: Count = Field(description="intervals that a derivative reaches through")
-    vf_loss_coeff: NonNegative = Field(description="weight of the critic's squared error")
+    vf_loss_coeff: NonNegative = Field(
+        description="weight of the critic's squared error", json_schema_extra={"unit": "1"}
+    )
 
     @model_validator(mode="after")
     def _falls(self) -> APGSettings:

@@ -35,23 +35,45 @@ _KL_COEFFICIENTS = "kl_coefficients"
 class PPOSettings(NetworkSettings):
     """Hyper-parameters by RLlib's names."""
 
-    lr: Positive = Field(description="learning rate of Adam at the start")
-    lr_end: NonNegative = Field(description="the same at total_agent_steps")
+    lr: Positive = Field(
+        description="learning rate of Adam at the start", json_schema_extra={"unit": "1"}
+    )
+    lr_end: NonNegative = Field(
+        description="the same at total_agent_steps", json_schema_extra={"unit": "1"}
+    )
     gamma: Share = Field(description="discount per interval")
     lambda_: Share = Field(description="of generalised advantage estimation")
     num_epochs: Count = Field(description="passes over each iteration's batch")
     minibatch_size: Count = Field(description="agent steps of all groups together")
-    clip_param: Positive = Field(description="bound of the policy ratio")
-    grad_clip: Positive = Field(description="global norm per group")
-    vf_loss_coeff: NonNegative
-    vf_clip_param: Positive = Field(description="bound of the critic's squared error")
+    clip_param: Positive = Field(
+        description="bound of the policy ratio", json_schema_extra={"unit": "1"}
+    )
+    grad_clip: Positive = Field(
+        description="global norm per group", json_schema_extra={"unit": "1"}
+    )
+    vf_loss_coeff: NonNegative = Field(
+        description="weight of the critic's squared error",
+        json_schema_extra={"unit": "1"},
+    )
+    vf_clip_param: Positive = Field(
+        description="bound of the critic's squared error", json_schema_extra={"unit": "1"}
+    )
     normalise_returns: bool = Field(
         description="whether critics learn standard scores of the returns, all so far"
     )
-    entropy_coeff: NonNegative = Field(description="weight of the entropy at the start")
-    entropy_coeff_end: NonNegative = Field(description="the same at total_agent_steps")
-    kl_coeff: NonNegative = Field(description="first weight of the divergence from the old policy")
-    kl_target: Positive = Field(description="divergence towards which kl_coeff is adapted")
+    entropy_coeff: NonNegative = Field(
+        description="weight of the entropy at the start", json_schema_extra={"unit": "1"}
+    )
+    entropy_coeff_end: NonNegative = Field(
+        description="the same at total_agent_steps", json_schema_extra={"unit": "1"}
+    )
+    kl_coeff: NonNegative = Field(
+        description="first weight of the divergence from the old policy",
+        json_schema_extra={"unit": "1"},
+    )
+    kl_target: Positive = Field(
+        description="divergence towards which kl_coeff is adapted", json_schema_extra={"unit": "1"}
+    )
 
     @model_validator(mode="after")
     def _schedules_fall(self) -> PPOSettings:

@@ -44,21 +44,34 @@ _INSIDE = 1 - 1e-4  # a prior at the bound of an action is corrected from here
 class SACSettings(NetworkSettings):
     """Hyper-parameters; RLlib's names where it has one."""
 
-    name: Literal["sac"]
-    actor_lr: Positive = Field(description="learning rate of Adam at the start, of the policy")
-    critic_lr: Positive = Field(description="the same of the critics")
-    alpha_lr: Positive = Field(description="the same of the temperature's logarithm")
+    name: Literal["sac"] = Field(description="sac: soft actor-critic")
+    actor_lr: Positive = Field(
+        description="learning rate of Adam at the start, of the policy",
+        json_schema_extra={"unit": "1"},
+    )
+    critic_lr: Positive = Field(
+        description="the same of the critics", json_schema_extra={"unit": "1"}
+    )
+    alpha_lr: Positive = Field(
+        description="the same of the temperature's logarithm", json_schema_extra={"unit": "1"}
+    )
     lr_end: Share = Field(description="of these rates that is left at total_agent_steps")
     gamma: Share = Field(description="discount per interval")
     n_step: Count = Field(description="intervals whose rewards are summed before a critic's word")
     tau: Share = Field(description="of the critics, into their targets at every update")
-    initial_alpha: Positive = Field(description="temperature at the start, per unit of return")
-    target_entropy: float = Field(description="of each entry that is learned, nats")
+    initial_alpha: Positive = Field(
+        description="temperature at the start, per unit of return", json_schema_extra={"unit": "1"}
+    )
+    target_entropy: float = Field(
+        description="of each entry that is learned, nats", json_schema_extra={"unit": "nats"}
+    )
     updates: Count = Field(description="minibatches of an iteration")
     minibatch_size: Count = Field(description="agent steps of all groups together")
     replay_iterations: Count = Field(description="whose days are drawn from")
     warmup_iterations: Whole = Field(description="in which critics learn and the policy does not")
-    grad_clip: Positive = Field(description="global norm per group")
+    grad_clip: Positive = Field(
+        description="global norm per group", json_schema_extra={"unit": "1"}
+    )
     normalise_returns: bool = Field(
         description="whether rewards are divided by the deviation of the returns, all so far"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from gridbazaar.config import NonNegative, Positive, Share
@@ -17,12 +18,31 @@ from gridbazaar.envs.markets.trade_price import at_mean_prices
 class CeSdtConfig(MarketConfig):
     """Parameters of the contract; the greek letters are the paper's."""
 
-    offer_timeout_s: Positive
-    lambda_: NonNegative
-    mu: NonNegative
-    beta: NonNegative
-    nu: NonNegative
-    seller_share: Share
+    offer_timeout_s: Positive = Field(
+        description="after which an offer is withdrawn",
+        json_schema_extra={"unit": "s"},
+    )
+    lambda_: NonNegative = Field(
+        description="weight of the surplus (share of surplus and need) in the suggested selling "
+        "price, in ceilings of the price",
+        json_schema_extra={"unit": "1"},
+    )
+    mu: NonNegative = Field(
+        description="weight of the root of the sum of recent prices in it, in roots of the ceiling",
+        json_schema_extra={"unit": "1"},
+    )
+    beta: NonNegative = Field(
+        description="weight of the need in the suggested buying price, in ceilings of the price",
+        json_schema_extra={"unit": "1"},
+    )
+    nu: NonNegative = Field(
+        description="weight of the root of the sum of recent prices, taken off it",
+        json_schema_extra={"unit": "1"},
+    )
+    seller_share: Share = Field(
+        description="of the way from request to offer that the price lies: 1 pays every "
+        "seller its offer",
+    )
 
 
 @MARKETS.register("ce_sdt")

@@ -19,8 +19,10 @@ from gridbazaar.envs.markets.registry import MARKETS
 class IterativeConfig(MarketConfig):
     """Parameters of the price adjustment."""
 
-    tolerance: Tolerance
-    max_rounds: Annotated[int, Field(ge=2, le=1000)]
+    tolerance: Tolerance = Field(description="of the largest surplus that may be forgone")
+    max_rounds: Annotated[int, Field(ge=2, le=1000)] = Field(
+        description="after which a market gives up",
+    )
 
 
 @dataclass(frozen=True)

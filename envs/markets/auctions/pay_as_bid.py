@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from gridbazaar.config import Share
 from gridbazaar.envs.markets.auctions.merit_order import pair_money
 from gridbazaar.envs.markets.book import cross, fill
@@ -13,7 +15,7 @@ from gridbazaar.envs.markets.trade_price import at_mean_prices
 class PayAsBidConfig(MarketConfig):
     """Parameters of the discriminatory auction."""
 
-    k: Share
+    k: Share = Field(description="of the way from a pair's ask (0) to its bid (1)")
 
 
 @MARKETS.register("pay_as_bid")

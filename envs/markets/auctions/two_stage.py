@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from gridbazaar.config import PositiveShare, Share
@@ -18,9 +19,13 @@ from gridbazaar.envs.markets.trade_price import at_mean_prices
 class TwoStageConfig(MarketConfig):
     """Parameters of the two stages."""
 
-    call_share: PositiveShare
-    k: Share
-    band: Share
+    call_share: PositiveShare = Field(
+        description="of the orders, by arrival, that the call waits for",
+    )
+    k: Share = Field(description="of the call: 0 gives the gains to buyers, 1 to sellers")
+    band: Share = Field(
+        description="of the gap between the grid's prices, to either side of the guide price",
+    )
 
 
 @MARKETS.register("two_stage")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from pydantic import Field
 
 from gridbazaar.config import Share
 from gridbazaar.envs.markets.book import cross, fill
@@ -13,7 +14,7 @@ from gridbazaar.envs.markets.registry import MARKETS
 class UniformAuctionConfig(MarketConfig):
     """Parameters of the k-double auction."""
 
-    k: Share
+    k: Share = Field(description="0 gives the gains to buyers, 1 to sellers")
 
 
 @MARKETS.register("uniform_auction")

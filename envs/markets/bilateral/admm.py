@@ -40,19 +40,18 @@ _SHUT = -10.0  # gain of a pair that must not trade, over the largest gain
 
 
 class AdmmConfig(PreferenceConfig):
-    """Preferences and the iteration.
+    """Preferences and the iteration."""
 
-    Attributes:
-        rho: penalty on disagreement, over the largest gain of a pair.
-        relaxation: 1 for the plain iteration, up to 2.
-        tolerance: duality gap over welfare at which the rounds end.
-        max_rounds: after which a market gives up.
-    """
-
-    rho: Positive
-    relaxation: Annotated[float, Field(ge=1, lt=2)]
-    tolerance: Tolerance
-    max_rounds: Count
+    rho: Positive = Field(
+        description="penalty on disagreement, over the largest gain of a pair",
+        json_schema_extra={"unit": "1"},
+    )
+    relaxation: Annotated[float, Field(ge=1, lt=2)] = Field(
+        description="1 for the plain iteration, up to 2",
+        json_schema_extra={"unit": "1"},
+    )
+    tolerance: Tolerance = Field(description="duality gap over welfare at which the rounds end")
+    max_rounds: Count = Field(description="after which a market gives up")
 
 
 @dataclass(frozen=True)

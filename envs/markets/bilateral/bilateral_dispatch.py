@@ -15,17 +15,16 @@ from gridbazaar.envs.markets.registry import MARKETS
 
 
 class BilateralDispatchConfig(PreferenceConfig):
-    """Preferences, and the accuracy of the solution.
+    """Preferences, and the accuracy of the solution."""
 
-    Attributes:
-        regularisation: quadratic term over the largest gain of a pair; makes trades unique.
-        tolerance: duality gap over welfare at which the solution is accepted.
-        max_steps: of the interior-point method.
-    """
-
-    regularisation: Annotated[float, Field(gt=0, le=1e-4)]
-    tolerance: Tolerance
-    max_steps: Count
+    regularisation: Annotated[float, Field(gt=0, le=1e-4)] = Field(
+        description="quadratic term over the largest gain of a pair; makes trades unique",
+        json_schema_extra={"unit": "1"},
+    )
+    tolerance: Tolerance = Field(
+        description="duality gap over welfare at which the solution is accepted",
+    )
+    max_steps: Count = Field(description="of the interior-point method")
 
 
 @MARKETS.register("bilateral_dispatch")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from gridbazaar.config import NonNegative, Share
@@ -30,8 +31,11 @@ _ROUNDINGS = 64
 class StableMatchingConfig(MarketConfig):
     """Parameters of the preferences and of the price."""
 
-    green_weight: NonNegative
-    k: Share
+    green_weight: NonNegative = Field(
+        description="bonus for own solar energy, in longest distances of the feeder",
+        json_schema_extra={"unit": "1"},
+    )
+    k: Share = Field(description="of the way from the seller's limit (0) to the buyer's (1)")
 
 
 class Trades(NamedTuple):

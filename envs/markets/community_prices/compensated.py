@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from pydantic import Field
 
 from gridbazaar.config import Share
 from gridbazaar.envs.markets.community_prices.ratio_price import consistent_price
@@ -14,7 +15,9 @@ from gridbazaar.envs.markets.registry import MARKETS
 class CompensatedConfig(MarketConfig):
     """Parameters of the compensating price."""
 
-    compensation: Share
+    compensation: Share = Field(
+        description="of the gap between retail and feed-in, paid to sellers above feed-in",
+    )
 
 
 @MARKETS.register("compensated")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from gridbazaar.config import Share
@@ -14,7 +15,7 @@ from gridbazaar.envs.markets.registry import MARKETS
 class EqualIncrementConfig(MarketConfig):
     """Parameters of the pool."""
 
-    position: Share
+    position: Share = Field(description="of the price between feed-in (0) and retail (1)")
 
 
 @MARKETS.register("equal_increment")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from pydantic import Field
 
 from gridbazaar.config import Share
 from gridbazaar.envs.markets.posted_price import accepting_kw, at_one_price, share_pro_rata
@@ -13,7 +14,7 @@ from gridbazaar.envs.markets.registry import MARKETS
 class MidMarketRateConfig(MarketConfig):
     """Parameters of the mid-market rate."""
 
-    position: Share
+    position: Share = Field(description="of the price between feed-in (0) and retail (1)")
 
 
 @MARKETS.register("mid_market_rate")

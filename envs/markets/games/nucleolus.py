@@ -18,16 +18,15 @@ _NOTHING = 1e-9  # of the largest, below which an eigenvalue is zero
 
 
 class NucleolusConfig(MarketConfig):
-    """How large a game is solved.
+    """How large a game is solved."""
 
-    Attributes:
-        max_players: seats with a partner to gain with; each more doubles the coalitions.
-        beyond: what happens to a larger market: `grid` clears nothing and says that it did not
-            converge, `error` raises ValueError.
-    """
-
-    max_players: Annotated[int, Field(ge=1, le=14)]
-    beyond: Literal["grid", "error"]
+    max_players: Annotated[int, Field(ge=1, le=14)] = Field(
+        description="seats with a partner to gain with; each more doubles the coalitions",
+    )
+    beyond: Literal["grid", "error"] = Field(
+        description="what happens to a larger market: grid clears nothing and says that it "
+        "did not converge, error raises ValueError",
+    )
 
 
 @MARKETS.register("nucleolus")

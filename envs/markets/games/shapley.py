@@ -25,20 +25,20 @@ from gridbazaar.envs.markets.registry import MARKETS
 
 
 class ShapleyConfig(MarketConfig):
-    """How the value is computed.
+    """How the value is computed."""
 
-    Attributes:
-        counted_orders: of the game. `traded`: as far as they trade. `all`: whole; an order that
-            does not trade but could replace one that does is then paid for competing.
-        exact_players: up to how many seats that trade can gain from all coalitions are counted.
-        samples: orders of joining that are drawn beyond, half of them the reverse of the others.
-        seed: of the draws.
-    """
-
-    counted_orders: Literal["traded", "all"]
-    exact_players: Annotated[int, Field(ge=1, le=16)]
-    samples: Annotated[int, Field(ge=4, multiple_of=2)]
-    seed: Seed
+    counted_orders: Literal["traded", "all"] = Field(
+        description="of the game; traded: as far as they trade; all: whole, so that one that "
+        "could replace another is paid for competing",
+    )
+    exact_players: Annotated[int, Field(ge=1, le=16)] = Field(
+        description="up to how many seats that trade can gain from, all coalitions are counted",
+    )
+    samples: Annotated[int, Field(ge=4, multiple_of=2)] = Field(
+        description="orders of joining that are drawn beyond, half of them the reverse of "
+        "the others",
+    )
+    seed: Seed = Field(description="of the draws")
 
 
 @MARKETS.register("shapley")

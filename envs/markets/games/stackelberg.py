@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from gridbazaar.config import Count, NonNegative, bounded
@@ -17,17 +18,18 @@ _ROUNDING = 1e-12  # relative, below which one profit is not larger than another
 
 
 class StackelbergConfig(MarketConfig):
-    """The leaders, and how the followers respond.
+    """The leaders, and how the followers respond."""
 
-    Attributes:
-        leaders: operators; 1 is the game of one leader.
-        blocks: equal parts of an order that respond one after the other.
-        width: EUR/kWh between the responses of the first part, at the limit, and the last.
-    """
-
-    leaders: Count
-    blocks: Annotated[int, bounded(1, 1000, "blocks", "each is a place in memory for every order")]
-    width: NonNegative
+    leaders: Count = Field(description="operators that set prices; 1 is the game of one leader")
+    blocks: Annotated[
+        int, bounded(1, 1000, "blocks", "each is a place in memory for every order")
+    ] = Field(
+        description="equal parts of an order that respond one after the other",
+    )
+    width: NonNegative = Field(
+        description="between the responses of the first part, at the limit, and the last",
+        json_schema_extra={"unit": "EUR/kWh"},
+    )
 
 
 @MARKETS.register("stackelberg")

@@ -23,22 +23,23 @@ _LEAST = 1e-9  # EUR/kWh, a span to divide by where the grid's prices are one
 
 
 class StackelbergSellersConfig(MarketConfig):
-    """How the buyers respond, and when the sellers rest.
+    """How the buyers respond, and when the sellers rest."""
 
-    Attributes:
-        width: how far below its limit a buyer asks for all of its order, over the span between the
-            grid's two prices.
-        taste: how little buyers mind a dearer seller, over the same span; the less, the more of
-            them run to the cheapest.
-        tolerance: what a seller may still gain by another price, over the largest gain of a trade
-            times its order.
-        max_rounds: of best responses, after which a market gives up.
-    """
-
-    width: Positive
-    taste: Annotated[float, Field(ge=0.002)]
-    tolerance: Tolerance
-    max_rounds: Count
+    width: Positive = Field(
+        description="how far below its limit a buyer asks for all of its order, over the "
+        "span between the grid's two prices",
+        json_schema_extra={"unit": "1"},
+    )
+    taste: Annotated[float, Field(ge=0.002)] = Field(
+        description="how little buyers mind a dearer seller, over the same span; the less, "
+        "the more of them run to the cheapest",
+        json_schema_extra={"unit": "1"},
+    )
+    tolerance: Tolerance = Field(
+        description="what a seller may still gain by another price, over the largest gain of "
+        "a trade times its order",
+    )
+    max_rounds: Count = Field(description="of best responses, after which a market gives up")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from gridbazaar.config import Count, Share
@@ -24,16 +25,12 @@ from gridbazaar.envs.markets.registry import MARKETS
 
 
 class CurtailedAuctionConfig(FeederMarketConfig, UniformAuctionConfig):
-    """Parameters.
+    """Parameters."""
 
-    Attributes:
-        k: of the uniform auction.
-        liability: share of the partners' loss that the causers owe.
-        max_rounds: of curtailment and power flow, and of cutting and sharing what is left.
-    """
-
-    liability: Share
-    max_rounds: Count
+    liability: Share = Field(description="of the partners' loss that the causers owe")
+    max_rounds: Count = Field(
+        description="of curtailment and power flow, and of cutting and sharing what is left",
+    )
 
 
 @MARKETS.register("curtailed_auction")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from gridbazaar.config import EnergyPrice, Share
@@ -18,22 +19,24 @@ _SAME = 1e-6
 
 
 class DynamicGridTariffConfig(FeederMarketConfig):
-    """Parameters.
+    """Parameters."""
 
-    Attributes:
-        usage_price: EUR/kWh for using the whole feeder, the longest distance between two seats.
-        measure: `distance` charges in proportion to it, `section` nothing inside a section and
-            everything beyond.
-        section: share of the longest distance within which two seats are in one section.
-        dynamic: share of the charge that follows the loading of the feeder; 0 is a fixed charge.
-        k: 0 trades at what the seller asks, 1 at what the buyer gives less the charge.
-    """
-
-    usage_price: EnergyPrice
-    measure: Literal["distance", "section"]
-    section: Share
-    dynamic: Share
-    k: Share
+    usage_price: EnergyPrice = Field(
+        description="charge for using the whole feeder, the longest distance between two seats",
+    )
+    measure: Literal["distance", "section"] = Field(
+        description="distance charges in proportion to it, section nothing inside a section "
+        "and everything beyond",
+    )
+    section: Share = Field(
+        description="of the longest distance within which two seats are in one section",
+    )
+    dynamic: Share = Field(
+        description="of the charge that follows the loading of the feeder; 0 is a fixed charge",
+    )
+    k: Share = Field(
+        description="0 trades at what the seller asks, 1 at what the buyer gives less the charge",
+    )
 
 
 @MARKETS.register("dynamic_grid_tariff")

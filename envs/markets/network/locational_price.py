@@ -38,22 +38,21 @@ _HALVINGS = 6
 
 
 class LocationalPriceConfig(FeederMarketConfig, UniformAuctionConfig):
-    """Parameters.
+    """Parameters."""
 
-    Attributes:
-        k: of the uniform auction, where no limit binds.
-        regularisation: quadratic term over the spread of the limit prices; makes trades unique.
-        tolerance: of the programme's gap and residuals, scaled to the order book.
-        max_steps: of the interior-point method.
-        max_rounds: of programme and power flow.
-        gap: what another round may still promise beyond the surplus reached, as a share of it.
-    """
-
-    regularisation: Annotated[float, Field(gt=0, le=1e-3)]
-    tolerance: Annotated[float, Field(gt=0, lt=1e-3)]
-    max_steps: Count
-    max_rounds: Count
-    gap: Tolerance
+    regularisation: Annotated[float, Field(gt=0, le=1e-3)] = Field(
+        description="quadratic term over the spread of the limit prices; makes trades unique",
+        json_schema_extra={"unit": "1"},
+    )
+    tolerance: Annotated[float, Field(gt=0, lt=1e-3)] = Field(
+        description="of the programme's gap and residuals, scaled to the order book",
+        json_schema_extra={"unit": "1"},
+    )
+    max_steps: Count = Field(description="of the interior-point method")
+    max_rounds: Count = Field(description="of programme and power flow")
+    gap: Tolerance = Field(
+        description="what another round may still promise beyond the surplus reached, of it",
+    )
 
 
 @MARKETS.register("locational_price")

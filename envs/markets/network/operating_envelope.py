@@ -29,19 +29,18 @@ _NARROWED = 0.05
 
 
 class OperatingEnvelopeConfig(FeederMarketConfig, UniformAuctionConfig):
-    """Parameters.
+    """Parameters."""
 
-    Attributes:
-        k: of the uniform auction.
-        allocation: `equal` gives every seat of a side the same bound in kW, pro rata to its
-            orders of that side, `pro_rata` the same share of every order.
-        halvings: of the interval in which the bound is searched.
-        max_rounds: of auction and AC power flow; 1 where the envelope needs no narrowing.
-    """
-
-    allocation: Literal["equal", "pro_rata"]
-    halvings: Annotated[int, Field(ge=1, le=40)]
-    max_rounds: Count
+    allocation: Literal["equal", "pro_rata"] = Field(
+        description="equal: the same bound in kW for every seat of a side, pro rata to its "
+        "orders; pro_rata: the same share of every order",
+    )
+    halvings: Annotated[int, Field(ge=1, le=40)] = Field(
+        description="of the interval in which the bound is searched",
+    )
+    max_rounds: Count = Field(
+        description="of auction and AC power flow; 1 where the envelope needs no narrowing",
+    )
 
 
 @MARKETS.register("operating_envelope")

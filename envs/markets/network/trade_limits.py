@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from gridbazaar.envs.grid.limits import (
@@ -23,13 +24,12 @@ from gridbazaar.envs.markets.protocol import Context, GridContext, MarketConfig,
 
 
 class FeederMarketConfig(MarketConfig):
-    """What a mechanism does that needs a feeder and is given none.
+    """What a mechanism does that needs a feeder and is given none."""
 
-    Attributes:
-        without_grid: `unlimited` trades as on a feeder without limits, `error` raises.
-    """
-
-    without_grid: Literal["unlimited", "error"]
+    without_grid: Literal["unlimited", "error"] = Field(
+        description="where a mechanism is given no feeder: unlimited trades as on one "
+        "without limits, error raises",
+    )
 
 
 def grid_of(context: Context, config: FeederMarketConfig, orders: Orders) -> GridContext | None:

@@ -1,0 +1,187 @@
+"""The documentation site: cards, options and addresses are whole; `make docs` builds it."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from gridbazaar.config import Config
+from gridbazaar.configs import option, options
+from gridbazaar.envs.spaces import spaces_of
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "tools" / "docs_site"
+QUICK = ("small-v1", "own_data-v1")
+LONG = [pytest.param(t, marks=pytest.mark.long) for t in options("task") if t not in QUICK]
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(autouse=True)
+def on_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+def part(name):
+    return importlib.import_module(name)
+
+
+@cache
+def placed_and_card(task):
+    """Return a task as it stands and its page; the fixture has let its module be found."""
+    cards = part("cards")
+    placed = cards.place(task)
+    return placed, cards.card(task, placed)
+
+
+@cache
+def options_page():
+    return part("configuration_page").pages()["reference/configuration.md"]
+
+
+def cells(text, head):
+    """Return the rows of the table below a heading, each as its cells."""
+    section = text.split(f"## {head}\n", 1)[1].split("\n## ", 1)[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows[2:]]
+
+
+@pytest.mark.parametrize("task", [*QUICK, *LONG])
+def test_a_card_has_every_entry_seat_and_rule(task):
+    placed, text = placed_and_card(task)
+    groups = spaces_of(placed.simulation)
+    seen = {row[0].strip("`"): row for row in cells(text, "Observations")}
+    given = {row[0].strip("`"): row for row in cells(text, "Actions")}
+    assert set(seen) == {f.name for spaces in groups.values() for f in spaces.features}
+    assert set(given) == {e.name for spaces in groups.values() for e in spaces.action_entries}
+    for row in (*seen.values(), *given.values()):
+        assert row[1], f"{row[0]} has no unit"
+        assert re.fullmatch(r"-?[\d.e+-]+ to -?[\d.e+-]+", row[2]), row
+        assert row[-1] == "all" or re.fullmatch(r"\d(, \d)*", row[-1]), row
+    seats = placed.simulation.community.seats
+    assert sum(int(row[1]) for row in cells(text, "Seats and devices")) == len(seats)
+    for name in seats:
+        assert text.count(f"<title>{name}</title>") == 1, name
+    assert {row[0].strip("`") for row in cells(text, "Rules")} >= {"forecast", "limits.action"}
+    assert f"- `{task}`: " in text
+    assert option("task", task)["tariff"]["name"] in text
+
+
+def test_a_range_is_that_of_the_space_in_physical_units():
+    placed, text = placed_and_card("small-v1")
+    rows = {row[0].strip("`"): row for row in cells(text, "Observations")}
+    spaces = spaces_of(placed.simulation)["prosumer_pv_storage"]
+    for feature, low, high in zip(
+        spaces.features, spaces.observation.low, spaces.observation.high, strict=True
+    ):
+        shown = [float(end) for end in rows[feature.name][2].split(" to ")]
+        expected = (float(low) / feature.scale, float(high) / feature.scale)
+        assert shown == pytest.approx(expected, rel=6e-3, abs=1.2e-4 / feature.scale)
+
+
+def test_a_measured_skill_range_is_taken_from_its_page_and_another_says_how():
+    cards = part("cards")
+    assert "| optimum | 42.80 |" in cards.skill_range("semiurb4-v1")
+    assert "--skill-range task=urban6-v1" in cards.skill_range("urban6-v1")
+
+
+def drawn(lines, trafos=(), fused=(), seats=None):
+    picture = part("feeder_picture")
+    feeder = picture.Feeder([0], lines, trafos, fused, seats or {}, {0: "<grid & co>"})
+    svg = picture.feeder_svg(feeder, {"ev": "red", "consumer": "blue"}, "a feeder")
+    return ElementTree.fromstring(svg)
+
+
+def test_a_feeder_is_drawn_as_the_tree_that_it_is():
+    root = drawn([(1, 2), (2, 3), (2, 4), (1, 5)], trafos=[(0, 1)], seats={4: [("ev", "ev_0")]})
+    assert len(root.findall(f"{SVG}path")) == 5
+    dots = [circle for circle in root.findall(f"{SVG}circle") if circle.get("r") == "2"]
+    assert len({(dot.get("cx"), dot.get("cy")) for dot in dots}) == 5
+    assert [title.text for title in root.findall(f"{SVG}g/{SVG}title")] == ["ev_0"]
+    assert "<grid & co>" in root.find(f"{SVG}rect/{SVG}title").text
+
+
+def test_a_loop_is_dashed_and_fused_buses_are_one():
+    root = drawn([(0, 1), (1, 2), (2, 0)])
+    assert sum("stroke-dasharray" in path.attrib for path in root.findall(f"{SVG}path")) == 1
+    root = drawn([(0, 1), (2, 3)], fused=[(1, 2)], seats={2: [("consumer", "consumer_0")]})
+    assert len(root.findall(f"{SVG}path")) == 2
+    assert len(root.findall(f"{SVG}g")) == 1
+
+
+def models(kind=Config) -> Iterator[type[Config]]:
+    for below in kind.__subclasses__():
+        if below.__module__.startswith("gridbazaar."):
+            yield below
+        yield from models(below)
+
+
+def test_every_option_has_a_meaning_and_every_quantity_a_unit():
+    page = part("configuration_page")
+    text = options_page()
+    missing = []
+    for model in dict.fromkeys(models()):
+        # Models of devices are built from those of their kinds, and hold nothing of their own.
+        for name, field in model.model_fields.items():
+            if not field.description:
+                missing.append(f"{model.__qualname__}.{name}: no description")
+            elif page.is_quantity(field) and page.unit_of(model, name) is None:
+                missing.append(f"{model.__qualname__}.{name}: no unit")
+    assert not missing
+    headings = re.findall(r"^### (.*)$", text, re.MULTILINE)
+    assert len(headings) == len(set(headings))
+
+
+def test_the_page_of_options_has_the_defaults_and_remarks_of_the_files():
+    text = options_page()
+    for group in ("market", "layer", "bidder", "algorithm", "devices"):
+        for name in options(group):
+            assert f"### {group} {name}\n" in text, f"{group} {name}"
+    rules = text.split("### task.rules\n")[1].split("###")[0]
+    assert re.search(r"\| `max_tip` \| number ≥ 0 \| `0.01` \| EUR \|.*assumed", rules)
+    assert "| `persistence` |" in rules
+
+
+def test_remarks_are_read_with_the_key_that_they_stand_behind():
+    comments = part("configuration_page").comments
+    assert comments("a: 1 # one\nb:\n  c: 2 # two\n  d: 3\ne: x#y\n") == {"a": "one", "b.c": "two"}
+
+
+def test_a_notebook_becomes_a_page(tmp_path, monkeypatch):
+    pages = part("notebook_pages")
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    path = tmp_path / "first.py"
+    head = "# ---\n# x: 1\n# ---\n\n"
+    path.write_text(f"{head}# %% [markdown]\n# # Title\n#\n# Text.\n\n# %%\na = 1\n")
+    text = pages.as_markdown(path)
+    assert text.startswith("# Title\n\nText.\n\n")
+    assert "```python\na = 1\n```" in text
+    assert "x: 1" not in text
+
+
+def test_addresses_without_a_host_are_found():
+    malformed = part("addresses").malformed
+    assert not malformed('<a href="https://doi.org/10.3390/en13123290">a</a><a href="x.html">b</a>')
+    for wrong in ("https://", "http://localhost page/", "https:///x", "https://nohost/x"):
+        assert malformed(f'<a href="{wrong}">a</a>') == [wrong]
+
+
+def test_the_table_of_the_readme_is_part_of_the_results():
+    def rows(name):
+        return [line for line in (ROOT / name).read_text().splitlines() if line.startswith("|")]
+
+    readme = [line for line in rows("README.md") if re.search(r"\| [\d.]+ % \|", line)]
+    assert len(readme) >= 5
+    assert set(readme) <= set(rows("docs/results.md"))
+
+
+def test_pages_that_are_made_hide_no_file():
+    made = {*part("command_line_page").pages(), *part("project_pages").pages()}
+    made |= {*part("cards").index(), *part("api_pages").pages()[1]}
+    assert {"reference/command_line.md", "environments/index.md"} <= made
+    assert not [page for page in made if (ROOT / "docs" / page).exists()]
