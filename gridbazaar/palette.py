@@ -17,7 +17,7 @@ ROLE = {"prosumer": ORANGE, "storage": GREEN, "ev": PINK, "consumer": BLUE}
 FLOW = {"PV": ORANGE, "batteries": GREEN, "loads": BLUE, "cars": PINK, "net": INK}
 _BIDDERS = (BLUE, GREEN, PINK, SKY, ORANGE, YELLOW)
 # Of pictures of an interval, whose places are all given.
-PICTURE: dict[str, Any] = {
+PICTURE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "axes.labelsize": 8,
