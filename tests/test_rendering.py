@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import warnings
 from dataclasses import fields, replace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -40,6 +42,15 @@ def played(simulation, intervals=2, seed=0):
     steps = range(intervals)
     actions = [torch.rand(shape, generator=chance, dtype=dtype) * 2 - 1 for _ in steps]
     return [(interval, take(interval)) for interval in map(simulation.step, actions)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded_once():
+    """Read the small task's data once: every world that is built here is of it."""
+    small = load_grid_and_series(envs.world(task="small").task)
+    module = importlib.import_module("gridbazaar.envs.build")
+    with mock.patch.object(module, "load_grid_and_series", return_value=small):
+        yield
 
 
 @pytest.fixture(scope="module")
