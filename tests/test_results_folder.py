@@ -42,7 +42,7 @@ def quick(monkeypatch):
                 outcomes.put(name, Outcome(Combination(name, "grid_only", "ideal"), cost))
         return [outcomes.get(name, None) for name in NAMES]
 
-    def write(folder, config, tournament, curves):
+    def write(folder, config, tournament, curves, chosen):
         files.write(folder / "summary.json", f"{tournament} {config.seed}")
         files.write(folder / "plots" / "cost.png", b"\x00")
 

@@ -9,7 +9,8 @@ function rowsWithDays() {
   const { rows, daily, learned } = page.data;
   const numbers = Object.keys(daily.rows).map(Number);
   const cost = (k) => rows[k].kpis.community_cost[0];
-  const rank = (k) => (learned.includes(rows[k].bidder) ? 0 : rows[k].kind === "played" ? 1 : rows[k].kind === "alone" ? 2 : 3);
+  // what the operator subsidises (*) comes later
+  const rank = (k) => (rows[k].title.endsWith("*") ? 0.5 : 0) + (learned.includes(rows[k].bidder) ? 0 : rows[k].kind === "played" ? 1 : rows[k].kind === "alone" ? 2 : 3);
   return numbers.sort((a, b) => rank(a) - rank(b) || cost(a) - cost(b));
 }
 
