@@ -186,8 +186,8 @@ class Simulation:
         """Play one interval.
 
         Args:
-            action: [B, N, 3 + 3 K] in [-1, 1], as `game.layout.actions` names them, of any real
-                dtype.
+            action: [B, N, 3 + 3 K] in [-1, 1], as `game.layout.actions` names them; more
+                digits than the markets' are rounded.
 
         Raises:
             ValueError: the action has the wrong shape or is not a number; or the day is over.
@@ -196,7 +196,9 @@ class Simulation:
             raise ValueError(f"the day of {self.slots} slots is over: call reset() before step()")
         layout = self.game.layout
         check_action(action, (self.num_envs, self.num_seats, len(layout.actions)), layout)
-        action = action.to(self.community.pv_kwp)
+        dtype = self.community.pv_kwp.dtype
+        if torch.promote_types(action.dtype, dtype) != dtype:  # float64, as NumPy makes it
+            action = action.to(dtype)
         slot, rules, context, tariff = self._slot, self.rules, self._context(), self._slot.tariff
 
         decision = self.meaning.decide(action)

@@ -187,6 +187,17 @@ def test_a_batch_takes_tensors_of_real_numbers_alone(env, action):
         env.simulation.step(action)
 
 
+def test_a_batch_rounds_actions_of_more_digits_and_takes_whole_numbers(env):
+    zeros = torch.zeros(1, env.simulation.num_seats, 6)
+    played = []
+    for action in (zeros, zeros.double(), zeros.int()):
+        env.reset(seed=0)
+        played.append(env.simulation.step(action).reward.total)
+    assert torch.equal(played[0], played[1])
+    assert torch.equal(played[0], played[2])
+    assert played[1].dtype == torch.float32
+
+
 def test_nobody_plays_before_the_day_or_after_it(env):
     episode(env, 7)
     with pytest.raises(ValueError, match="reset"):
