@@ -33,7 +33,7 @@ from gridbazaar.evaluation.config import label
 
 FILMS, STILLS = (".gif", ".webp"), (".png", ".svg", ".pdf")
 _BIDDER = "bidder="
-_COLOURS = 256  # of a film's palette; the drawing is flat
+_COLOURS = 128  # of a film's palette; the drawing is flat
 _LAST_MS = 2000  # how long a film's last picture stays
 
 Pixels = NDArray[np.uint8]
