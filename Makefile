@@ -5,8 +5,9 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 PYTEST_WORKERS ?= 2
 ATTACKS ?= 4
-DEMO_TRAIN ?= algorithm=apg num_envs=16 total_agent_steps=12_500_000 validate_every=10
-DEMO_EVALUATE ?= 'bidder=[all,runs/demo]' 'ledger=[ideal,block]'
+DEMO_TRAIN ?= algorithm=apg num_envs=16 total_agent_steps=6_250_000 algorithm.smoothing_iterations=100 \
+	validate_every=10
+DEMO_EVALUATE ?= 'bidder=[all,runs/demo]' 'ledger=[ideal,block]' days=28
 DEMO_DEVIATE ?= 'bidder=[truthful,runs/demo]' days=13 exploitability=true planner=false
 
 BIN := .venv/bin
