@@ -424,7 +424,7 @@ def test_energy_is_the_nodes_shared_by_load(name):
         torch.testing.assert_close(got.energy_kwh, torch.full_like(got.energy_kwh, whole))
 
 
-def test_proof_of_solution_solves_and_verifies():
+def test_proof_of_solution_waits_for_solving_and_checking():
     plain_vote = consensus("proof_of_solution", solve_s=0.0, verify_s=0.0)
     slow = consensus("proof_of_solution", solve_s=2.0, verify_s=0.5, interval_s=5.0)
     assert slow.commit_s == pytest.approx(plain_vote.commit_s + 2.5)

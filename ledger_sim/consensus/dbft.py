@@ -13,9 +13,10 @@ class DbftConfig(VotingConfig):
 
 @LEDGERS.register("dbft")
 class Dbft(Voting[DbftConfig]):
-    """dBFT (Neo): elected nodes propose in turn and vote twice, one block and it is final
+    """dBFT (Neo): given nodes propose in turn and vote twice, one block and it is final
 
     Neo's documentation of dBFT 2.0: the speaker proposes as its timer says, an empty block too.
+    Neo's holders elect the nodes; votes, and a reputation of nodes, are left out here.
     """
 
     Config = DbftConfig

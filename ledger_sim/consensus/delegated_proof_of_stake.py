@@ -28,11 +28,12 @@ class DelegatedProofOfStakeConfig(ChainConfig):
 
 @LEDGERS.register("delegated_proof_of_stake")
 class DelegatedProofOfStake(Consensus[DelegatedProofOfStakeConfig]):
-    """Elected producers make several blocks each in turn; irreversible after two rounds of votes
+    """Given producers make several blocks each in turn; irreversible after two rounds of votes
 
     A producer that is away misses all blocks of its turn. Without more than two thirds of the
     producers nothing becomes irreversible (EOSIO, "DPOS BFT - Pipelined Byzantine Fault Tolerance",
-    2018; before the finality gadget of Antelope 1.0).
+    2018; before the finality gadget of Antelope 1.0). Holders elect the producers there; here none
+    is voted in or out.
     """
 
     Config = DelegatedProofOfStakeConfig

@@ -1,4 +1,4 @@
-"""Proof of energy contribution: proof of work that is easier for those who feed in."""
+"""Proof of energy contribution: proof of work, easier by a configured share of feed-in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ProofOfEnergyContributionConfig(ProofOfWorkConfig):
     contributed_share: float = Field(
         ge=0,
         le=1,
-        description="of the validators' demand, that they feed in themselves, by their meters",
+        description="of the validators' demand, that they are taken to feed in themselves",
         json_schema_extra={"unit": "1"},
     )
     relief: float = Field(
@@ -32,13 +32,14 @@ class ProofOfEnergyContributionConfig(ProofOfWorkConfig):
 
 @LEDGERS.register("proof_of_energy_contribution")
 class ProofOfEnergyContribution(ProofOfWork[ProofOfEnergyContributionConfig]):
-    """Proof of work whose difficulty falls with the energy that the validators feed in
+    """Proof of work, easier by a configured share of energy fed in; no meter moves it
 
     The hybrid with proof of work (Kang et al., "Enabling localized peer-to-peer electricity trading
     among plug-in hybrid electric vehicles using consortium blockchains", IEEE Trans. Ind.
     Informatics 2017): local aggregators work on puzzles, and metered energy is a proof as well.
     How much it counts for is open there; here the work per block is multiplied by
-    1 - relief x contributed_share.
+    1 - relief x contributed_share, both configured: what this market's seats feed in changes
+    nothing, and nobody is awarded for the largest contribution.
     """
 
     Config = ProofOfEnergyContributionConfig

@@ -1,4 +1,4 @@
-"""Proof of Solution: consensus on a solved market, which the proposer solves off the chain."""
+"""Proof of Solution as time: a vote that waits for solving and checking a market."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class ProofOfSolutionConfig(VotingConfig):
 
 @LEDGERS.register("proof_of_solution")
 class ProofOfSolution(Voting[ProofOfSolutionConfig]):
-    """Proof of Solution: the proposer solves the market, the others vote if the solution is optimal
+    """Proof of Solution, timed: PBFT's vote, later by solving and checking; nothing is checked
 
     Chen, Mi, Ping et al., "A blockchain consensus mechanism that uses Proof of Solution to optimize
     energy dispatch and trading", Nature Energy 7, 2022: a solution is hard to find but easy to
-    verify. Solving and verifying take the configured times; nobody solves or verifies anything
-    here. The vote is PBFT's. Every block counts as one that holds a solution, so that none is
-    empty.
+    verify. Here both take the configured times and no more: no clearing is checked, so that a wrong
+    one can be neither proposed nor refused. The vote is PBFT's. Every block counts as one that
+    holds a solution, so that none is empty.
     """
 
     Config = ProofOfSolutionConfig

@@ -84,7 +84,7 @@ class ProofOfStake(Consensus[ProofOfStakeConfig]):
             n // 3,
             (n - 1) // 3,
             "more away: blocks go on, none is final; more liars can make two conflicting blocks "
-            "final, and lose their stake for it",
+            "final (what that costs their stake is left out)",
         )
 
     def health(self, crashed: int, lying: int, cut_off: int) -> Health:

@@ -51,12 +51,12 @@ class TangleConfig(ChainConfig):
 
 @LEDGERS.register("tangle")
 class Tangle(Consensus[TangleConfig]):
-    """Each transaction approves others; final once a coordinator's milestone refers to it
+    """Tangle, timed: waits by formula; final once a coordinator's milestone refers to it
 
     A milestone takes the place of a block. It refers to what others see of the tangle, and so to
     all tips where there are no more of them than it has parents; else a transaction must have been
     approved first. Times are those of Popov, "The Tangle" (2018), section 3; `background_gas_per_s`
-    is its rate.
+    is its rate: no graph is drawn, no tip chosen, and the market's own load changes no wait.
     """
 
     Config = TangleConfig

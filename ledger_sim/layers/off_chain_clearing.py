@@ -31,10 +31,11 @@ class OffChainClearingConfig(LayerConfig):
 
 @LAYERS.register("off_chain_clearing")
 class OffChainClearing(Layer):
-    """The market clears off the chain; net payments, and a check of the price, are written
+    """The market clears off the chain; net payments, and the gas of a check, are written
 
     Orders stay on the chain, where the contract finds them for its check: it reads them in the
-    sorted order that it is given, at the gas of a hinted clearing in which nothing is stored.
+    sorted order that it is given, at the gas of a hinted clearing in which nothing is stored. The
+    check is that gas alone: there is one solution, and it is right.
     Messages of iterative mechanisms stay off the chain.
     """
 

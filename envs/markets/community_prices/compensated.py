@@ -1,4 +1,4 @@
-"""Supply-demand ratio with a compensating price, so that nobody is worse off than alone."""
+"""Supply-demand ratio with a compensating price on top of feed-in."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ class Compensated(Market):
     With p_low = p_feed + c, c = compensation * (p_retail - p_feed), and r = supply / demand:
     p = p_low p_retail / ((p_retail - p_low) r + p_low) up to r = 1, p_low beyond, where the
     sellers' mean over local and grid sales is p_feed + c / r. With 0 < c below the gap every kWh
-    traded leaves both sides better off than the grid does, at any ratio. The retail price is
-    reduced by the charge on local energy; where that leaves it below feed-in, no price serves
-    both and nothing trades.
+    traded leaves both sides better off than the grid does, at any ratio. That holds for what is
+    traded and not for a bill: forecast errors, penalties and fees are outside the price. The retail
+    price is reduced by the charge on local energy; where that leaves it below feed-in, no price
+    serves both and nothing trades.
 
     Limits are not in the paper: an order whose limit the price does not meet is left out.
 
