@@ -9,6 +9,7 @@ from gridbazaar.configs.search_path import (
     groups,
     options,
     path_of,
+    shipped,
     take_words,
 )
 
@@ -24,5 +25,6 @@ __all__ = [
     "option_help",
     "options",
     "path_of",
+    "shipped",
     "take_words",
 ]

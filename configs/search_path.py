@@ -46,6 +46,12 @@ def options(group: str) -> list[str]:
     return sorted(_index().get(group, {}))
 
 
+def shipped(group: str) -> list[str]:
+    """Return the names that the project itself offers, without asking any plug-in."""
+    paths = sorted((FOLDER / group).glob("*.yaml"))
+    return [path.stem for path in paths if not path.stem.startswith("_")]
+
+
 def path_of(group: str, name: str) -> Path:
     """Return the file of an option; raises UnknownNameError with the nearest name."""
     known = _index().get(group, {})

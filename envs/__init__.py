@@ -18,7 +18,7 @@ from gridbazaar.envs.build import build
 from gridbazaar.envs.config import WorldConfig
 from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.market_env import MarketEnv
-from gridbazaar.envs.pettingzoo_ids import register_tasks
+from gridbazaar.envs.pettingzoo_ids import register_shipped
 from gridbazaar.envs.simulation import Simulation
 
 __all__ = [
@@ -32,7 +32,7 @@ __all__ = [
     "world",
 ]
 
-register_tasks()
+register_shipped()
 
 
 def world(

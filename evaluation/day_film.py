@@ -40,17 +40,23 @@ Pixels = NDArray[np.uint8]
 
 
 class FilmConfig(WorldConfig):
-    """A day and how it is drawn; the meaning of each key stands in render.yaml."""
+    """A day and how it is drawn."""
 
-    bidder: str
-    split: Literal["train", "validation", "test"]
-    day: Whole | None
-    seed: Seed
-    out: str
-    at: Annotated[str, Field(pattern=r"^([01]?\d|2[0-3]):[0-5]\d$")]
-    every: Count
-    fps: Annotated[int, Field(ge=1, le=50)]
-    overwrite: bool
+    bidder: str = Field(
+        description="registered name, trained bidder of the shelf, folder, or a population"
+    )
+    split: Literal["train", "validation", "test"] = Field(description="whose day is played")
+    day: Whole | None = Field(description="number of the day in the data; null: the split's middle")
+    seed: Seed = Field(description="of the day's chances")
+    out: str = Field(description="file; its end names the format")
+    at: Annotated[str, Field(pattern=r"^([01]?\d|2[0-3]):[0-5]\d$")] = Field(
+        description="time of day at which the interval of a single picture begins"
+    )
+    every: Count = Field(description="a film shows every so many intervals")
+    fps: Annotated[int, Field(ge=1, le=50)] = Field(
+        description="pictures of a film", json_schema_extra={"unit": "1/s"}
+    )
+    overwrite: bool = Field(description="whether to replace the file")
 
     @model_validator(mode="after")
     def _known_format(self) -> Self:
