@@ -5,7 +5,7 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 PYTEST_WORKERS ?= 2
 ATTACKS ?= 4
-DEMO_TRAIN ?= algorithm=apg num_envs=16 total_agent_steps=6_250_000 algorithm.smoothing_iterations=100 \
+DEMO_TRAIN ?= algorithm=apg num_envs=16 total_agent_steps=5_600_000 algorithm.smoothing_iterations=90 \
 	validate_every=10
 DEMO_EVALUATE ?= 'bidder=[all,runs/demo]' 'ledger=[ideal,block]' days=28
 DEMO_DEVIATE ?= 'bidder=[truthful,runs/demo]' days=13 exploitability=true planner=false
@@ -21,6 +21,8 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
 		|| sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' Makefile
 
+# A market's tensors are small: a second thread of PyTorch's costs more than it brings.
+demo: export OMP_NUM_THREADS = 1
 demo: .venv/.runtime ## train the default bidders, compare them on held-out days, write a report
 	$(BIN)/python train.py name=demo $(if $(wildcard runs/demo),resume=true,$(DEMO_TRAIN))
 	$(BIN)/python evaluate.py name=demo overwrite=true $(DEMO_EVALUATE)
