@@ -126,7 +126,8 @@ def test_every_option_has_a_meaning_and_every_quantity_a_unit():
     text = options_page()
     missing = []
     for model in dict.fromkeys(models()):
-        # Models of devices are built from those of their kinds, and hold nothing of their own.
+        if model.__qualname__ == "Devices":
+            continue  # built anew whenever a task is read, from the models of its kinds
         for name, field in model.model_fields.items():
             if not field.description:
                 missing.append(f"{model.__qualname__}.{name}: no description")
