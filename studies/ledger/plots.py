@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import matplotlib.pyplot as plt
 from cycler import cycler
 from matplotlib.axes import Axes
@@ -18,38 +16,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from gridbazaar.errors import LedgerError
+from gridbazaar.palette import BLUE, GREEN, GREY, INK, ORANGE, PINK, RED, SKY, style
 from gridbazaar.studies.ledger.load import LoadResult
 from gridbazaar.studies.ledger.text import rounded
 from gridbazaar.studies.ledger.trilemma import LOAD_PER_S, Profile
 
-# Okabe and Ito (2008), "Color Universal Design".
-_BLUE, _ORANGE, _GREEN, _RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-_SKY, _PINK, _GREY, _INK = "#56B4E9", "#CC79A7", "#8A8F98", "#20262E"
-_SERIES = (_BLUE, _ORANGE, _GREEN, _PINK, _SKY, _RED, _GREY, _INK)
-_SPREAD = {"low": _RED, "medium": _ORANGE, "high": _GREEN}
-_STYLE: dict[str, Any] = {
-    "backend": "Agg",
-    "figure.facecolor": "white",
-    "figure.constrained_layout.use": True,
-    "savefig.dpi": 140,
-    "font.size": 11,
-    "axes.titlesize": 12,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.edgecolor": "#C9CED6",
-    "axes.labelcolor": _INK,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E6E9EE",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "legend.fontsize": 10,
-    "axes.prop_cycle": cycler(color=list(_SERIES)),
-}
+_SERIES = (BLUE, ORANGE, GREEN, PINK, SKY, RED, GREY, INK)
+_SPREAD = {"low": RED, "medium": ORANGE, "high": GREEN}
+_STYLE = {"axes.prop_cycle": cycler(color=list(_SERIES))}
 _SECONDS = "seconds"
 _FORMATS = (".png", ".svg", ".pdf")
 
@@ -73,7 +47,7 @@ def save_load(
         results: loads whose distribution is drawn, and the curve's highest.
         curve: loads of the line; none: those of `results`.
     """
-    with _style():
+    with style(_STYLE):
         drawn, (left, right) = plt.subplots(1, 2, figsize=(11, 4.3), width_ratios=(1.15, 1))
         drawn.suptitle(title, fontweight="bold", x=0.01, ha="left")
         _waits(left, results, sorted(curve, key=lambda r: r.load_per_s))
@@ -86,21 +60,21 @@ def _waits(axes: Axes, results: Sequence[LoadResult], curve: Sequence[LoadResult
     shown = [r for r in curve or results if r.included]
     load = [r.load_per_s for r in shown]
     median, late = ([r.latency.quantile(q) for r in shown] for q in (0.5, 0.99))
-    axes.fill_between(load, median, late, color=_BLUE, alpha=0.13, lw=0)
+    axes.fill_between(load, median, late, color=BLUE, alpha=0.13, lw=0)
     style: Any = {"marker": "o", "ms": 4, "lw": 2}
-    axes.plot(load, late, color=_SKY, label="in a block, 99 of 100", **style)
-    axes.plot(load, median, color=_BLUE, label="in a block, median", **style)
+    axes.plot(load, late, color=SKY, label="in a block, 99 of 100", **style)
+    axes.plot(load, median, color=BLUE, label="in a block, median", **style)
     final = [r.finality.quantile(0.5) for r in shown]
-    axes.plot(load, final, color=_GREEN, ls="--", label="final, median", **style)
+    axes.plot(load, final, color=GREEN, ls="--", label="final, median", **style)
     capacity = shown[0].capacity_per_s if shown else math.inf
     if capacity < math.inf:
-        axes.axvline(capacity, color=_RED, lw=1.5)
+        axes.axvline(capacity, color=RED, lw=1.5)
         axes.annotate(f"blocks are full \nat {rounded(capacity)}/s ", (capacity, 0.97), ha="right",
-                      va="top", xycoords=("data", "axes fraction"), color=_RED,
+                      va="top", xycoords=("data", "axes fraction"), color=RED,
                       fontsize=10)  # fmt: skip
     for r in results:
         if curve and r not in curve:
-            axes.axvline(r.load_per_s, color=_GREY, lw=1, ls=":")
+            axes.axvline(r.load_per_s, color=GREY, lw=1, ls=":")
     axes.set_title("Wait against load")
     axes.set_xlabel("transactions per second")
     axes.set_ylabel(_SECONDS)
@@ -135,7 +109,7 @@ def _distributions(axes: Axes, results: Sequence[LoadResult]) -> None:
 
 def save_trilemma(path: Path, found: Sequence[Profile]) -> None:
     """Draw speed, finality, decentralisation and energy of all ledgers; write all or nothing."""
-    with _style():
+    with style(_STYLE):
         drawn, (left, right) = plt.subplots(1, 2, figsize=(13, 6), width_ratios=(1.5, 1))
         _map(left, found)
         _against_validators(right, found)
@@ -207,10 +181,3 @@ def _save(drawn: Figure, path: Path) -> None:
     drawn.savefig(partial)
     plt.close(drawn)
     os.replace(partial, path)
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    settings: Any = {"backend": "Agg", **_STYLE}
-    with matplotlib.rc_context(settings):
-        yield
