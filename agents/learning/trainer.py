@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,12 +83,11 @@ def train(config: TrainConfig, watch: Watch = _nobody, tell: Say = say) -> Outco
     algorithm = make(config.algorithm)
     tell(f"building {config.task.name}")
     validation = Validation(config, algorithm)
-    tell("starting Ray")
-    with (
-        files.claim(folder_of(config)),
-        ray_session(config.ray),
-        Interrupt() as interrupt,
-    ):
+    with ExitStack() as held:
+        held.enter_context(files.claim(folder_of(config)))
+        tell("starting Ray")
+        held.enter_context(ray_session(config.ray))
+        interrupt = held.enter_context(Interrupt())
         folder = open_folder(config)
         tell(f"training into {folder}")
         try:
