@@ -27,6 +27,7 @@ class Facts:
         roles: of the community.
         role: [N] number among them.
         seats: name per seat.
+        homes: name that the data give each seat's home; empty where they give none.
         battery_kwh: [N] capacity of batteries.
         owner: [D] seat of each unit, by kind of device.
         batteries: kinds that only shift energy.
@@ -38,6 +39,7 @@ class Facts:
     roles: tuple[str, ...]
     role: Tensor
     seats: tuple[str, ...]
+    homes: tuple[str, ...]
     battery_kwh: Tensor
     owner: dict[str, Tensor]
     batteries: tuple[str, ...]
@@ -53,6 +55,7 @@ class Facts:
             roles=community.roles,
             role=community.role.cpu(),
             seats=community.seats,
+            homes=community.homes,
             battery_kwh=fleet.rating("storage_kwh").sum(-1).double().cpu(),
             owner={kind: device.seat.cpu() for kind, device in fleet.kinds.items()},
             batteries=tuple(kind for kind, device in fleet.kinds.items() if device.battery),

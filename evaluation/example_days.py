@@ -57,8 +57,8 @@ def write(folder: Path, tournament: Tournament) -> None:
     """Write the example days of all outcomes into a folder of results, as `days.npz`.
 
     Arrays that several outcomes share, such as loads, are there once. `index` is JSON: `first_slot`
-    of the days, `slot_h`, `seats`, `battery_kwh` by seat, and in `rows`, by an outcome's number in
-    summary.json, which array is which; `plan/...` is the feeder's, see FeederPlan.
+    of the days, `slot_h`, `seats`, their `homes` and `battery_kwh`, and in `rows`, by an outcome's
+    number in summary.json, which array is which; `plan/...` is the feeder's, see FeederPlan.
     """
     arrays: dict[str, Array] = {
         _PLAN + name: value for name, value in asdict(tournament.plan).items()
@@ -73,6 +73,7 @@ def write(folder: Path, tournament: Tournament) -> None:
         "first_slot": tournament.first_slot[list(tournament.examples)].tolist(),
         "slot_h": facts.slot_h,
         "seats": facts.seats,
+        "homes": facts.homes,
         "battery_kwh": facts.battery_kwh.tolist(),
         "rows": rows,
     }

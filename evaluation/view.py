@@ -123,6 +123,7 @@ class Results:
             "currency": summary["kpis"]["community_cost"]["unit"].partition("/")[0],
             "rows": [{"number": n, "title": title_of(rows[n])} for n in order],
             "seats": index["seats"],
+            "homes": index.get("homes", [""] * len(index["seats"])),  # none in earlier results
             "battery_kwh": index["battery_kwh"],
             "first_slot": index["first_slot"],
             "slot_h": index["slot_h"],

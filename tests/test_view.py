@@ -92,6 +92,17 @@ def test_what_combinations_share_is_kept_once(folder):
     assert len({keys["cost"] for keys in index.values()}) > 1
 
 
+def test_a_seat_is_shown_with_the_name_of_its_home(folder):
+    homes = view.Results(folder)._days.index["homes"]
+    named = [
+        seat for seat, home in zip(ExampleDays(folder).index["seats"], homes, strict=True) if home
+    ]
+    assert named
+    assert all(seat.startswith(("prosumer", "consumer")) for seat in named)
+    page = view.Results(folder).day_page()
+    assert "homes[n]" in page
+
+
 def test_results_without_days_are_named(folder, tmp_path):
     with pytest.raises(ResultsError, match="evaluate again"):
         ExampleDays(tmp_path)

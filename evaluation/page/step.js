@@ -10,6 +10,8 @@ const clock = (t) => {
   const minutes = Math.round(t * page.data.slot_h * 60);
   return `${String(Math.floor(minutes / 60) % 24).padStart(2, "0")}:${String(minutes % 60).padStart(2, "0")}`;
 };
+// A seat and the name that the data give its home.
+const seatName = (n) => words(page.data.seats[n]) + (page.data.homes[n] ? ` (${page.data.homes[n]})` : "");
 const seatNet = (t, n) => {
   const d = step.data;
   return d.pv_kw[t][n] - d.load_kw[t][n] + d.battery_kw[t][n] + d.consumer_kw[t][n];
@@ -43,7 +45,7 @@ function feeder() {
     marker: { size: net.map((v) => 9 + 24 * Math.sqrt(Math.min(1, Math.abs(v) / most))), opacity: 0.9,
       color: net.map((v) => (v > 0.005 ? hue.orange : v < -0.005 ? hue.blue : hue.grey)),
       line: { color: hue.ink, width: seats.map((_, n) => (n === step.seat ? 3 : 0.8)) } },
-    text: seats.map((seat, n) => `<b>${escaped(words(seat))}</b><br>${number(Math.abs(net[n]))} kW ${net[n] > 0 ? "exported" : "imported"}` +
+    text: seats.map((seat, n) => `<b>${escaped(seatName(n))}</b><br>${number(Math.abs(net[n]))} kW ${net[n] > 0 ? "exported" : "imported"}` +
       `<br>traded ${number(d.cleared_kw[t][n])} kW${charge(t, n) === null ? "" : `<br>battery ${number(charge(t, n))} %`}<br>paid so far ${number(costSoFar(t, n))} ${page.data.currency}`),
     hovertemplate: "%{text}<extra></extra>" };
   const source = { type: "scatter", mode: "markers", showlegend: false, x: [x[0]], y: [y[0]], hoverinfo: "skip", marker: { opacity: 0 } };
@@ -148,7 +150,7 @@ function say() {
   ]);
   const n = step.seat, net = seatNet(t, n), held = charge(t, n), late = d.latency_s[t][n];
   cards("mine", [
-    [`${number(Math.abs(net))} kW`, `${words(seats[n])} ${net > 0 ? "exports" : "imports"}: ${number(d.cleared_kw[t][n])} kW of it by the market, ${number(d.grid_kw[t][n])} kW by the supplier`],
+    [`${number(Math.abs(net))} kW`, `${seatName(n)} ${net > 0 ? "exports" : "imports"}: ${number(d.cleared_kw[t][n])} kW of it by the market, ${number(d.grid_kw[t][n])} kW by the supplier`],
     ...(held === null ? [] : [[`${number(held)} %`, "of its batteries' capacity is stored"]]),
     [`${number(costSoFar(t, n))} ${currency}`, "paid since midnight, battery wear and what is left in store counted; negative: earned"],
     [late === null ? "–" : `${number(late)} s`, late === null ? "no order of it came into a block" : "from its order to a block"],
@@ -198,7 +200,7 @@ function controls() {
   const anew = (key) => async (value) => { step[key] = Number(value); await load(); await show(); };
   choose("step", "day", days.map((slot, k) => [k, `day ${Math.floor((slot * slot_h) / 24)}, ${["middling", "low", "high"][k]} potential`]), 0, anew("day"));
   choose("step", "of", rows.map((row) => [row.number, row.title]), step.row, anew("row"));
-  choose("seat", "seat", seats.map((seat, n) => [n, words(seat), words(seat.replace(/_\d+$/, ""))]), 0, (n) => chooseSeat(Number(n)));
+  choose("seat", "seat", seats.map((seat, n) => [n, seatName(n), words(seat.replace(/_\d+$/, ""))]), 0, (n) => chooseSeat(Number(n)));
   document.getElementById("slot").addEventListener("input", (event) => move(Number(event.target.value)));
   document.getElementById("back").addEventListener("click", () => move(step.slot - 1));
   document.getElementById("on").addEventListener("click", () => move(step.slot + 1));
