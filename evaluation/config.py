@@ -16,6 +16,7 @@ from gridbazaar.agents.population import is_population, parse
 from gridbazaar.config import Config, Count, NonNegative, RunName, Seed, Share, validate
 from gridbazaar.configs import compose, option, options
 from gridbazaar.envs.config import TaskConfig, WorldConfig
+from gridbazaar.envs.incentives import make_programme
 from gridbazaar.errors import ConfigError, UnknownNameError
 from gridbazaar.evaluation.exploited import check_deviations
 from gridbazaar.ledger_sim.layers import protocol as layers
@@ -42,6 +43,11 @@ class EvaluationConfig(Config):
     bidder: Names = Field(description="registered names, folders of runs or checkpoints, or all")
     market: Names = Field(description="names, or all")
     ledger: Names = Field(description="names, or all")
+    incentives: tuple[Any, ...] = Field(
+        (),
+        description="registered schemes that pay for meter readings, by name or with parameters, "
+        "under every market and ledger; the baseline has none",
+    )
     ledger_changes: tuple[str, ...] = Field(
         description="words that change every ledger but ideal, as ledger.block_gas=100",
     )
@@ -108,6 +114,7 @@ class EvaluationConfig(Config):
             task=self.task,
             market=option("market", market),
             ledger=compose("world", (f"ledger={ledger}", *words))["ledger"],
+            incentives=self.incentives,
         )
 
     @property
@@ -151,6 +158,7 @@ def configure(words: Sequence[str]) -> EvaluationConfig:
     values["ledger"] = _names("ledger", values["ledger"], options("ledger"))
     config = validate(EvaluationConfig, values)
     _check_labels(config)
+    make_programme(config.incentives)  # which refuses what is none
     check_deviations(config.deviations, BIDDERS.names(), filter(_is_folder, config.deviations))
     if config.ledger_changes:
         _check_changes(config)
