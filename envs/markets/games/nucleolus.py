@@ -9,12 +9,16 @@ from pydantic import Field
 from torch import Tensor
 
 from gridbazaar.envs.markets.games.coalitions import by_seat, players, share_out, traded, worths
-from gridbazaar.envs.markets.games.least_excess import Coalitions, raise_least_excess
+from gridbazaar.envs.markets.games.least_excess import (
+    Coalitions,
+    inverse_and_rest,
+    raise_least_excess,
+    settle,
+)
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 _CELLS = 2**20  # coalitions that are solved side by side; more leave the processor's cache
-_NOTHING = 1e-9  # of the largest, below which an eigenvalue is zero
 
 
 class NucleolusConfig(MarketConfig):
@@ -97,7 +101,7 @@ def nucleolus(worth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     left = torch.arange(B, device=worth.device)
     # Each programme settles a coalition that is no sum of those before.
     for _ in range(K - 1):
-        rest = _inverse(coalitions.gram(settled[left].to(worth)))[1]
+        rest = inverse_and_rest(coalitions.gram(settled[left].to(worth)))[1]
         free = coalitions.beyond(rest)
         open_ = free.any(-1)
         left, rest, free = left[open_], rest[open_], free[open_]
@@ -105,44 +109,9 @@ def nucleolus(worth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             break
         part = worth[left]
         centre, binds, solved = raise_least_excess(coalitions, part, free, rest, share[left])
-        share[left], least = _settle(coalitions, part, level[left], settled[left], binds, centre)
+        share[left], least = settle(coalitions, part, level[left], settled[left], binds, centre)
         level[left] = torch.where(binds, part + least, level[left])
         settled[left] |= binds
         programmes[left] += 1
         found[left] &= solved & binds.any(-1)
     return (share * whole).where(found.unsqueeze(-1), 0.0), programmes.clamp(min=1), found
-
-
-def _settle(
-    coalitions: Coalitions, worth: Tensor, level: Tensor, settled: Tensor, binds: Tensor, x: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the share nearest to x that gives settled coalitions their level, binding ones alike.
-
-    The excess of those that bind comes with it, [B, 1]. Solving for it anew keeps the interior
-    point's rounding from one programme to the next.
-    """
-    old, new = settled.to(worth), binds.to(worth)
-    of_new = new @ coalitions.of
-    both = coalitions.gram(old + new)
-    matrix = torch.cat(
-        [
-            torch.cat([both, -of_new.unsqueeze(-1)], -1),
-            torch.cat([-of_new, new.sum(-1, keepdim=True)], -1).unsqueeze(-2),
-        ],
-        -2,
-    )
-    given = (old * level + new * worth) @ coalitions.of
-    right = torch.cat([given, -(new * worth).sum(-1, keepdim=True)], -1)
-    inverse, _ = _inverse(matrix)
-    exact = (inverse @ right.unsqueeze(-1)).squeeze(-1)
-    share, least = exact[:, :-1], exact[:, -1:]
-    _, rest = _inverse(both)
-    return share + (rest @ (x - share).unsqueeze(-1)).squeeze(-1), least
-
-
-def _inverse(gram: Tensor) -> tuple[Tensor, Tensor]:
-    """Return pseudo-inverse and projector on the null space of [B, n, n], positive semidefinite."""
-    size, axes = torch.linalg.eigh(gram)
-    there = size > _NOTHING * size[..., -1:]
-    inverse = torch.where(there, 1 / size.where(there, 1.0), 0.0)
-    return (axes * inverse.unsqueeze(-2)) @ axes.mT, (axes * ~there.unsqueeze(-2)) @ axes.mT
