@@ -1,4 +1,4 @@
-"""Bill sharing: the community's bill, split by consumption."""
+"""Average cost: sellers get what they ask, buyers pay the mean of it."""
 
 from __future__ import annotations
 
@@ -14,24 +14,22 @@ from gridbazaar.envs.markets.registry import MARKETS
 from gridbazaar.envs.markets.trade_price import mean_price
 
 
-@MARKETS.register("bill_sharing")
-class BillSharing(Market):
-    """Bill sharing: sellers get what they ask, buyers split the community's bill per kWh.
+@MARKETS.register("average_cost")
+class AverageCost(Market):
+    """Average-cost pool: sellers get what they ask, buyers pay the mean of it.
 
-    In the paper the community pays one bill, to the grid, and its members share import costs by
-    their consumption and export income by their generation: local energy costs nothing, and a
-    seller is worse off than alone. Here a seller is paid its limit, and never less than feed-in;
-    what the community pays its sellers joins the bill. A buyer's share of it, per kWh of its
-    demand D, is (p V + p_retail (D - V)) / D, with the volume V at the sellers' mean p and the
-    rest from the grid. With limits and feed-in of 0 this is the paper's formula.
+    A seller is paid its limit, and never less than feed-in. What the community pays its sellers
+    and the grid is one bill, which buyers split per kWh of their demand D: (p V + p_retail
+    (D - V)) / D, with the volume V at the sellers' mean p and the rest from the grid. So the gains
+    go to the buyers; with limits and feed-in of 0 it is bill sharing (`bill_sharing`).
 
     Sellers dearer than the grid are left out, and so are buyers whose limit lies below p; the
     longer side shares pro rata. A seat with orders on both sides that could sell and buy at once
-    is billed for its net, as the paper bills a member: it is on the side on which it offers more,
-    its orders less in proportion.
+    is billed for its net: it is on the side on which it offers more, its orders less in proportion.
 
-    Source: Long, Wu, Zhang, Thomas, Cheng, Jenkins (2017), "Peer-to-peer energy trading in a
-    community microgrid", IEEE PES General Meeting.
+    Source: average-cost pricing as in a cooperative, for example Moulin (1996), "Cost sharing under
+    increasing returns: a comparison of simple mechanisms", Games and Economic Behavior 13(2); pay
+    as asked on the sellers' side is the project's own choice.
     """
 
     claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
@@ -40,7 +38,7 @@ class BillSharing(Market):
         self.config = config
 
     def clear(self, orders: Orders, context: Context) -> Clearing:
-        """Pay the sellers and split the bill."""
+        """Pay the sellers what they ask and split the cost."""
         sells = orders.quantity_kw > 0
         ask = torch.maximum(orders.limit_price, context.seller_floor)
         quantity_kw = orders.quantity_kw
