@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,29 @@ def test_free_energy_shares_the_bill_as_published(quantity):
     paid = (demand - bought) * RETAIL - out.payment_eur[0, 2:] / H
     imported = max(-sum(quantity), 0.0) * RETAIL
     torch.testing.assert_close(paid, imported * demand / demand.sum())
+
+
+@pytest.mark.parametrize("surplus", [-3.0, 0.0, 4.0])
+def test_bill_sharing_is_the_published_bill(surplus):
+    """Import costs by consumption, export income by generation: Long et al.'s formulas by hand."""
+    orders = eager_orders([2.0, 5.0 + surplus, -4.0, -3.0])
+    out = market("bill_sharing").clear(orders, context(1))
+    quantity = orders.quantity_kw[0]
+    left = quantity - out.cleared_kw[0]
+    paid = left.clamp(max=0) * RETAIL + left.clamp(min=0) * FEED + out.payment_eur[0] / H
+    generated, consumed = quantity.clamp(min=0), (-quantity).clamp(min=0)
+    cost = max(-surplus, 0.0) * RETAIL * consumed / consumed.sum()
+    income = max(surplus, 0.0) * FEED * generated / generated.sum()
+    torch.testing.assert_close(paid, income - cost)
+    assert out.reference_price == 0
+
+
+def test_bill_sharing_leaves_offers_that_name_a_price_to_their_devices():
+    orders = eager_orders([2.0, 3.0, -4.0, -3.0])
+    price = orders.limit_price.clone()
+    price[0, 1], price[0, 3] = FEED + 0.01, RETAIL - 0.01
+    out = market("bill_sharing").clear(replace(orders, limit_price=price), context(1))
+    assert out.cleared_kw[0].tolist() == [2.0, 0.0, -2.0, 0.0]
 
 
 def test_pool_fills_in_equal_increments():
