@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from gridbazaar.envs.markets.community_prices.equal_increment import fill_evenly
 F64 = torch.float64
 FEED, RETAIL, H = 0.08, 0.34, 0.25
 POSTED = ["mid_market_rate", "supply_demand_ratio", "compensated", "equal_increment"]
-FAMILY = [*POSTED, "bill_sharing", "stable_matching", "ce_sdt"]
+FAMILY = [*POSTED, "average_cost", "stable_matching", "ce_sdt"]
 
 
 def market(name: str, **parameters: Any) -> Any:
@@ -132,7 +133,7 @@ def test_ratio_prices_stand_worthless_feed_in(feed_in):
         assert (out.price[out.cleared_kw != 0] >= feed_in).all()
 
 
-@pytest.mark.parametrize("name", [*POSTED, "bill_sharing"])
+@pytest.mark.parametrize("name", [*POSTED, "average_cost"])
 def test_community_prices_lie_between_feed_in_and_retail(name):
     out = market(name).clear(random_orders(2, spread=0.5), context(100))
     price = out.price[out.cleared_kw != 0]
@@ -156,7 +157,7 @@ def test_compensation_leaves_every_seat_better_off_than_alone():
 
 def test_buyers_share_one_bill_by_consumption():
     orders = random_orders(4)
-    out = market("bill_sharing").clear(orders, context(100))
+    out = market("average_cost").clear(orders, context(100))
     buys = out.cleared_kw < 0
     demand = -(orders.quantity_kw * buys).sum(-1)
     bill = out.payment_eur.clamp(min=0).sum(-1) / H + RETAIL * (demand - out.volume_kw)
@@ -170,12 +171,35 @@ def test_buyers_share_one_bill_by_consumption():
 def test_free_energy_shares_the_bill_as_published(quantity):
     orders = eager_orders(quantity)
     grid = Context(torch.full((1, 1), RETAIL, dtype=F64), torch.zeros(1, 1, dtype=F64), H)
-    out = market("bill_sharing").clear(orders, grid)
+    out = market("average_cost").clear(orders, grid)
     demand = -orders.quantity_kw[0, 2:]
     bought = -out.cleared_kw[0, 2:]
     paid = (demand - bought) * RETAIL - out.payment_eur[0, 2:] / H
     imported = max(-sum(quantity), 0.0) * RETAIL
     torch.testing.assert_close(paid, imported * demand / demand.sum())
+
+
+@pytest.mark.parametrize("surplus", [-3.0, 0.0, 4.0])
+def test_bill_sharing_is_the_published_bill(surplus):
+    """Import costs by consumption, export income by generation: Long et al.'s formulas by hand."""
+    orders = eager_orders([2.0, 5.0 + surplus, -4.0, -3.0])
+    out = market("bill_sharing").clear(orders, context(1))
+    quantity = orders.quantity_kw[0]
+    left = quantity - out.cleared_kw[0]
+    paid = left.clamp(max=0) * RETAIL + left.clamp(min=0) * FEED + out.payment_eur[0] / H
+    generated, consumed = quantity.clamp(min=0), (-quantity).clamp(min=0)
+    cost = max(-surplus, 0.0) * RETAIL * consumed / consumed.sum()
+    income = max(surplus, 0.0) * FEED * generated / generated.sum()
+    torch.testing.assert_close(paid, income - cost)
+    assert out.reference_price == 0
+
+
+def test_bill_sharing_leaves_offers_that_name_a_price_to_their_devices():
+    orders = eager_orders([2.0, 3.0, -4.0, -3.0])
+    price = orders.limit_price.clone()
+    price[0, 1], price[0, 3] = FEED + 0.01, RETAIL - 0.01
+    out = market("bill_sharing").clear(replace(orders, limit_price=price), context(1))
+    assert out.cleared_kw[0].tolist() == [2.0, 0.0, -2.0, 0.0]
 
 
 def test_pool_fills_in_equal_increments():

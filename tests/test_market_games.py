@@ -13,8 +13,11 @@ from scipy.optimize import linprog
 from gridbazaar.config import validate
 from gridbazaar.configs import option
 from gridbazaar.envs.markets import MARKETS, Context, Orders
+from gridbazaar.envs.markets.games.coalition_search import Game, all_below
 from gridbazaar.envs.markets.games.coalitions import by_seat, members, players, worths
-from gridbazaar.envs.markets.games.nucleolus import nucleolus
+from gridbazaar.envs.markets.games.core import core_of
+from gridbazaar.envs.markets.games.least_excess import inverse_and_rest
+from gridbazaar.envs.markets.games.nucleolus import nucleolus, nucleolus_shares
 from gridbazaar.envs.markets.games.price_game import equilibrium
 from gridbazaar.envs.markets.games.shapley import shapley_value
 
@@ -513,23 +516,103 @@ def test_the_nucleolus_halves_the_gain_of_two_and_pays_within_the_core():
     assert clear("nucleolus", two).price[0].tolist() == pytest.approx([0.2, 0.2])
 
 
-def test_the_nucleolus_trades_the_most_where_it_is_solved_and_few_large_markets_are():
-    solved = []
-    for seats in (8, 13, 20, 41):
-        orders = book(0, B=200, N=seats)
-        out, most = clear("nucleolus", orders), clear("uniform_auction", orders)
-        torch.testing.assert_close(out.cleared_kw[out.converged], most.cleared_kw[out.converged])
-        solved.append(out.converged.double().mean().item())
-    assert solved[0] == 1
-    assert solved == sorted(solved, reverse=True)
-    assert solved[-1] == 0
+def test_the_nucleolus_trades_the_most_in_markets_of_any_size():
+    for seats, markets in ((8, 100), (13, 12), (20, 4), (41, 1)):
+        orders = book(0, B=markets, N=seats)
+        out = clear("nucleolus", orders, proven_players=10)
+        assert out.converged.all()
+        most = clear("uniform_auction", orders)
+        torch.testing.assert_close(out.cleared_kw, most.cleared_kw)
+        gain = out.payment_eur / 0.25 - out.cleared_kw * orders.limit_price
+        assert (gain >= -1e-9).all()
+        welfare = -(most.cleared_kw * orders.limit_price).sum(-1)
+        torch.testing.assert_close(gain.sum(-1), welfare)
+
+
+@pytest.mark.parametrize("proven_players", [24, 1])
+@pytest.mark.parametrize("ties", [False, True])
+def test_generated_coalitions_lead_to_the_nucleolus_of_all(ties, proven_players):
+    """Core and search against the programmes over all coalitions, which HiGHS confirms above."""
+    orders = book(14, B=60, N=10)
+    quantity, price = orders.quantity_kw, orders.limit_price
+    if ties:
+        quantity, price = quantity.round(), (price * 20).round() / 20
+    game = players(quantity, price)
+    listed = nucleolus_shares(game, market("nucleolus").config)
+    config = market("nucleolus", max_players=1, proven_players=proven_players).config
+    searched = nucleolus_shares(game, config)
+    assert searched.found.all()
+    unit = listed.value.sum(-1, keepdim=True).clamp(min=1e-9)
+    off = ((searched.value - listed.value) / unit).abs().amax(-1)
+    if proven_players == 24:
+        assert (searched.gap == 0).all()
+        assert off.max() < 1e-6
+    else:  # what the bound says holds, and most are found
+        assert (off <= searched.gap / unit.squeeze(-1) + 1e-9).all()
+        assert (off < 1e-6).double().mean() > 0.8
+        assert (searched.gap > 0).any()
+    assert bool(core_of(game).is_point.any()) == ties
+
+
+def test_a_core_of_one_point_is_the_nucleolus():
+    """Two sellers of 5 kW and three buyers of 5: nobody would miss a buyer; and the reverse."""
+    quantity = torch.tensor([[5.0, 5, -5, -5, -5], [5, 5, 5, -5, -5]], dtype=F64)
+    price = torch.tensor([[0.1, 0.1, 0.3, 0.3, 0.3], [0.1, 0.1, 0.1, 0.3, 0.3]], dtype=F64)
+    game = players(quantity, price)
+    core = core_of(game)
+    assert core.is_point.all()
+    sellers_have = by_seat(game, core.point, 5)
+    expected = torch.tensor([[1, 1, 0, 0, 0], [0, 0, 0, 1, 1]], dtype=F64)
+    torch.testing.assert_close(sellers_have, expected)
+    listed = nucleolus_shares(game, market("nucleolus").config)
+    torch.testing.assert_close(by_seat(game, listed.value, 5), expected)
+
+
+@pytest.mark.parametrize("players_", [6, 15])
+def test_the_search_finds_every_coalition_below_a_level(players_):
+    """All by brute force, those that settled ones add up to left out; a fault would miss some."""
+    draw = torch.Generator().manual_seed(players_)
+    gain = torch.rand(players_, 7, generator=draw, dtype=F64)
+    share = torch.rand(players_, generator=draw, dtype=F64)
+    game = Game(gain, torch.zeros(7, dtype=F64))
+    belongs = members(players_, torch.device("cpu")).to(F64)
+    settled = torch.stack([torch.ones(players_, dtype=F64), belongs[3]])
+    rest = inverse_and_rest(settled.T @ settled)[1]
+    excess = belongs @ share - game.worth(belongs)
+    reaches = ((belongs @ rest) * belongs).sum(-1) > 1e-8
+    assert reaches.sum() == 2**players_ - 4
+    level = excess[reaches].sort().values[19:21].mean().item()
+    found = all_below(game, share, rest, level, 1000)
+    expected = belongs[reaches & (excess < level)]
+    assert len(expected) == 20
+    assert {tuple(row) for row in found.tolist()} == {tuple(row) for row in expected.tolist()}
+
+
+def test_the_searched_nucleolus_has_the_slopes_of_central_differences():
+    orders = book(15, B=12, N=7)
+    kind = market("nucleolus", max_players=1)
+    price = orders.limit_price.clone().requires_grad_()
+    weight = torch.randn(12, 7, generator=torch.Generator().manual_seed(0), dtype=F64)
+    shift = torch.randn(12, 7, generator=torch.Generator().manual_seed(1), dtype=F64) * 0.1
+
+    def paid(price):
+        moved = Orders(orders.quantity_kw, price, orders.arrival_s)
+        return (kind.clear(moved, context(12)).payment_eur * weight).sum(-1)
+
+    slope = torch.autograd.grad(paid(price).sum(), price)[0]
+    up, down = (paid(orders.limit_price + step * shift) for step in (1e-6, -1e-6))
+    measured, here = (up - down) / 2e-6, paid(orders.limit_price)
+    smooth = (up + down - 2 * here).abs() / 1e-6 < 1e-3 * (1 + measured.abs())
+    assert smooth.sum() >= 8
+    expected = (slope * shift).sum(-1)
+    torch.testing.assert_close(expected[smooth], measured[smooth], rtol=1e-6, atol=1e-6)
 
 
 def test_a_market_beyond_the_cap_goes_to_the_grid_or_is_refused():
     orders = book(12, B=4, N=30)
-    out = clear("nucleolus", orders)
+    out = clear("nucleolus", orders, most_players=4)
     assert not out.converged.any()
     assert (out.cleared_kw == 0).all()
     assert (out.payment_eur == 0).all()
-    with pytest.raises(ValueError, match="seats that can gain by trading, expected at most 10"):
-        clear("nucleolus", orders, beyond="error")
+    with pytest.raises(ValueError, match="seats that can gain by trading, expected at most 4"):
+        clear("nucleolus", orders, most_players=4, beyond="error")

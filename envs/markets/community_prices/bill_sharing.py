@@ -1,78 +1,44 @@
-"""Bill sharing: the community's bill, split by consumption."""
+"""Bill sharing: a community pays the grid one bill, and local energy is free."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
-from torch import Tensor
 
-from gridbazaar.envs.markets.owners import Owners
-from gridbazaar.envs.markets.posted_price import accepting_kw, share_pro_rata
+from gridbazaar.envs.markets.book import rounding
+from gridbazaar.envs.markets.posted_price import at_one_price, share_pro_rata
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
-from gridbazaar.envs.markets.trade_price import mean_price
 
 
 @MARKETS.register("bill_sharing")
 class BillSharing(Market):
-    """Bill sharing: sellers get what they ask, buyers split the community's bill per kWh.
+    """Bill sharing as published: import costs by consumption, export income by generation.
 
-    In the paper the community pays one bill, to the grid, and its members share import costs by
-    their consumption and export income by their generation: local energy costs nothing, and a
-    seller is worse off than alone. Here a seller is paid its limit, and never less than feed-in;
-    what the community pays its sellers joins the bill. A buyer's share of it, per kWh of its
-    demand D, is (p V + p_retail (D - V)) / D, with the volume V at the sellers' mean p and the
-    rest from the grid. With limits and feed-in of 0 this is the paper's formula.
+    Of generation G and consumption D the community imports (D - G)+ at retail and exports (G - D)+
+    at feed-in. A member pays retail (D - G)+ / D per kWh that it consumes and receives
+    feed-in (G - D)+ / G per kWh that it generates. Local energy costs nothing, then: it is traded
+    at a price of 0, the longer side pro rata, and the rest goes to the grid at the grid's price.
+    Members with PV lose by it against feed-in, which is why the paper's sellers do better under its
+    two other rules.
 
-    Sellers dearer than the grid are left out, and so are buyers whose limit lies below p; the
-    longer side shares pro rata. A seat with orders on both sides that could sell and buy at once
-    is billed for its net, as the paper bills a member: it is on the side on which it offers more,
-    its orders less in proportion.
+    The rule knows meters and no offers. Generation and consumption are what a seat would export or
+    import alone: asks at or below feed-in, bids at or above retail less the charge on local
+    energy. Any other order is for a price which here is never paid, and stays with its device.
 
     Source: Long, Wu, Zhang, Thomas, Cheng, Jenkins (2017), "Peer-to-peer energy trading in a
-    community microgrid", IEEE PES General Meeting.
+    community microgrid", IEEE PES General Meeting; by interval, where a bill is by month.
     """
 
-    claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
+    claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "one_price"})
 
     def __init__(self, config: MarketConfig):
         self.config = config
 
     def clear(self, orders: Orders, context: Context) -> Clearing:
-        """Pay the sellers and split the bill."""
-        sells = orders.quantity_kw > 0
-        ask = torch.maximum(orders.limit_price, context.seller_floor)
-        quantity_kw = orders.quantity_kw
-        if orders.shared is not None:
-            bids = ~sells & (orders.limit_price >= context.seller_floor)
-            quantity_kw = net_by_seat(
-                quantity_kw * (bids | sells & (ask <= context.buyer_ceiling)), orders.shared
-            )
-        offered_kw = quantity_kw * (sells & (ask <= context.buyer_ceiling))
-        supply_kw = offered_kw.sum(-1, keepdim=True)
-        tiny = torch.finfo(ask.dtype).tiny
-        mean = (offered_kw * ask).sum(-1, keepdim=True) / supply_kw.clamp(min=tiny)
-        # A mean may round above the dearest of equal asks, and lose the buyers at that price.
-        dearest = torch.where(offered_kw > 0, ask, context.seller_floor).amax(-1, keepdim=True)
-        mean = torch.minimum(mean, dearest)
-        wanted_kw = accepting_kw(replace(orders, quantity_kw=quantity_kw), mean).clamp(max=0)
-        cleared_kw = share_pro_rata(offered_kw + wanted_kw)
-        price = torch.where(sells, ask, mean) * (cleared_kw != 0)
-        published = mean_price(cleared_kw, price)
-        return Clearing(
-            cleared_kw=cleared_kw,
-            price=price,
-            payment_eur=cleared_kw * price * context.slot_h,
-            reference_price=published,
-            converged=torch.ones_like(published, dtype=torch.bool),
-        )
-
-
-def net_by_seat(quantity_kw: Tensor, owners: Owners) -> Tensor:
-    """Take from a seat's orders [B, M] on either side what it has on the other, pro rata."""
-    offered, wanted = (owners.total((quantity_kw * side).clamp(min=0)) for side in (1, -1))
-    own_kw = torch.minimum(offered, wanted)
-    tiny = torch.finfo(quantity_kw.dtype).tiny
-    sold, bought = (owners.of_seat(1 - own_kw / side.clamp(min=tiny)) for side in (offered, wanted))
-    return quantity_kw * torch.where(quantity_kw > 0, sold, bought)
+        """Let everybody's surplus and need meet at no price."""
+        limit, quantity = orders.limit_price, orders.quantity_kw
+        floor, ceiling = context.seller_floor, context.buyer_ceiling
+        exports = (quantity > 0) & (limit <= floor + rounding(floor))
+        imports = (quantity < 0) & (limit >= ceiling - rounding(ceiling))
+        metered_kw = quantity * ((exports | imports) & (ceiling > floor))
+        return at_one_price(share_pro_rata(metered_kw), torch.zeros_like(floor), context.slot_h)
