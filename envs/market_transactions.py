@@ -6,11 +6,16 @@ import torch
 from torch import Tensor
 
 from gridbazaar.envs.markets import Clearing, Market, Orders
+from gridbazaar.envs.proposed import Settled
 from gridbazaar.ledger_sim import Ledger, MarketReceipts, MarketTransactions
 
 
 def submit(
-    ledger: Ledger, market: Market, orders: Orders, clearing: Clearing
+    ledger: Ledger,
+    market: Market,
+    orders: Orders,
+    clearing: Clearing,
+    settled: Settled | None = None,
 ) -> tuple[MarketReceipts, Tensor]:
     """Write messages, clearing and settlement of an interval.
 
@@ -19,6 +24,7 @@ def submit(
         market: the mechanism; one whose seats talk to each other alone writes no messages.
         orders: the book at gate closure.
         clearing: what became of it.
+        settled: whose clearing it is, where solvers propose it.
 
     Returns:
         what the ledger says of it, and the fee of each seat [B, N] EUR: shared alike by the seats
@@ -38,6 +44,7 @@ def submit(
             messages=messages,
             orders=count,
             traders=orders.seats_with(clearing.cleared_kw).sum(-1, dtype=quantity_kw.dtype),
+            refused=None if settled is None else settled.before.to(quantity_kw),
         )
     )
     payers = ordered.masked_fill((count == 0).unsqueeze(-1), 1.0)
