@@ -100,6 +100,7 @@ class DayRecord:
         latency_s: [T, B, N] from submission to block, inf where there is none in this interval.
         finality_s: [T, B] from gate closure.
         market_transactions: [T, B] transactions that the market itself wrote.
+        refused: [T, B] proposed clearings that were refused.
         ledger_messages: [T, B] among the ledger's validators.
         ledger_kwh: [T, B] that the ledger used.
         reverted: [T, B] bool.
@@ -155,6 +156,7 @@ class DayRecord:
     latency_s: Tensor
     finality_s: Tensor
     market_transactions: Tensor
+    refused: Tensor
     ledger_messages: Tensor
     ledger_kwh: Tensor
     reverted: Tensor
@@ -285,6 +287,9 @@ def _ledger_row(interval: Interval, backlog: Tensor | float) -> dict[str, Tensor
         "latency_s": receipts.latency_s,
         "finality_s": interval.finality_s,
         "market_transactions": interval.market_receipts.transactions,
+        "refused": torch.zeros_like(receipts.backlog)
+        if interval.settled is None
+        else interval.settled.before,
         "ledger_messages": receipts.messages,
         "ledger_kwh": receipts.energy_kwh + interval.market_receipts.energy_kwh,
         "reverted": receipts.reverted,

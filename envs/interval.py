@@ -11,6 +11,7 @@ from gridbazaar.envs.delivery import Delivered
 from gridbazaar.envs.incentives import Rewarded
 from gridbazaar.envs.markets import Clearing, Orders
 from gridbazaar.envs.prices import Tariff
+from gridbazaar.envs.proposed import Settled
 from gridbazaar.envs.reward import Reward
 from gridbazaar.envs.settlement import Bill, Traded
 from gridbazaar.ledger_sim import MarketReceipts, Receipts
@@ -29,6 +30,7 @@ class Interval:
         market_receipts: what the ledger did with the market's own transactions.
         finality_s: [B] from gate closure until the settlement is final.
         clearing: what the market did.
+        settled: whose clearing it is; None where no dishonest solver proposes one.
         traded: what the seats promised and what their meters showed.
         published: volumes that all may read, in kW; None without any, or where orders are open.
         delivered: what flowed.
@@ -54,6 +56,7 @@ class Interval:
     market_receipts: MarketReceipts
     finality_s: Tensor
     clearing: Clearing
+    settled: Settled | None
     traded: Traded
     published: Published | None
     delivered: Delivered

@@ -6,11 +6,17 @@ import torch
 from torch import Tensor
 
 from gridbazaar.envs.markets import Clearing, Market, Orders
+from gridbazaar.envs.proposed import Settled
 from gridbazaar.ledger_sim import Ledger, MarketReceipts, MarketTransactions
 
 
 def submit(
-    ledger: Ledger, market: Market, orders: Orders, clearing: Clearing, due: Tensor
+    ledger: Ledger,
+    market: Market,
+    orders: Orders,
+    clearing: Clearing,
+    due: Tensor,
+    settled: Settled | None = None,
 ) -> tuple[MarketReceipts, Tensor]:
     """Write messages, clearing and settlement of an interval.
 
@@ -20,6 +26,7 @@ def submit(
         orders: the book at gate closure.
         clearing: what became of it.
         due: [B] transactions of incentive schemes, for what meters showed an interval before.
+        settled: whose clearing it is, where solvers propose it.
 
     Returns:
         what the ledger says of it, and the fee of each seat [B, N] EUR: shared alike by the seats
@@ -39,6 +46,7 @@ def submit(
             messages=messages + due,
             orders=count,
             traders=orders.seats_with(clearing.cleared_kw).sum(-1, dtype=quantity_kw.dtype),
+            refused=None if settled is None else settled.before.to(quantity_kw),
         )
     )
     payers = ordered.masked_fill((count == 0).unsqueeze(-1), 1.0)

@@ -29,6 +29,7 @@ from gridbazaar.envs.markets import Clearing, Context, Market, Orders
 from gridbazaar.envs.observation import Feature
 from gridbazaar.envs.observer import Observer
 from gridbazaar.envs.pool import PoolPrices, pool_prices
+from gridbazaar.envs.proposed import Settled, settle_one
 from gridbazaar.envs.reward import reward
 from gridbazaar.envs.settlement import Bill, Traded, imbalance_prices, settle
 from gridbazaar.envs.smoothing import smoothed_auction
@@ -36,6 +37,7 @@ from gridbazaar.envs.state import State
 from gridbazaar.envs.submission import least_order_kw, orders_of, send_orders, shuffled
 from gridbazaar.envs.supply_curve import Offer, OrderSlots, SupplyCurve, supply_curve
 from gridbazaar.ledger_sim import Ledger, Receipts
+from gridbazaar.ledger_sim.proposals import proposals_of
 from gridbazaar.ledger_sim.record.privacy import VolumePublisher, disclosure_of
 from gridbazaar.randomness import fresh_seed
 
@@ -211,9 +213,9 @@ class Simulation:
         decision = self.meaning.decide(action)
         forecast_kw, band, curve = self._offer(decision)
         quantity_kw, orders, receipts = self._submit(decision, curve)
-        clearing = self._clear(orders, context)
+        clearing, settled = self._settled(orders, context)
         market_receipts, market_fee_eur = submit(
-            self.ledger, self.market, orders, clearing, self._books.due
+            self.ledger, self.market, orders, clearing, self._books.due, settled
         )
         finality_s = receipts.finality_s + market_receipts.delay_s
 
@@ -283,6 +285,7 @@ class Simulation:
             market_receipts=market_receipts,
             finality_s=finality_s,
             clearing=clearing,
+            settled=settled,
             traded=traded,
             published=published,
             delivered=delivered,
@@ -347,6 +350,14 @@ class Simulation:
         )
         must_run_kw = forecast_kw + seat_power(band.must_kw)
         return forecast_kw, band, supply_curve(must_run_kw, decision.must_run_price, offer)
+
+    def _settled(self, orders: Orders, context: Context) -> tuple[Clearing, Settled | None]:
+        """Clear the book; where solvers propose clearings, return the one that is settled."""
+        own = self._clear(orders, context)
+        proposals = proposals_of(self.ledger)
+        if proposals is None or self.smoothing:
+            return own, None
+        return settle_one(proposals, self.market, orders, context, own, self.t)
 
     def _clear(self, orders: Orders, context: Context) -> Clearing:
         """Let the market clear the book, or what stands for it where gradients are wanted."""

@@ -1,8 +1,8 @@
 """Gas of each call of the market contract, from the table that was measured on an EVM.
 
-`studies/contract/market.vy` is the contract, `gas.yaml` the table, `tools/fit_gas.py` what fits it.
-Nothing here needs a compiler or an EVM. Counts are numbers or tensors, [B] for a batch of markets,
-and so is the gas.
+`studies/contract/market.vy` and `mechanisms.vy` are the contracts, `gas.yaml` the table,
+`tools/fit_gas.py` what fits it. Nothing here needs a compiler or an EVM. Counts are numbers or
+tensors, [B] for a batch of markets, and so is the gas.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from torch import Tensor
 
@@ -132,12 +132,28 @@ def clear_gas(
     return check(_sum("clear", **counts, shift=shifts), "clearing on the chain")
 
 
+def clear_otherwise_gas(how: Literal["pairs", "checked"], orders: Count, matched: Count) -> Count:
+    """Gas of clearing a book otherwise than at one price, by `studies/contract/mechanisms.vy`.
+
+    Args:
+        how: pairs: in merit order, each pair at its own price, the order given as a hint; checked:
+            a clearing that was found elsewhere is entered once it was checked.
+        orders: in the book, bids and asks together.
+        matched: orders that trade.
+
+    Raises:
+        LedgerError: where it takes more than one transaction may.
+    """
+    return check(_sum(f"clear_{how}", order=orders, matched=matched), f"clearing ({how})")
+
+
 def settle_gas(
     seats: Count,
     new: Count = 0.0,
     pages: Count = 1.0,
     fresh: Count | None = None,
     penalised: Count = 1.0,
+    deals: bool = False,
 ) -> Count:
     """Gas of settling a cleared interval by meter readings, with penalties.
 
@@ -147,12 +163,14 @@ def settle_gas(
         pages: groups of 256 consecutive accounts that the seats fall into.
         fresh: of them, those of which none was settled for this interval before; None: all.
         penalised: 1 where any reading differs from its trade, else 0.
+        deals: what each account is owed was kept by `clear_otherwise_gas`, not one price for all.
 
     Raises:
         LedgerError: where it takes more than one transaction may.
     """
     fresh = pages if fresh is None else fresh
-    gas = _sum("settle", seat=seats, new=new, page=pages, fresh=fresh, penalised=penalised)
+    call = "settle_deals" if deals else "settle"
+    gas = _sum(call, seat=seats, new=new, page=pages, fresh=fresh, penalised=penalised)
     return check(gas, "settling by meter readings")
 
 

@@ -177,6 +177,8 @@ class MarketTransactions:
         orders: float [B], orders in the book.
         traders: float [B], accounts that trade.
         gas: float [B], what clearing and settlement take, 0 for none; None: as the ledger counts.
+        refused: float [B], proposals of a clearing that were checked and refused before the one
+            that is settled; None: the first one is.
     """
 
     rounds: Tensor
@@ -184,9 +186,10 @@ class MarketTransactions:
     orders: Tensor
     traders: Tensor
     gas: Tensor | None = None
+    refused: Tensor | None = None
 
     def __post_init__(self) -> None:
-        names = ("rounds", "messages", "orders", "traders", "gas")
+        names = ("rounds", "messages", "orders", "traders", "gas", "refused")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         for name, value in given.items():
             if value.shape != self.rounds.shape:

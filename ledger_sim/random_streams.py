@@ -16,6 +16,7 @@ class OfDay(IntEnum):
     SHARD = 14
     SECOND_CHAIN = 15
     PUBLIC_CHAIN = 16
+    DISHONEST = 40  # which solvers propose what is wrong
     WHO_FAILS = 1 << 20  # and one more for each event of the day
 
 
@@ -33,4 +34,5 @@ class OfSlot(IntEnum):
     SIGNER_DELAY = 18
     NOISE = 19
     NAME = 20
+    PROPOSERS = 41
     ARRIVALS = 32

@@ -17,11 +17,13 @@ from eth_hash.auto import keccak
 from gridbazaar.config import validate
 from gridbazaar.configs import option
 from gridbazaar.envs.markets import MARKETS, Clearing, Context, Orders
+from gridbazaar.studies.contract.compiled import MECHANISMS
 from gridbazaar.studies.contract.entries import (
     CLOSE,
     ORDER,
     STATE,
     Book,
+    fills,
     leaf,
     merkle_levels,
     merkle_proof,
@@ -433,3 +435,100 @@ def test_a_call_that_the_contract_does_not_have_is_named():
         community().send(1, "place_order", 5)
     with pytest.raises(ValueError, match="clock stands at"):
         community().evm.move_to(0)
+
+
+# --- mechanisms beside the auction ------------------------------------------------------------
+
+
+@functools.cache
+def others() -> MarketContract:
+    """`mechanisms.vy` with 24 accounts, numbered as they registered."""
+    contract = MarketContract(k=0.5, penalty=40_000, reveal_s=300, source=MECHANISMS)
+    for account in range(1, 25):
+        contract.send(account, "register")
+    return contract
+
+
+def deals_of(contract: MarketContract, interval: int, accounts: int) -> list[tuple[int, int]]:
+    return [contract.view("deal", interval, i + 1) for i in range(accounts)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_pairs_trade_and_pay_as_pay_as_bid_does(seed):
+    contract = others()
+    book = random_book(np.random.default_rng(seed), 5 + seed, 11 - seed, 0.2)
+    sign = np.where(book.is_bid, -book.energy, book.energy)
+    quantity = torch.from_numpy(sign.astype(float)).unsqueeze(0)
+    limit = torch.from_numpy(book.price.astype(float)).unsqueeze(0)
+    orders, edge = Orders(quantity, limit, torch.zeros_like(limit)), torch.zeros(1, 1, dtype=F64)
+    market = MARKETS["pay_as_bid"]
+    config = validate(market.Config, option("market", "pay_as_bid"))
+    own = market(config).clear(orders, Context(edge, edge, 1.0))
+    interval = contract.open_interval()
+    submit(contract, interval, book)
+    contract.close(interval)
+    contract.send(3, "clear_pairs", interval, book.ranking(True), book.ranking(False))
+    deals = deals_of(contract, interval, len(book.price))
+    assert contract.view("result", interval)[2] == pytest.approx(own.volume_kw.item())
+    assert own.volume_kw > 0
+    for (energy, money), cleared, paid in zip(
+        deals, own.cleared_kw[0].tolist(), own.payment_eur[0].tolist(), strict=True
+    ):
+        assert energy == pytest.approx(cleared, abs=1e-6)
+        # A pair's price is rounded down to a whole millionth.
+        assert money == pytest.approx(paid, abs=abs(cleared) + 1e-6)
+    assert sum(energy for energy, _ in deals) == sum(money for _, money in deals) == 0
+    readings = [word(i + 1, energy) for i, (energy, _) in enumerate(deals) if energy]
+    before = [contract.view("balances", i + 1) for i in range(len(deals))]
+    contract.send(0, "settle_deals", interval, readings)
+    after = [contract.view("balances", i + 1) for i in range(len(deals))]
+    assert [b - a for a, b in zip(before, after, strict=True)] == [money for _, money in deals]
+    with pytest.raises(RefusedError, match="done already"):
+        contract.send(0, "settle_deals", interval, readings)
+
+
+def test_a_clearing_from_elsewhere_is_entered_only_if_it_can_stand():
+    """Every way in which a solver may cheat is refused; the true clearing then passes."""
+    contract = others()
+    book = random_book(np.random.default_rng(8), 6, 6, 0.4)
+    sides = (*book.side(True), *book.side(False))
+    price, volume, bought, sold = contract.view("clear_book", *sides)
+    of = {True: iter(bought), False: iter(sold)}
+    energy = [next(of[is_bid]) for is_bid in book.is_bid.tolist()]
+    buyer, seller = (
+        next(i for i, wh in enumerate(energy) if wh and bool(book.is_bid[i]) == bid)
+        for bid in (True, False)
+    )
+    interval = contract.open_interval()
+    submit(contract, interval, book)
+    contract.close(interval)
+
+    def enter(energy: list[int], at: list[int]) -> int:
+        pair = fills(book, True, energy, at), fills(book, False, energy, at)
+        return contract.send(9, "clear_checked", interval, *pair)
+
+    def changed(values: list[int], place: int, by: int) -> list[int]:
+        return [value + by * (i == place) for i, value in enumerate(values)]
+
+    one = [price] * len(energy)
+    limits = book.price.tolist()
+    for cheated, at, why in (
+        (changed(energy, buyer, -1), one, "not as much bought as sold"),
+        (changed(energy, seller, 10**6), one, "more than ordered"),
+        (energy, changed(one, buyer, limits[buyer] - price + 1), "beyond the limit price"),
+        (energy, changed(one, seller, limits[seller] - price - 1), "beyond the limit price"),
+        (energy, changed(one, seller, 1), "buyers pay less"),
+    ):
+        with pytest.raises(RefusedError, match=why):
+            enter(cheated, at)
+    with pytest.raises(RefusedError, match="fills of another length"):
+        contract.send(9, "clear_checked", interval, [], [])
+    pool = contract.view("balances", 0)
+    enter(energy, changed(one, buyer, 2))
+    assert contract.view("balances", 0) - pool == 2 * energy[buyer], "the pool keeps what is over"
+    assert contract.view("result", interval)[2] == volume
+    deals = deals_of(contract, interval, len(energy))
+    assert sum(traded for traded, _ in deals) == 0
+    assert sum(money for _, money in deals) == -2 * energy[buyer]
+    with pytest.raises(RefusedError, match="cleared already"):
+        enter(energy, one)

@@ -19,7 +19,7 @@ from reference.demand_response import response_gas, response_offer_gas
 from gridbazaar.errors import ConfigError, LedgerError
 from gridbazaar.ledger_sim import gas
 from gridbazaar.sourced import STATUSES
-from gridbazaar.studies.contract import source_digest
+from gridbazaar.studies.contract import MECHANISMS, source_digest
 
 ROOT = Path(__file__).parents[1]
 SECOND_EVM = ROOT / "tools" / "ethereumjs"
@@ -29,7 +29,7 @@ SHAPES = [(3, 6, 0.1, 1), (9, 7, 0.3, 40_000), (14, 20, -1.0, 1), (36, 25, 0.5, 
 MEASURED = {
     "register", "order", "relayed_order", "commit", "reveal", "clear", "clear_hinted", "settle",
     "batch", "root", "claim", "response_offer", "response", "channel_open", "channel_close",
-    "channel_dispute", "channel_finish", "deploy",
+    "channel_dispute", "channel_finish", "deploy", "clear_pairs", "clear_checked", "settle_deals",
 }  # fmt: skip
 
 
@@ -40,6 +40,14 @@ def measured():
     from gridbazaar.studies.contract.measurements import measure
 
     return measure(SHAPES, seed=11, small=20)
+
+
+@functools.cache
+def seen_by_all():
+    own = measured().seen
+    from gridbazaar.studies.contract.measurements import measure_mechanisms
+
+    return own + measure_mechanisms(SHAPES, seed=12).seen
 
 
 def benchmark():
@@ -54,7 +62,7 @@ def benchmark():
 
 
 def test_every_call_is_predicted_within_one_per_cent_on_unseen_books():
-    seen = measured().seen
+    seen = seen_by_all()
     assert {one.call for one in seen} == MEASURED
     for one in seen:
         assert gas.predicted(one.call, one.counts) == pytest.approx(one.gas, rel=WITHIN), one
@@ -62,7 +70,7 @@ def test_every_call_is_predicted_within_one_per_cent_on_unseen_books():
 
 def test_functions_say_what_the_table_says():
     """Each function against real transactions, by its own arguments."""
-    seen = {one.call: one for one in measured().seen}
+    seen = {one.call: one for one in seen_by_all()}
     counts = {call: one.counts for call, one in seen.items()}
     clear, settle, claim = counts["clear"], counts["settle"], counts["claim"]
     said = {
@@ -76,6 +84,9 @@ def test_functions_say_what_the_table_says():
             counts["clear_hinted"]["order"], counts["clear_hinted"]["matched"], hinted=True
         ),
         "settle": gas.settle_gas(*settle.values()),
+        "clear_pairs": gas.clear_otherwise_gas("pairs", *counts["clear_pairs"].values()),
+        "clear_checked": gas.clear_otherwise_gas("checked", *counts["clear_checked"].values()),
+        "settle_deals": gas.settle_gas(*counts["settle_deals"].values(), deals=True),
         "batch": gas.batch_gas(counts["batch"]["seat"], counts["batch"]["new"]),
         "root": gas.root_gas(),
         "claim": gas.claim_gas(claim["level"], claim["new"], claim["fresh"]),
@@ -124,7 +135,9 @@ def test_the_fit_needs_what_tells_counts_apart():
 
 def test_the_table_is_of_this_contract_and_every_figure_has_its_source():
     rows = yaml.safe_load(gas.TABLE.read_text(encoding="utf-8"))
-    assert rows.pop("contract")["sha256"] == source_digest(), "run python tools/fit_gas.py"
+    contract = rows.pop("contract")
+    assert contract["sha256"] == source_digest(), "run python tools/fit_gas.py"
+    assert contract["mechanisms_sha256"] == source_digest(MECHANISMS), "run tools/fit_gas.py"
     entries = [(f"{call}.{k}", entry) for call, row in rows.items() for k, entry in row.items()]
     for name, entry in entries:
         assert set(entry) == {"value", "unit", "source", "status"}, name

@@ -29,9 +29,14 @@ import yaml
 from gridbazaar import files
 from gridbazaar.ledger_sim import gas
 from gridbazaar.palette import BLUE, GREEN, GREY, ORANGE, PINK, style
-from gridbazaar.studies.contract import source_digest
+from gridbazaar.studies.contract import MECHANISMS, source_digest
 from gridbazaar.studies.contract.evm import WEALTH_WEI
-from gridbazaar.studies.contract.measurements import Measurements, Observation, measure
+from gridbazaar.studies.contract.measurements import (
+    Measurements,
+    Observation,
+    measure,
+    measure_mechanisms,
+)
 
 # Bids, asks, overlap of their prices and tick of each book.
 FITTED = [
@@ -47,8 +52,9 @@ UNSEEN = [
 ALLOWED = 0.01
 TRADING = 0.55  # share of a usual book's orders that trade, for the plot and its title
 TABLE_HEAD = """\
-# Gas of each call of contracts/market.vy: the sum of counts times these. Written by
-# tools/fit_gas.py. Counted are: the call itself, orders in the book, orders that trade (matched),
+# Gas of each call of studies/contract/market.vy and mechanisms.vy (clear_pairs, clear_checked,
+# settle_deals): the sum of counts times these. Written by tools/fit_gas.py. Counted are: the call
+# itself, orders in the book, orders that trade (matched),
 # places by which sorting moves orders (shift), seats in a batch, balances that were zero (new),
 # pages of 256 accounts, those not marked yet (fresh), levels of a Merkle proof, whether an order is
 # the interval's first, whether any reading differs from its trade (penalised), whether a channel's
@@ -94,7 +100,11 @@ def write(fits: Mapping[str, Fit], path: Path) -> None:
     """Write the table, whole or not at all."""
     machine = f"py-evm {version('py-evm')}, Prague"
     rows: dict[str, Any] = {
-        "contract": {"sha256": source_digest(), "compiler": f"vyper {version('vyper')}"},
+        "contract": {
+            "sha256": source_digest(),
+            "mechanisms_sha256": source_digest(MECHANISMS),
+            "compiler": f"vyper {version('vyper')}",
+        },
         "limits": {
             "transaction": _entry(16_777_216, "gas", "EIP-7825", "published"),
             "side": _entry(256, "orders", "SIDE in contracts/market.vy: memory", "assumed"),
@@ -190,11 +200,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
     options = parser.parse_args()
     if not options.check:
-        fits = {call: fit(group) for call, group in by_call(measure(FITTED, seed=1).seen).items()}
+        seen = measure(FITTED, seed=1).seen + measure_mechanisms(FITTED, seed=1).seen
+        fits = {call: fit(group) for call, group in by_call(seen).items()}
         write(fits, gas.TABLE)
         gas.table.cache_clear()
-    done = measure(UNSEEN, seed=2)
-    found = errors(done.seen)
+    done, others = measure(UNSEEN, seed=2), measure_mechanisms(UNSEEN, seed=2)
+    found = errors(done.seen + others.seen)
     same = {rules: replay(done, rules) for rules in ("prague", "osaka")} if options.replay else {}
     if options.plot:
         plot(done.seen, options.plot)

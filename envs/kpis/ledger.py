@@ -68,3 +68,9 @@ def locked_money(day: DayRecord) -> Tensor:
 def reverted_slots(day: DayRecord) -> Tensor:
     """Intervals whose settlement the ledger lost"""
     return day.reverted.sum(0).double()
+
+
+@kpi("1/day", "lower", "ledger")
+def refused_clearings(day: DayRecord) -> Tensor:
+    """Clearings that solvers proposed and the check refused"""
+    return day.refused.sum(0)

@@ -23,6 +23,7 @@ from gridbazaar.ledger_sim.fees.protocol import Usage
 from gridbazaar.ledger_sim.fees.protocol import make as make_fees
 from gridbazaar.ledger_sim.gas import transaction_gas_cap
 from gridbazaar.ledger_sim.gas_schedule import schedule_of
+from gridbazaar.ledger_sim.proposals import Proposals
 from gridbazaar.ledger_sim.protocol import (
     Inclusions,
     MarketReceipts,
@@ -184,13 +185,22 @@ class Blockchain:
         room = self._room.gas
         blocks = rounds * (per_round / room).ceil() + (settlement / room).ceil() - 1
         fee = gas * self._price
+        delay_s = blocks.clamp(min=0) * interval_s
+        energy_kwh = market_energy_kwh(self.consensus, messages + settled, gas)
+        if market.refused is not None:
+            delay_s = delay_s + market.refused * self.consensus.refused_s
+            energy_kwh = energy_kwh + market.refused * self.consensus.refused_kwh
         return MarketReceipts(
-            fee=fee,
+            fee=fee + settled * self.consensus.solver_reward,
             burned=fee * self._fees.burned_share,
-            delay_s=blocks.clamp(min=0) * interval_s,
+            delay_s=delay_s,
             transactions=messages + settled,
-            energy_kwh=market_energy_kwh(self.consensus, messages + settled, gas),
+            energy_kwh=energy_kwh,
         )
+
+    def proposals(self) -> Proposals | None:
+        """Return who proposes the clearing of the slot that `step` carried last."""
+        return self.consensus.proposals(check_started(self._seed), self._slot - 1)
 
     def _check(self, transactions: Transactions, deadline_s: float) -> Tensor:
         seed = check_started(self._seed)

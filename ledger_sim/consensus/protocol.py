@@ -13,6 +13,7 @@ from torch import Tensor
 from gridbazaar.config import Config, NonNegative, bounded
 from gridbazaar.ledger_sim.consensus.faults import FaultEvent, check_faults
 from gridbazaar.ledger_sim.consensus.propagation import propagation_s
+from gridbazaar.ledger_sim.proposals import Proposals
 from gridbazaar.ledger_sim.protocol import LedgerConfig
 from gridbazaar.ledger_sim.registry import LEDGERS
 
@@ -213,6 +214,28 @@ class Consensus(ABC, Generic[C]):
     @property
     def reversal_probability(self) -> float:
         """Probability that a slot's settlement is lost after it counted as final."""
+        return 0.0
+
+    def proposals(self, seed: Tensor, slot: int) -> Proposals | None:
+        """Return who proposes a slot's clearing; None where validators order transactions alone.
+
+        `seed` int64 [B] is the day's.
+        """
+        return None
+
+    @property
+    def refused_s(self) -> float:
+        """Seconds that a proposed clearing costs which validators refuse."""
+        return 0.0
+
+    @property
+    def refused_kwh(self) -> float:
+        """Energy that a refused clearing takes, on top of the nodes' own."""
+        return 0.0
+
+    @property
+    def solver_reward(self) -> float:
+        """Currency that who solved a slot's clearing receives from the market for it."""
         return 0.0
 
     @property

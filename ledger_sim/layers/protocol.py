@@ -15,6 +15,7 @@ from gridbazaar.errors import LedgerError
 from gridbazaar.ledger_sim import gas
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig
 from gridbazaar.ledger_sim.gas_schedule import schedule_of
+from gridbazaar.ledger_sim.proposals import Proposals, proposals_of
 from gridbazaar.ledger_sim.protocol import (
     Ledger,
     MarketReceipts,
@@ -143,6 +144,10 @@ class Layer:
     def submit_market(self, market: MarketTransactions) -> MarketReceipts:
         """Write clearing and settlement; see `Ledger.submit_market`."""
         return self.inner.submit_market(market)
+
+    def proposals(self) -> Proposals | None:
+        """Return who proposes a slot's clearing; see `gridbazaar.ledger_sim.proposals`."""
+        return proposals_of(self.inner)
 
     def gas(self, measured: float, transactions: float = 1.0) -> float:
         """Return `measured` gas on an evm chain, else the number of transactions."""

@@ -4,6 +4,12 @@ Compiling and running need the optional extra: `pip install 'gridbazaar[evm]'`. 
 known without it, from `gridbazaar.ledger_sim.gas`.
 """
 
-from gridbazaar.studies.contract.compiled import SOURCE, Compiled, compile_market, source_digest
+from gridbazaar.studies.contract.compiled import (
+    MECHANISMS,
+    SOURCE,
+    Compiled,
+    compile_market,
+    source_digest,
+)
 
-__all__ = ["SOURCE", "Compiled", "compile_market", "source_digest"]
+__all__ = ["MECHANISMS", "SOURCE", "Compiled", "compile_market", "source_digest"]

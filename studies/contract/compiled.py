@@ -12,6 +12,7 @@ from typing import Any
 from gridbazaar.errors import UnknownNameError
 
 SOURCE = Path(__file__).with_name("market.vy")
+MECHANISMS = Path(__file__).with_name("mechanisms.vy")  # which builds on the first
 
 
 @dataclass(frozen=True)
@@ -68,25 +69,30 @@ class Compiled:
             raise ValueError(f"{name}({', '.join(types)}): {error}") from error
 
 
-def source_digest() -> str:
-    """Return the hash of the contract's source, by which a gas table names what was measured."""
-    return sha256(SOURCE.read_bytes()).hexdigest()
+def source_digest(source: Path = SOURCE) -> str:
+    """Return the hash of a contract's source, by which a gas table names what was measured."""
+    return sha256(source.read_bytes()).hexdigest()
 
 
 @cache
-def compile_market() -> Compiled:
-    """Compile the contract.
+def compile_market(source: Path = SOURCE) -> Compiled:
+    """Compile a contract; what it imports lies beside it.
 
     Raises:
         ModuleNotFoundError: without the extra `evm`, saying how to install it.
     """
     try:
         from vyper import compile_code
+        from vyper.compiler.input_bundle import FilesystemInputBundle
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"{error.name} is missing: the contract needs the extra; pip install 'gridbazaar[evm]'"
         ) from error
-    made = compile_code(SOURCE.read_text(encoding="utf-8"), output_formats=["abi", "bytecode"])
+    made = compile_code(
+        source.read_text(encoding="utf-8"),
+        output_formats=["abi", "bytecode"],
+        input_bundle=FilesystemInputBundle([source.parent]),
+    )
     functions = {
         entry.get("name", "__init__"): entry
         for entry in made["abi"]

@@ -74,6 +74,12 @@ def word(account: int, amount: int) -> int:
     return (account << 128) | abs(amount) | (DEBIT if amount < 0 else 0)
 
 
+def fills(book: Book, bids: bool, energy: Sequence[int], price: Sequence[int]) -> list[int]:
+    """Return one word for each bid or ask of a book: what it trades (Wh, no sign) at what price."""
+    side = (book.is_bid == bids).nonzero()[0].tolist()
+    return [(price[i] << 64) | energy[i] if energy[i] else 0 for i in side]
+
+
 def leaf(interval: int, entry: int) -> bytes:
     """Return the Merkle leaf of a payment."""
     return keccak(encode(["uint256", "uint256", "uint256"], [interval, entry, CLAIMED]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from eth.constants import BLANK_ROOT_HASH, ZERO_ADDRESS, ZERO_HASH32
@@ -22,7 +23,7 @@ from eth_keys import keys
 
 from gridbazaar.errors import LedgerError
 from gridbazaar.ledger_sim import gas
-from gridbazaar.studies.contract.compiled import Compiled, compile_market
+from gridbazaar.studies.contract.compiled import SOURCE, Compiled, compile_market
 
 CHAIN_ID = 1
 BASE_FEE_WEI = 10**9
@@ -151,10 +152,10 @@ class MarketContract:
 
     def __init__(
         self, k: float = 0.5, penalty: int = 0, slot_s: int = 900, reveal_s: int = 0,
-        challenge_s: int = 3600,
+        challenge_s: int = 3600, source: Path = SOURCE,
     ) -> None:  # fmt: skip
         self.evm = Evm()
-        self._code: Compiled = compile_market()
+        self._code: Compiled = compile_market(source)
         arguments = (round(k * 10_000), penalty, slot_s, reveal_s, challenge_s)
         computation, self.gas = self.evm.send(0, b"", self._code.deployment(*arguments))
         self.address = bytes(computation.msg.storage_address)

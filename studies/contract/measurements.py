@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from eth_abi import encode
 from eth_hash.auto import keccak
 
+from gridbazaar.studies.contract.compiled import MECHANISMS, SOURCE
 from gridbazaar.studies.contract.entries import (
     CLOSE,
     ORDER,
     STATE,
     Book,
+    fills,
     leaf,
     merkle_levels,
     merkle_proof,
@@ -43,8 +46,10 @@ class Measurements:
     Account numbers in the contract are those of the machine: 1 to `accounts`; 0 is the operator.
     """
 
-    def __init__(self, accounts: int, penalty: int = 40_000, seed: int = 0) -> None:
-        self.market = MarketContract(penalty=penalty, reveal_s=300)
+    def __init__(
+        self, accounts: int, penalty: int = 40_000, seed: int = 0, source: Path = SOURCE
+    ) -> None:
+        self.market = MarketContract(penalty=penalty, reveal_s=300, source=source)
         self.seen: list[Observation] = []
         self.generator = np.random.default_rng(seed)
         self._paid: set[int] = set()
@@ -108,16 +113,38 @@ class Measurements:
         self._note("clear_hinted" if hinted else "clear", counts, gas)
         return trades
 
-    def settle(self, interval: int, trades: Mapping[int, int], deviate: bool = True) -> None:
+    def clear_otherwise(self, book: Book, interval: int, call: str) -> dict[int, int]:
+        """Clear a book in pairs, or (clear_checked) enter what was found elsewhere.
+
+        The contract is `mechanisms.vy`. Returns the trades as `clear` does.
+        """
+        self.market.close(interval)
+        hint = (book.ranking(True), book.ranking(False))
+        if call == "clear_checked":
+            energy, price = at_one_price(book, self.market)
+            hint = (fills(book, True, energy, price), fills(book, False, energy, price))
+        gas = self.market.send(0, call, interval, *hint)
+        deals = {i: self.market.view("deal", interval, i) for i in range(1, len(book.price) + 1)}
+        trades = {account: energy for account, (energy, _) in deals.items() if energy}
+        self._note(call, {"order": float(len(book.price)), "matched": float(len(trades))}, gas)
+        return trades
+
+    def settle(
+        self,
+        interval: int,
+        trades: Mapping[int, int],
+        deviate: bool = True,
+        call: str = "settle",
+    ) -> None:
         """Settle trades by readings that differ from them, or (`deviate` false) do not."""
         beside = self.generator.integers(1, 200, len(trades)) * (1 if deviate else 0)
         readings = [
             word(account, energy + int(more))
             for (account, energy), more in zip(trades.items(), beside, strict=True)
         ]
-        counts = self._entries("settle", interval, [*trades], pool=deviate)
-        gas = self.market.send(0, "settle", interval, readings)
-        self._note("settle", {**counts, "penalised": float(deviate)}, gas)
+        counts = self._entries(call, interval, [*trades], pool=deviate)
+        gas = self.market.send(0, call, interval, readings)
+        self._note(call, {**counts, "penalised": float(deviate)}, gas)
 
     def batch(self, accounts: Sequence[int]) -> None:
         """Post net payments among accounts for an interval that was cleared elsewhere."""
@@ -236,4 +263,31 @@ def measure(
         for entered in (accounts, [account + most for account in beyond]):
             done.batch(entered)
         done.channel(i % size + 1, i % size + 2, disputed=bool(i % 2))
+    return done
+
+
+def at_one_price(book: Book, market: MarketContract) -> tuple[list[int], list[int]]:
+    """Return what each order of a book trades in the auction, Wh, and its price."""
+    sides = (*book.side(True), *book.side(False))
+    price, _, bought, sold = market.view("clear_book", *sides)
+    of = {True: iter(bought), False: iter(sold)}
+    return [next(of[is_bid]) for is_bid in book.is_bid.tolist()], [price] * len(book.price)
+
+
+def measure_mechanisms(shapes: Sequence[tuple[int, int, float, int]], seed: int) -> Measurements:
+    """Play what `mechanisms.vy` adds on books of given shapes; arguments as for `measure`."""
+    most = max(bids + asks for bids, asks, _, _ in shapes)
+    done = Measurements(most + 1, seed=seed, source=MECHANISMS)
+    seen = []
+    for shape in shapes:
+        for turn, call in enumerate(("clear_pairs", "clear_checked")):
+            book = random_book(done.generator, *shape)
+            interval = done.submit(book)
+            done.seen.clear()
+            trades = [*done.clear_otherwise(book, interval, call).items()]
+            for part in (trades[::2], trades[1::2]):
+                if part:
+                    done.settle(interval, dict(part), deviate=turn > 0, call="settle_deals")
+            seen += done.seen
+    done.seen = seen
     return done
