@@ -149,6 +149,11 @@ class Receipts:
         energy_kwh: float [B], that validators used in the slot for this ledger's transactions.
         earlier: the earlier slots' transactions that came into a block now; None if there was no
             backlog in any environment.
+        minted: float [B], currency's worth of coins made as rewards for the slot's blocks; None
+            where the ledger counts no single validator's income.
+        incomes: float64 [B, V], of each validator; adds up to `validator_income` and `minted`.
+        slashed: float64 [B, V], currency's worth that each validator's stake lost; None where
+            there are no stakes.
     """
 
     included: Tensor
@@ -163,6 +168,9 @@ class Receipts:
     messages: Tensor
     energy_kwh: Tensor
     earlier: Inclusions | None = None
+    minted: Tensor | None = None
+    incomes: Tensor | None = None
+    slashed: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +222,7 @@ class MarketReceipts:
         delay_s: float [B], by how much later than `Receipts.finality_s` says all is final.
         transactions: float [B], number of transactions written.
         energy_kwh: float [B], on top of `Receipts.energy_kwh`.
+        incomes: float64 [B, V], of each validator; adds up to `fee` less `burned`. None as there.
     """
 
     fee: Tensor
@@ -221,6 +230,7 @@ class MarketReceipts:
     delay_s: Tensor
     transactions: Tensor
     energy_kwh: Tensor
+    incomes: Tensor | None = None
 
 
 class Ledger(Protocol):

@@ -33,4 +33,6 @@ class OfSlot(IntEnum):
     SIGNER_DELAY = 18
     NOISE = 19
     NAME = 20
+    PROPOSER = 21
+    MARKET_PROPOSER = 22
     ARRIVALS = 32

@@ -13,6 +13,7 @@ from gridbazaar import randomness
 from gridbazaar.errors import ConfigError, LedgerError
 from gridbazaar.ledger_sim.chain.energy import market_energy_kwh, slot_energy_kwh
 from gridbazaar.ledger_sim.chain.mempool import Mempool
+from gridbazaar.ledger_sim.chain.payout import market_payout, slot_payout, slot_slashed
 from gridbazaar.ledger_sim.chain.queueing import assign_blocks, assign_by_gas, tie_order
 from gridbazaar.ledger_sim.chain.ranking import rising
 from gridbazaar.ledger_sim.chain.room import room_of
@@ -139,7 +140,12 @@ class Blockchain:
         block_s = blocks.time_s(block)
         on_chain = block_s < torch.inf
         waiting = (pool.arrival_s < torch.inf).logical_and_(~on_chain)
-        fee, burned = self._charge(pool, block, on_chain, waiting, blocks)
+        fee, base = self._charge(pool, block, on_chain, waiting, blocks)
+        burned_share = self._fees.burned_share
+        burned = base.sum(dim=1) * burned_share
+        minted, incomes = slot_payout(
+            self.consensus, seed, self._slot, fee - base * burned_share, block, blocks
+        )
         own_fee, own_block = fee[:, first_new:], block[:, first_new:]
         earlier = self._earlier(on_chain, block_s, fee, pool) if first_new else None
         if earlier is not None:
@@ -149,6 +155,7 @@ class Blockchain:
         like = fee.new_zeros(sent.shape[0])
         final_s = self._timeline.final_s(self._slot, deadline_s)
         reverted = self._timeline.reverted(self._slot, deadline_s, final_s)
+        slashed = slot_slashed(self.consensus, seed, self._slot)
         self._mempool = pool.carried(waiting, order, self.slot_s)
         self._slot += 1
         return Receipts(
@@ -166,6 +173,9 @@ class Blockchain:
             messages=like + self._made(block, on_chain, blocks) * self.consensus.block_messages,
             energy_kwh=like + slot_energy_kwh(self.consensus, on_chain, self._gas_of(pool)),
             earlier=earlier,
+            minted=minted,
+            incomes=incomes,
+            slashed=slashed,
         )
 
     def submit_market(self, market: MarketTransactions) -> MarketReceipts:
@@ -184,12 +194,15 @@ class Blockchain:
         room = self._room.gas
         blocks = rounds * (per_round / room).ceil() + (settlement / room).ceil() - 1
         fee = gas * self._price
+        burned = fee * self._fees.burned_share
+        seed, slot = check_started(self._seed), self._slot - 1
         return MarketReceipts(
             fee=fee,
-            burned=fee * self._fees.burned_share,
+            burned=burned,
             delay_s=blocks.clamp(min=0) * interval_s,
             transactions=messages + settled,
             energy_kwh=market_energy_kwh(self.consensus, messages + settled, gas),
+            incomes=market_payout(self.consensus, seed, slot, fee - burned),
         )
 
     def _check(self, transactions: Transactions, deadline_s: float) -> Tensor:
@@ -242,7 +255,7 @@ class Blockchain:
     def _charge(
         self, pool: Mempool, block: Tensor, on_chain: Tensor, waiting: Tensor, blocks: Blocks
     ) -> tuple[Tensor, Tensor]:
-        """Return the fee per transaction [B, W + N], and what is burned of it [B]."""
+        """Return the fee per transaction [B, W + N], and the same without tips."""
         gas, price = self._gas_of(pool), self._fees.flat
         if price is not None:
             self._price = price
@@ -257,8 +270,7 @@ class Blockchain:
                 fee = fee * charge.price.to(fee).gather(1, index) if index is not None else fee
             else:
                 fee = fee * charge.price
-        burned = fee.sum(dim=1) * self._fees.burned_share
-        return (fee if self.config.queue == "fifo" else fee + pool.tip * on_chain), burned
+        return (fee if self.config.queue == "fifo" else fee + pool.tip * on_chain), fee
 
     def _usage(
         self, gas: Tensor | float, block: Tensor, on_chain: Tensor, waiting: Tensor, blocks: Blocks
