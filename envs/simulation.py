@@ -205,7 +205,9 @@ class Simulation:
         forecast_kw, band, curve = self._offer(decision)
         quantity_kw, orders, receipts = self._submit(decision, curve)
         clearing = self._clear(orders, context)
-        market_receipts, market_fee_eur = submit(self.ledger, self.market, orders, clearing)
+        market_receipts, market_fee_eur = submit(
+            self.ledger, self.market, orders, clearing, self._last.net_kw * context.slot_h
+        )
         finality_s = receipts.finality_s + market_receipts.delay_s
 
         cleared = self.order_slots.pieces(clearing.cleared_kw)

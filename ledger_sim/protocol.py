@@ -185,6 +185,8 @@ class MarketTransactions:
         orders: float [B], orders in the book.
         traders: float [B], accounts that trade.
         gas: float [B], what clearing and settlement take, 0 for none; None: as the ledger counts.
+        metered_kwh: float [B, N], what each account fed in (positive) or took in the interval that
+            was metered last; None: the ledger sees no meter.
     """
 
     rounds: Tensor
@@ -192,6 +194,7 @@ class MarketTransactions:
     orders: Tensor
     traders: Tensor
     gas: Tensor | None = None
+    metered_kwh: Tensor | None = None
 
     def __post_init__(self) -> None:
         names = ("rounds", "messages", "orders", "traders", "gas")
@@ -205,6 +208,8 @@ class MarketTransactions:
         if not _within(torch.stack([*given.values()]), sys.float_info.max):
             for name, value in given.items():
                 _check_range(name, value)
+        if self.metered_kwh is not None and not self.metered_kwh.isfinite().all():
+            raise LedgerError("metered_kwh holds what is no number; a reading is finite")
 
     @property
     def settled(self) -> Tensor:
@@ -223,6 +228,8 @@ class MarketReceipts:
         transactions: float [B], number of transactions written.
         energy_kwh: float [B], on top of `Receipts.energy_kwh`.
         incomes: float64 [B, V], of each validator; adds up to `fee` less `burned`. None as there.
+        award: float64 [B, N], currency's worth of coins made for accounts that fed energy in; None
+            where the ledger makes none.
     """
 
     fee: Tensor
@@ -231,6 +238,7 @@ class MarketReceipts:
     transactions: Tensor
     energy_kwh: Tensor
     incomes: Tensor | None = None
+    award: Tensor | None = None
 
 
 class Ledger(Protocol):

@@ -52,6 +52,7 @@ class ChainState:
         mempool: what waits.
         price: currency per gas after the last slot, [B] or one for all.
         fees: the fee rule's state.
+        contribution: share of demand [B] that accounts fed in lately; None where no meter counts.
     """
 
     seed: Tensor
@@ -60,6 +61,7 @@ class ChainState:
     mempool: Mempool
     price: Tensor | float
     fees: Any
+    contribution: Tensor | None = None
 
 
 class Blockchain:
@@ -90,6 +92,7 @@ class Blockchain:
         self._mempool = Mempool.empty(0, torch.device("cpu"), self._schedule.order)
         self._slot = self._seats = 0
         self._price: Tensor | float = 0.0
+        self._contribution: Tensor | None = None
         self._delay_s = torch.empty(0)
         self._drawn: tuple[int, int] | None = None  # first slot and accounts of these delays
 
@@ -108,14 +111,21 @@ class Blockchain:
         check_seed(seed)
         self._fees.reset(seed)
         empty = Mempool.empty(seed.shape[0], seed.device, self._schedule.order)
-        self.state = ChainState(seed.clone(), 0, 0, empty, 0.0, self._fees.state)
+        contribution = self.consensus.first_contribution(seed)
+        self.state = ChainState(seed.clone(), 0, 0, empty, 0.0, self._fees.state, contribution)
 
     @property
     def state(self) -> ChainState:
         """All that changes during a day; blocks and delays follow from seed and slot."""
         seed = check_started(self._seed)
         return ChainState(
-            seed, self._slot, self._seats, self._mempool, self._price, self._fees.state
+            seed,
+            self._slot,
+            self._seats,
+            self._mempool,
+            self._price,
+            self._fees.state,
+            self._contribution,
         )
 
     @state.setter
@@ -124,6 +134,7 @@ class Blockchain:
             self._drawn = None
         self._seed, self._slot, self._seats = state.seed, state.slot, state.seats
         self._mempool, self._price, self._fees.state = state.mempool, state.price, state.fees
+        self._contribution = state.contribution
         self._timeline.reset(state.seed)
 
     def step(self, transactions: Transactions, deadline_s: float) -> Receipts:
@@ -155,6 +166,8 @@ class Blockchain:
         like = fee.new_zeros(sent.shape[0])
         final_s = self._timeline.final_s(self._slot, deadline_s)
         reverted = self._timeline.reverted(self._slot, deadline_s, final_s)
+        energy_kwh = slot_energy_kwh(self.consensus, on_chain, self._gas_of(pool))
+        work = self.consensus.work_left(self._contribution)
         slashed = slot_slashed(self.consensus, seed, self._slot)
         self._mempool = pool.carried(waiting, order, self.slot_s)
         self._slot += 1
@@ -171,7 +184,7 @@ class Blockchain:
             burned=burned,
             validator_income=fee.sum(dim=1) - burned,
             messages=like + self._made(block, on_chain, blocks) * self.consensus.block_messages,
-            energy_kwh=like + slot_energy_kwh(self.consensus, on_chain, self._gas_of(pool)),
+            energy_kwh=(like + energy_kwh * work).to(like.dtype),
             earlier=earlier,
             minted=minted,
             incomes=incomes,
@@ -195,14 +208,18 @@ class Blockchain:
         blocks = rounds * (per_round / room).ceil() + (settlement / room).ceil() - 1
         fee = gas * self._price
         burned = fee * self._fees.burned_share
+        energy_kwh = market_energy_kwh(self.consensus, messages + settled, gas)
         seed, slot = check_started(self._seed), self._slot - 1
+        work, metered_kwh = self.consensus.work_left(self._contribution), market.metered_kwh
+        self._contribution = self.consensus.contribution(self._contribution, metered_kwh)
         return MarketReceipts(
             fee=fee,
             burned=burned,
             delay_s=blocks.clamp(min=0) * interval_s,
             transactions=messages + settled,
-            energy_kwh=market_energy_kwh(self.consensus, messages + settled, gas),
+            energy_kwh=(energy_kwh * work).to(messages.dtype),
             incomes=market_payout(self.consensus, seed, slot, fee - burned),
+            award=None if metered_kwh is None else self.consensus.award_eur(metered_kwh),
         )
 
     def _check(self, transactions: Transactions, deadline_s: float) -> Tensor:

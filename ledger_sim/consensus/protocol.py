@@ -263,6 +263,27 @@ class Consensus(ABC, Generic[C]):
         share[:n] = 1 / n
         return share
 
+    def first_contribution(self, seed: Tensor) -> Tensor | None:
+        """Return what `contribution` starts the day with; None where no meter counts."""
+        return None
+
+    def contribution(self, before: Tensor | None, metered_kwh: Tensor | None) -> Tensor | None:
+        """Return the share of demand [B] that accounts feed in, after another interval's meters.
+
+        Args:
+            before: the same after the interval before.
+            metered_kwh: [B, N], fed in (positive) or taken by each account.
+        """
+        return before
+
+    def work_left(self, contribution: Tensor | None) -> Tensor | float:
+        """Return by what validators' energy is multiplied, [B] or one for all."""
+        return 1.0
+
+    def award_eur(self, metered_kwh: Tensor) -> Tensor | None:
+        """Return what each account is awarded for an interval's energy, [B, N]; None: nothing."""
+        return None
+
     def slashed_eur(self, from_s: float, to_s: float) -> list[float] | None:
         """Return what each account's stake loses by faults that begin then; None: no stakes."""
         return None

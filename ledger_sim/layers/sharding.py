@@ -221,6 +221,10 @@ class Sharding(Layer):
                 orders=part(market.orders),
                 traders=part(market.traders),
                 gas=None if market.gas is None else part(market.gas),
+                # Every shard sees all meters, and makes its part of the award.
+                metered_kwh=None
+                if market.metered_kwh is None
+                else market.metered_kwh.repeat_interleave(shards, 0),
             )
         )
         legs = 2 - 1 / shards
@@ -232,6 +236,9 @@ class Sharding(Layer):
             transactions=self._of_shards(written.transactions).sum(1) * legs,
             energy_kwh=self._of_shards(written.energy_kwh).sum(1),
             incomes=None if incomes is None else incomes * legs,
+            award=None
+            if written.award is None
+            else written.award.view(len(self.seed), shards, -1).mean(1),
         )
 
 

@@ -90,6 +90,7 @@ def added(one: MarketReceipts, other: MarketReceipts) -> MarketReceipts:
         transactions=one.transactions + other.transactions,
         energy_kwh=one.energy_kwh + other.energy_kwh,
         incomes=side_by_side_accounts(one.incomes, other.incomes),
+        award=one.award if other.award is None else other.award,
     )
 
 
