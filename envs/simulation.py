@@ -214,8 +214,9 @@ class Simulation:
         forecast_kw, band, curve = self._offer(decision)
         quantity_kw, orders, receipts = self._submit(decision, curve)
         clearing, settled = self._settled(orders, context)
+        metered_kwh = self._last.net_kw * context.slot_h
         market_receipts, market_fee_eur = submit(
-            self.ledger, self.market, orders, clearing, self._books.due, settled
+            self.ledger, self.market, orders, clearing, self._books.due, settled, metered_kwh
         )
         finality_s = receipts.finality_s + market_receipts.delay_s
 

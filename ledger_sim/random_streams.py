@@ -34,5 +34,7 @@ class OfSlot(IntEnum):
     SIGNER_DELAY = 18
     NOISE = 19
     NAME = 20
-    PROPOSERS = 41
+    PROPOSER = 21
+    MARKET_PROPOSER = 22
     ARRIVALS = 32
+    PROPOSERS = 41

@@ -10,11 +10,14 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from gridbazaar import randomness
 from gridbazaar.config import Config, NonNegative, bounded
 from gridbazaar.ledger_sim.consensus.faults import FaultEvent, check_faults
+from gridbazaar.ledger_sim.consensus.income import IncomeConfig, check_accounts
 from gridbazaar.ledger_sim.consensus.propagation import propagation_s
 from gridbazaar.ledger_sim.proposals import Proposals
 from gridbazaar.ledger_sim.protocol import LedgerConfig
+from gridbazaar.ledger_sim.random_streams import OfSlot
 from gridbazaar.ledger_sim.registry import LEDGERS
 
 
@@ -84,6 +87,10 @@ class ChainConfig(LedgerConfig):
     faults: list[FaultEvent] = Field(
         description="outages, lies and partitions in the day, one after the other"
     )
+    income: IncomeConfig | None = Field(
+        default=None,
+        description="block reward and an account of each validator; null: no reward, and one sum",
+    )
 
     @model_validator(mode="after")
     def _has_room(self) -> ChainConfig:
@@ -93,6 +100,8 @@ class ChainConfig(LedgerConfig):
                 f"fills block_gas {self.block_gas}; it must leave room in the blocks"
             )
         check_faults(self.faults, self.validators)
+        if self.income is not None:
+            check_accounts(self.validators)
         return self
 
     @property
@@ -246,6 +255,61 @@ class Consensus(ABC, Generic[C]):
     @abstractmethod
     def health(self, crashed: int, lying: int, cut_off: int) -> Health:
         """Return what is left when so many validators are silent, lie, or cannot be reached."""
+
+    @property
+    def faults(self) -> list[FaultEvent]:
+        """Faults as they are felt, by time: without those whom the others have put out."""
+        return sorted(self.config.faults, key=lambda event: event.from_s)
+
+    @property
+    def accounts(self) -> int:
+        """Number of accounts that rewards may go to: validators, or candidates where more stand."""
+        return self.config.validators
+
+    def proposers(self, seed: Tensor, slot: int, at_s: Tensor) -> Tensor:
+        """Return whose each block of a slot is, int64 [B, K] or [1, K]; by default, drawn alike.
+
+        Args:
+            seed: int64 [B], the day's.
+            slot: number of the slot.
+            at_s: float64 [B, K], blocks' times since the day's start; inf where there is none.
+        """
+        draw = randomness.uniform(
+            randomness.fold(seed, slot), OfSlot.PROPOSER, at_s.shape[1:], torch.float64
+        )
+        return (draw * self.accounts).long()
+
+    def voter_shares(self, device: torch.device) -> Tensor:
+        """Return each account's part of what is shared out among all, float64 [accounts]."""
+        n = self.config.validators
+        share = torch.zeros(self.accounts, dtype=torch.float64, device=device)
+        share[:n] = 1 / n
+        return share
+
+    def first_contribution(self, seed: Tensor) -> Tensor | None:
+        """Return what `contribution` starts the day with; None where no meter counts."""
+        return None
+
+    def contribution(self, before: Tensor | None, metered_kwh: Tensor | None) -> Tensor | None:
+        """Return the share of demand [B] that accounts feed in, after another interval's meters.
+
+        Args:
+            before: the same after the interval before.
+            metered_kwh: [B, N], fed in (positive) or taken by each account.
+        """
+        return before
+
+    def work_left(self, contribution: Tensor | None) -> Tensor | float:
+        """Return by what validators' energy is multiplied, [B] or one for all."""
+        return 1.0
+
+    def award_eur(self, metered_kwh: Tensor) -> Tensor | None:
+        """Return what each account is awarded for an interval's energy, [B, N]; None: nothing."""
+        return None
+
+    def slashed_eur(self, from_s: float, to_s: float) -> list[float] | None:
+        """Return what each account's stake loses by faults that begin then; None: no stakes."""
+        return None
 
     @property
     @abstractmethod

@@ -157,7 +157,14 @@ class Sharding(Layer):
             messages=self._of_shards(got.messages).sum(1),
             energy_kwh=self._of_shards(got.energy_kwh).sum(1),
             earlier=earlier,
+            minted=None if got.minted is None else self._of_shards(got.minted).sum(1),
+            incomes=self._accounts(got.incomes),
+            slashed=self._accounts(got.slashed),
         )
+
+    def _accounts(self, of_shards: Tensor | None) -> Tensor | None:
+        """Return the accounts of all shards' validators, [B, S V] from [B S, V]."""
+        return None if of_shards is None else of_shards.reshape(len(self.seed), -1)
 
     def _spread(self, all_orders: Transactions, cross: Tensor, at_home: Tensor) -> Transactions:
         """Return the orders by shard, [B S, N]."""
@@ -217,15 +224,24 @@ class Sharding(Layer):
                 refused=None
                 if market.refused is None
                 else market.refused.repeat_interleave(shards),
+                # Every shard sees all meters, and makes its part of the award.
+                metered_kwh=None
+                if market.metered_kwh is None
+                else market.metered_kwh.repeat_interleave(shards, 0),
             )
         )
         legs = 2 - 1 / shards
+        incomes = self._accounts(written.incomes)
         return MarketReceipts(
             fee=self._of_shards(written.fee).sum(1) * legs,
             burned=self._of_shards(written.burned).sum(1) * legs,
             delay_s=self._of_shards(written.delay_s).amax(1) * 2,
             transactions=self._of_shards(written.transactions).sum(1) * legs,
             energy_kwh=self._of_shards(written.energy_kwh).sum(1),
+            incomes=None if incomes is None else incomes * legs,
+            award=None
+            if written.award is None
+            else written.award.view(len(self.seed), shards, -1).mean(1),
         )
 
 

@@ -89,4 +89,13 @@ def added(one: MarketReceipts, other: MarketReceipts) -> MarketReceipts:
         delay_s=one.delay_s + other.delay_s,
         transactions=one.transactions + other.transactions,
         energy_kwh=one.energy_kwh + other.energy_kwh,
+        incomes=side_by_side_accounts(one.incomes, other.incomes),
+        award=one.award if other.award is None else other.award,
     )
+
+
+def side_by_side_accounts(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """Return the accounts [B, V] of two ledgers' validators as one, where either has some."""
+    if one is None or other is None:
+        return other if one is None else one
+    return torch.cat([one, other.to(one)], 1)
