@@ -6,7 +6,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gridbazaar.envs.interval import Interval
@@ -86,6 +88,10 @@ class Audit:
     def chains(self) -> list[SignedChain]:
         """What anybody can read of each recorded market."""
         return self._recorder.chains
+
+    def accounts(self, slot: int) -> NDArray[np.int64]:
+        """Return each seat's account in a slot, [R, N], which no block tells."""
+        return self._recorder.accounts(slot)
 
     def record(self, interval: Interval) -> None:
         """Append one interval's orders, settlement and published volumes; call it after each."""
