@@ -36,9 +36,7 @@ class Rules:
 
     bidding: bool = True  # False: everybody takes "no bidding", step 3.1
     participation: float = 1.0  # share of the users that ever request bidding
-    skip_when_dear: bool = (
-        True  # "no bidding" where the buying price is the grid's or more
-    )
+    skip_when_dear: bool = True  # "no bidding" where the buying price is the grid's or more
     level: float = 0.203  # at which both suggestions rest; see `prices.weights`
     quantity: Literal["day", "now"] = "day"  # of the first terms of (5) and (6)
     scope: Literal["user", "market"] = "user"  # whose quantities and prices (5) and (6) sum

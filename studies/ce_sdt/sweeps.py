@@ -19,7 +19,6 @@ from gridbazaar.studies.ce_sdt.trading import Outcome, simulate, typical_weights
 SHARES = tuple(k / 10 for k in range(11))
 USERS = (15, 30, 60, 120, 240)
 DEFAULT_SHARE = 0.2  # Table 1
-LEVELS = (0.1, 0.5411)  # AUD/kWh: no suggestion rests below the feed-in or above the dearest hour
 # Readings of what the paper leaves open, beside the first, which is `Rules()`.
 READINGS: Mapping[str, Mapping[str, Any]] = {
     "as chosen": {},
@@ -88,6 +87,7 @@ def by_users(
 
 def by_reading(
     profiles: Profiles,
+    rules: Rules,
     prices: Prices,
     shares: Sequence[float],
     draws: int,
@@ -98,7 +98,7 @@ def by_reading(
     found = []
     for name, change in READINGS.items():
         tell(name)
-        rows, _ = by_share(profiles, replace(Rules(), **change), prices, shares, draws, seed)
+        rows, _ = by_share(profiles, replace(rules, **change), prices, shares, draws, seed)
         found.append(rows.assign(reading=name))
     return pd.concat(found, ignore_index=True)
 
@@ -125,32 +125,3 @@ def costs(
     }
     unanswered, messages = outcome.unanswered[part].mean(), outcome.messages[part].mean()
     return found | {"no_bidding": float(unanswered), "messages": float(messages)}
-
-
-def fitted_level(
-    profiles: Profiles, rules: Rules, prices: Prices, target: float, draws: int, seed: int
-) -> tuple[float, float]:
-    """Return the level of prices at which those who only consume pay `target` at a share of half.
-
-    Of all that LEVELS spans, the nearest where none reaches it; the second figure is what they pay
-    then, as a part of all from the grid. Bills rise with the level, so that halving finds it.
-    """
-    low, high = LEVELS
-
-    def paid(level: float) -> float:
-        changed = replace(rules, level=level)
-        community = build(profiles, (0.5,), draws, changed, prices, seed)
-        outcome = simulate(community, changed, prices, typical_weights(community, changed))
-        group = ~community.owner
-        price = prices.grid[community.events.hour]
-        load = (community.events.load_kwh * price).sum()
-        mine = group.gather(1, community.events.user)
-        load = (community.events.load_kwh * price * mine).sum()
-        return float(outcome.cost[group].sum() / load)
-
-    if paid(low) >= target:
-        return low, paid(low)
-    for _ in range(6):
-        middle = (low + high) / 2
-        low, high = (middle, high) if paid(middle) < target else (low, middle)
-    return (low + high) / 2, paid((low + high) / 2)

@@ -94,7 +94,7 @@ class _Day:
         self.day_need = per_user(events, events.load_kwh, users)
         zero = torch.zeros_like(self.later)
         self.start = owner.double() * (rules.soc_floor * rules.store_kwh)
-        self.energy, self.budget = self.start.clone(), zero.clone()
+        self.energy, self.budget = self.start.clone(), owner * (rules.store_kw + zero)  # an hour's
         self.sums = {name: zero.clone() for name in _BY_USER}
         self.hourly = {name: zero.new_zeros(len(owner), 24) for name in ("need", "grid")}
         self.messages, self.unanswered = zero[:, 0].clone(), zero[:, 0].clone()
