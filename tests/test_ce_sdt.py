@@ -39,7 +39,7 @@ def day(kind, rules, shares=(0.5,), draws=2):
 
 
 def test_suggestions_are_those_of_equations_5_and_6():
-    weight = Weights(0.01, 0.5, 0.02, 0.3)
+    weight = Weights(0.01, 0.5, 0.02, 0.3, opening=0.2)
     assert selling(row(20), row(0.25), weight) == pytest.approx(0.01 * 20 + 0.5 * 0.5)
     assert buying(row(20), row(0.25), weight) == pytest.approx(0.02 * 20 - 0.3 * 0.5)
 
@@ -243,11 +243,23 @@ def test_more_answers_more_trade_and_a_draw_is_the_same_under_every_share(kind):
 
 
 def test_the_fit_meets_the_two_figures_that_it_is_given(kind):
-    rules = fit.fitted(kind, SMALL, PRICES, draws=2, seed=0)
-    paid = fit.bills(kind, rules, PRICES, draws=2, seed=0)
-    assert paid[1] == pytest.approx(fit.ALL, abs=0.02)
-    reached = paid[0] == pytest.approx(fit.CONSUMERS, abs=0.03)
-    assert reached or rules.level == pytest.approx(fit.LEVELS[0], abs=0.005)
+    rules = replace(SMALL, users=4)
+    found = fit.fitted(kind, rules, PRICES, draws=2, seed=0)
+    consumers, everybody = fit.bills(
+        kind, rules, PRICES, [found.level, 0.3], [20.0, found.load_kwh], draws=2, seed=0
+    )
+    assert everybody[0, 1] == pytest.approx(fit.ALL, abs=0.01)
+    reached = consumers[0, 1] == pytest.approx(fit.CONSUMERS, abs=0.01)
+    assert reached or found.level == pytest.approx(fit.LEVELS[0])
+    # A grid is played as its points are.
+    changed = replace(rules, level=0.3, load_kwh=20.0)
+    c, _, o = day(kind, changed, draws=2)
+    assert c.seed[0] == 7
+    alone, every = fit.bills(kind, rules, PRICES, [0.1, 0.3], [20.0, 9.0], draws=2, seed=7)
+    before = references(c, changed, PRICES)["gross"]
+    assert every[1, 0] == pytest.approx(float(o.cost.sum() / before.sum()))
+    mine = ~c.owner
+    assert alone[1, 0] == pytest.approx(float(o.cost[mine].sum() / before[mine].sum()))
 
 
 # --- profiles and the command --------------------------------------------------------------------
@@ -297,7 +309,8 @@ def test_a_share_lies_where_a_line_crosses_zero():
 def test_the_command_writes_tables_figures_and_rows(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sweeps, "READINGS", {"as chosen": {}, "lost": {"feed_in": False}})
     monkeypatch.setattr(sweeps, "SHARES", (0.0, 0.5, 1.0))
-    monkeypatch.setattr(fit, "_HALVINGS", 2)
+    monkeypatch.setattr(fit, "LEVELS", (0.1, 0.3))
+    monkeypatch.setattr(fit, "LOADS", (10.0, 30.0))
     names = ("profiles", "headline", "fitted", "traditional", "sizes", "readings")
     page, plot, csv = tmp_path / "page.md", tmp_path / "plot.svg", tmp_path / "rows.csv"
     page.write_text("\n".join(f"<!-- {n} -->\n<!-- end of {n} -->" for n in names))

@@ -6,17 +6,20 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+Number = float | Tensor  # of all replications, or [R, 1]
+
 
 class Weights(NamedTuple):
     """Weights of (5) and (6): AUD/kWh per kWh, and for `mu` and `nu` roots of AUD/kWh."""
 
-    lambda_: float
-    mu: float
-    beta: float
-    nu: float
+    lambda_: Number
+    mu: Number
+    beta: Number
+    nu: Number
+    opening: Number  # AUD/kWh: the price before the day's first
 
 
-def weights(level: float, surplus_kwh: float, need_kwh: float) -> Weights:
+def weights(level: Number, surplus_kwh: Number, need_kwh: Number) -> Weights:
     """Return weights for which both prices rest at a level, half of it by recent prices.
 
     The paper prints none. With the mean surplus, the mean need and recent prices of `level`, (5)
@@ -28,7 +31,7 @@ def weights(level: float, surplus_kwh: float, need_kwh: float) -> Weights:
         need_kwh: typical value of the sum in (6).
     """
     half, root = level / 2, level**0.5 / 2
-    return Weights(half / surplus_kwh, root, 3 * half / need_kwh, root)
+    return Weights(half / surplus_kwh, root, 3 * half / need_kwh, root, level)
 
 
 def selling(surplus_kwh: Tensor, recent: Tensor, weight: Weights) -> Tensor:
@@ -52,7 +55,7 @@ class History:
         a_day: prices that a user, or the market, trades in a day of requests by the hour.
     """
 
-    def __init__(self, opening: float, like: Tensor, scope: str, rule: str, a_day: float):
+    def __init__(self, opening: Number, like: Tensor, scope: str, rule: str, a_day: float):
         self._scope, self._rule, self._a_day, self._opening = scope, rule, a_day, opening
         self._sum, self._count = like.new_zeros(like.shape), like.new_zeros(like.shape)
 

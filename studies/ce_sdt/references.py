@@ -23,16 +23,25 @@ READINGS = {
 }
 
 
-def references(community: Community, rules: Rules, prices: Prices) -> dict[str, Tensor]:
-    """Return the bill of each user without trade, AUD [R, N], by reading, the same without PV."""
+def references(
+    community: Community, rules: Rules, prices: Prices, store: bool = True
+) -> dict[str, Tensor]:
+    """Return the bill of each user without trade, AUD [R, N], by reading, the same without PV.
+
+    Args:
+        store: whether to play the day of those who have a store, too.
+    """
     events, users = community.events, community.owner.shape[1]
     price, load, sun = prices.grid[events.hour], events.load_kwh, events.sun_kwh
     missing, surplus = (load - sun).clamp(min=0), (sun - load).clamp(min=0)
-    alone = replace(rules, bidding=False)
-    return {
+    found = {
         "grid": per_user(events, load * price, users),
         "gross": per_user(events, load * price - sun * prices.feed_in, users),
         "own_use": per_user(events, missing * price - surplus * prices.feed_in, users),
         "unpaid": per_user(events, missing * price, users),
-        "store": simulate(community, alone, prices, typical_weights(community, alone)).cost,
     }
+    if store:
+        alone = replace(rules, bidding=False)
+        weight = typical_weights(community, alone)
+        found["store"] = simulate(community, alone, prices, weight).cost
+    return found

@@ -38,12 +38,12 @@ def study(options: argparse.Namespace) -> dict[str, str]:
     chosen, fits, first_hours = [], [], None
     for name, kind in sets.items():
         _tell(f"{name}: shares")
-        rows, by_hour = _shares(kind, rules, prices, options)
+        rows, by_hour = _shares(kind, rules, prices, options, store=True)
         first_hours = first_hours or by_hour
         chosen.append(Case(name, rules.level, rows))
         _tell(f"{name}: fit of two of the paper's figures")
         found = fitted(kind, rules, prices, max(1, options.draws // 2), options.seed)
-        rows, _ = _shares(kind, found, prices, options)
+        rows, _ = _shares(kind, found, prices, options, store=False)
         fits.append(Case(name, found.level, rows))
     tables = {
         "profiles": report.sources({name: kind.source for name, kind in sets.items()}, chosen),
@@ -66,9 +66,9 @@ def study(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _shares(
-    kind: profiles.Profiles, rules: Rules, prices: Prices, options: argparse.Namespace
+    kind: profiles.Profiles, rules: Rules, prices: Prices, options: argparse.Namespace, store: bool
 ) -> tuple[pd.DataFrame, dict[str, torch.Tensor]]:
-    return sweeps.by_share(kind, rules, prices, sweeps.SHARES, options.draws, options.seed)
+    return sweeps.by_share(kind, rules, prices, sweeps.SHARES, options.draws, options.seed, store)
 
 
 def _save(chosen: Sequence[Case], fits: Sequence[Case], path: Path) -> None:

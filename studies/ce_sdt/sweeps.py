@@ -17,7 +17,7 @@ from gridbazaar.studies.ce_sdt.rules import Rules
 from gridbazaar.studies.ce_sdt.trading import Outcome, simulate, typical_weights
 
 SHARES = tuple(k / 10 for k in range(11))
-USERS = (15, 30, 60, 120, 240)
+USERS = (15, 30, 60, 120)
 DEFAULT_SHARE = 0.2  # Table 1
 # Readings of what the paper leaves open, beside the first, which is `Rules()`.
 READINGS: Mapping[str, Mapping[str, Any]] = {
@@ -53,11 +53,16 @@ def by_share(
     shares: Sequence[float] = SHARES,
     draws: int = 16,
     seed: int = 0,
+    store: bool = False,
 ) -> tuple[pd.DataFrame, Mapping[str, Tensor]]:
-    """Play every share; return a row of `costs` each, and need and grid by hour, kW [S, 24]."""
+    """Play every share; return a row of `costs` each, and need and grid by hour, kW [S, 24].
+
+    Args:
+        store: whether to play the day without trade, too, of those who have a store.
+    """
     community = build(profiles, shares, draws, rules, prices, seed)
     outcome = simulate(community, rules, prices, typical_weights(community, rules))
-    bases = references(community, rules, prices)
+    bases = references(community, rules, prices, store)
     parts = torch.arange(len(community.owner)).split(draws)
     rows = [
         {"share": share, "users": rules.users, **costs(outcome, community, bases, part)}

@@ -67,13 +67,18 @@ def simulate(community: Community, rules: Rules, prices: Prices, typical: Weight
 
 
 def typical_weights(community: Community, rules: Rules) -> Weights:
-    """Return the weights for the mean need of a user and the mean surplus of one with PV."""
+    """Return the weights at which the suggestions rest at the rules' level."""
+    return weights(rules.level, *typical_energies(community, rules))
+
+
+def typical_energies(community: Community, rules: Rules) -> tuple[float, float]:
+    """Return the mean surplus of a user with PV and the mean need of all, as (5), (6) sum them."""
     owners = community.owner.sum().clamp(min=1)
     surplus = (community.sun_kw - community.load_kw).clamp(min=0).sum() / owners
-    need = community.load_kw.sum(-1).mean()
+    need = float(community.load_kw.sum(-1).mean())
     if rules.quantity == "now":
-        return weights(rules.level, rules.store_kwh / 2, float(need) / _DAY_REQUESTS)
-    return weights(rules.level, max(float(surplus), _NOTHING), float(need))
+        return rules.store_kwh / 2, need / _DAY_REQUESTS
+    return max(float(surplus), _NOTHING), need
 
 
 class _Day:
@@ -99,7 +104,7 @@ class _Day:
         self.hourly = {name: zero.new_zeros(len(owner), 24) for name in ("need", "grid")}
         self.messages, self.unanswered = zero[:, 0].clone(), zero[:, 0].clone()
         a_day = _DAY_REQUESTS * (users if rules.scope == "market" else 1)
-        told = (rules.level, zero, rules.scope, rules.history, a_day)
+        told = (weight.opening, zero, rules.scope, rules.history, a_day)
         self.asks, self.bids = History(*told), History(*told)
 
     def serve_itself(self, at: Events) -> Tensor:
@@ -162,8 +167,8 @@ class _Day:
             if self.rules.quantity == "day":
                 wanted = wanted.mean(-1, keepdim=True).expand_as(wanted)
         ask = selling(surplus, self.asks.recent(), self.weight)
-        bid = buying(wanted[self.who], self.bids.recent()[self.who], self.weight)
-        return ask, bid
+        bid = buying(wanted, self.bids.recent(), self.weight)
+        return ask, bid[self.who]
 
     def _offers(
         self, ask: Tensor, grid_price: Tensor, asks: Tensor, step: int
