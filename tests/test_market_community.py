@@ -13,7 +13,7 @@ from torch import Tensor
 from gridbazaar.config import validate
 from gridbazaar.configs import option
 from gridbazaar.envs.markets import MARKETS, Clearing, Context, GridContext, Orders
-from gridbazaar.envs.markets.auctions.ce_sdt import suggest
+from gridbazaar.envs.markets.auctions.ce_sdt import hints, suggest
 from gridbazaar.envs.markets.bilateral.stable_matching import match
 from gridbazaar.envs.markets.community_prices.equal_increment import fill_evenly
 
@@ -351,6 +351,43 @@ def test_suggestions_move_the_price_within_the_limits():
         history = torch.full((1, 1), suggested**2 / RETAIL, dtype=F64)
         out = kind.clear(orders, context(1, history))
         assert out.reference_price.item() == pytest.approx((offer + 0.1) / 2)
+
+
+def test_a_seat_is_told_a_price_of_its_own_quantity():
+    kind = market("ce_sdt", scope="seat", lambda_=0.8, mu=0.0, beta=0.9, nu=0.0)
+    book = torch.tensor([[3.0, 1.0, -4.0, -2.0, 0.0]], dtype=F64)
+    selling, buying = hints(book, context(1), kind.config)
+    # Beside the mean order of the other side: 3 kW of two buyers, 2 kW of two sellers.
+    assert selling[0, 0].item() == pytest.approx(0.8 * RETAIL * 3 / 6)
+    assert selling[0, 1].item() == pytest.approx(max(0.8 * RETAIL * 1 / 4, FEED))
+    assert buying[0, 2].item() == pytest.approx(0.9 * RETAIL * 4 / 6)
+    assert buying[0, 3].item() == pytest.approx(0.9 * RETAIL * 2 / 4)
+    out = kind.clear(eager_orders([3.0, 1.0, -4.0, -2.0]), context(1))
+    # The cheapest offer and the dearest request are paired first, (12) and (13): seat 2, then 3.
+    assert out.cleared_kw[0].tolist() == pytest.approx([3.0, 1.0, -4.0, 0.0])
+
+
+def test_without_bidding_the_grid_serves_those_who_are_told_its_price():
+    orders = eager_orders([5.0, -4.0, -1.0])
+    plain = {"lambda_": 0.5, "mu": 0.0, "nu": 0.0, "no_bidding": True}
+    kind = market("ce_sdt", scope="seat", beta=3.0, **plain)
+    told = hints(orders.quantity_kw, context(1), kind.config)[1]
+    # 4 kW beside an offer of 5 are told 3 x 4/9 of the ceiling, cut to it; 1 kW is told 3 x 1/6.
+    assert told[0, 1:].tolist() == pytest.approx([RETAIL, RETAIL / 2])
+    assert kind.clear(orders, context(1)).cleared_kw[0].tolist() == pytest.approx([1.0, 0.0, -1.0])
+    everybody = market("ce_sdt", beta=9.0, **plain)
+    assert (everybody.clear(orders, context(1)).cleared_kw == 0).all()
+
+
+@pytest.mark.parametrize("change", [{"scope": "seat"}, {"no_bidding": True, "beta": 2.5}])
+def test_limits_and_balance_hold_under_the_options_of_ce_sdt(change):
+    orders = random_orders(13, spread=0.5)
+    out = market("ce_sdt", **change).clear(orders, context(100, torch.full((100, 8), 0.2)))
+    assert (out.cleared_kw.abs() > 0).any()
+    torch.testing.assert_close(out.cleared_kw.sum(-1), torch.zeros(100, dtype=F64))
+    torch.testing.assert_close(out.payment_eur.sum(-1), torch.zeros(100, dtype=F64))
+    gain = orders.limit_price * out.cleared_kw * H - out.payment_eur
+    assert (gain <= 1e-9).all()
 
 
 def test_offers_after_the_timeout_are_left_out():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -43,13 +45,22 @@ class CeSdtConfig(MarketConfig):
         description="of the way from request to offer that the price lies: 1 pays every "
         "seller its offer",
     )
+    scope: Literal["market", "seat"] = Field(
+        description="whose surplus and need the suggestions are of: the market's, one suggestion "
+        "for all, or a seat's own, beside the mean order of the other side",
+    )
+    no_bidding: bool = Field(
+        description="whether the grid serves a need whose suggested buying price is the ceiling, "
+        "without an auction",
+    )
 
 
 @MARKETS.register("ce_sdt")
 class CeSdt(Market):
     """CE-SDT: suggested prices from recent trades, offers until a timeout, sorted, then accepted.
 
-    1. Orders that arrive after the timeout are left out.
+    1. Orders that arrive after the timeout are left out; with `no_bidding` also requests that are
+       told a price as high as the grid's, step 3.1.
     2. The contract suggests a selling and a buying price (`suggest`) from the orders within the
        crossing of supply and demand, and from the last published prices; the others are left out.
     3. A seller offers at the suggestion, a buyer requests at it: never beyond their limits, and
@@ -74,10 +85,13 @@ class CeSdt(Market):
         config, limit = self.config, orders.limit_price
         quantity_kw = orders.quantity_kw * (orders.arrival_s <= config.offer_timeout_s)
         sells = quantity_kw > 0
+        if config.no_bidding:
+            told = hints(quantity_kw, context, config)[1]
+            quantity_kw = quantity_kw * (sells | (told < context.buyer_ceiling))
         crossing = cross(quantity_kw, limit)
         accepted = torch.where(sells, limit <= crossing.ask_price, limit >= crossing.bid_price)
         quantity_kw = quantity_kw * accepted
-        sell_hint, buy_hint = suggest(*sides(quantity_kw), context, config)
+        sell_hint, buy_hint = hints(quantity_kw, context, config)
 
         offer = torch.maximum(limit, torch.minimum(sell_hint, crossing.bid_price))
         request = torch.minimum(limit, torch.maximum(buy_hint, crossing.ask_price))
@@ -110,10 +124,29 @@ def accept(orders_kw: Tensor, rank: Tensor, volume_kw: Tensor) -> Tensor:
     return orders_kw * ((volume_kw - start_kw) / width_kw).clamp(0, 1)
 
 
+def hints(quantity_kw: Tensor, context: Context, config: CeSdtConfig) -> tuple[Tensor, Tensor]:
+    """Return what each seat [B, N], or all [B, 1], are told to ask and to bid, EUR/kWh.
+
+    Args:
+        quantity_kw: [B, N], above 0 for sellers.
+    """
+    supply_kw, demand_kw = sides(quantity_kw)
+    if config.scope == "market":
+        return suggest(supply_kw, demand_kw, context, config)
+    sellers = (quantity_kw > 0).sum(-1, keepdim=True).clamp(min=1)
+    buyers = (quantity_kw < 0).sum(-1, keepdim=True).clamp(min=1)
+    selling, _ = suggest(quantity_kw.clamp(min=0), demand_kw / buyers, context, config)
+    _, buying = suggest(supply_kw / sellers, quantity_kw.clamp(max=0).neg(), context, config)
+    return selling, buying
+
+
 def suggest(
     surplus_kw: Tensor, need_kw: Tensor, context: Context, config: CeSdtConfig
 ) -> tuple[Tensor, Tensor]:
-    """Return suggested selling and buying price, [B, 1] EUR/kWh, between the grid's two.
+    """Return suggested selling and buying price, EUR/kWh, between the grid's two.
+
+    Args:
+        surplus_kw, need_kw: [B, 1] of the market, or one of them [B, N] of each seat.
 
     selling = lambda * surplus + mu * sqrt(sum of recent prices)    (5)
     buying = beta * need - nu * sqrt(sum of recent prices)          (6)
