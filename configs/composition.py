@@ -20,6 +20,7 @@ from hydra.version import VersionBase
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from gridbazaar.configs.presets import BIDDER, expand
 from gridbazaar.configs.search_path import FOLDER, folders, groups, options, path_of
 from gridbazaar.errors import ConfigError, nearest
 from gridbazaar.sourced import StrictLoader, is_sourced, read_yaml
@@ -28,11 +29,12 @@ from gridbazaar.sourced import StrictLoader, is_sourced, read_yaml
 def compose(entry: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Compose configs/<entry>.yaml with command-line overrides such as `market=grid_only`.
 
-    A ledger that comes out holds all parameters of its layers, see `complete_ledger`.
+    A ledger that comes out holds all parameters of its layers, see `complete_ledger`. The word
+    `preset=<name>` stands for a preset's words, but for who bids; see `presets.expand`.
 
     Raises ConfigError for an unknown key or option, with the nearest known name.
     """
-    words = tuple(_complete(word) for word in overrides)
+    words = tuple(_complete(word) for word in expand(overrides, without=(BIDDER,)))
     values = copy.deepcopy(_recalled(entry, words, _files()))
     ledger = values.get("ledger")
     if isinstance(ledger, dict) and "layers" in ledger:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gridbazaar.agents.bidders import BIDDERS
-from gridbazaar.configs import option, options
+from gridbazaar.configs import descriptions, option, options
 from gridbazaar.envs.devices import DEVICES
 from gridbazaar.envs.markets import MARKETS
 from gridbazaar.errors import UnknownNameError
@@ -40,6 +40,7 @@ FAMILIES: dict[str, Callable[[], dict[str, str]]] = {
     "layers": LAYERS.describe,
     "bidders": BIDDERS.describe,
     "algorithms": _algorithms,
+    "presets": descriptions,
 }
 
 

@@ -1,0 +1,202 @@
+"""Presets: every pilot composes, says where its facts are from, plays a day and yields to words."""
+
+import re
+
+import pytest
+import torch
+
+from gridbazaar import envs
+from gridbazaar.agents.learning.run_folder import configure as configure_training
+from gridbazaar.agents.load import load
+from gridbazaar.catalogue import listing
+from gridbazaar.command_line import main
+from gridbazaar.configs import add_folder, expand, options, path_of, search_path
+from gridbazaar.configs.presets import read_preset
+from gridbazaar.envs.day_record import Facts
+from gridbazaar.errors import ConfigError, UnknownNameError
+from gridbazaar.evaluation.config import configure
+from gridbazaar.evaluation.rollout import play
+
+PRESETS = options("preset")
+# Sections and tables of the five papers, as docs/papers.md calls them.
+PAPER = re.compile(r"\b(IOT|EPS|DER|P2P|SDT)( (Tables?|Fig|Section|Eq)\.?)? [IVX\d]")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_composes(name):
+    config = configure(["name=x", f"preset={name}"])
+    world = envs.world(preset=name)
+    assert world.market == config.world(config.market[0], "ideal").market
+    assert world.ledger == config.world(config.market[0], config.ledger[0]).ledger
+
+
+def test_a_training_takes_market_ledger_and_community_of_a_preset_but_nobody_who_bids(mine):
+    trained, world = configure_training(["name=x", "preset=mine"]), envs.world(preset="mine")
+    assert (trained.task, trained.market, trained.ledger) == (
+        world.task,
+        world.market,
+        world.ledger,
+    )
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_line_of_a_preset_says_whose_fact_it_is_or_that_it_is_assumed(name):
+    title, *lines = path_of("preset", name).read_text(encoding="utf-8").splitlines()
+    assert PAPER.search(title), title
+    for line in lines:
+        if line.startswith(("description:", "ledger.layers: # lowest first")):
+            continue
+        remark = line.partition(" # ")[2]
+        assert PAPER.search(remark) or "assumed" in remark, line
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_names_a_market_and_a_ledger_and_says_in_a_line_who_it_is(name):
+    values = read_preset(name)
+    assert values["market"] in options("market")
+    assert values["ledger"] in options("ledger")
+    assert len(values["description"]) <= 90
+    assert "\n" not in values["description"]
+    assert re.search(rf"^  {name} +{re.escape(values['description'])}$", listing("presets"), re.M)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_market_and_ledger_of_a_preset_play_some_intervals(town, name):
+    chosen = envs.world(preset=name)
+    world = envs.WorldConfig(task=envs.world().task, market=chosen.market, ledger=chosen.ledger)
+    simulation = town.build(world, num_envs=1)
+    bidder, state = load("truthful", simulation.game), None
+    observation = simulation.reset(seed=3)
+    for _ in range(8):
+        action, state = bidder.act(observation, state)
+        interval = simulation.step(action)
+        observation = interval.observation
+        assert interval.reward.total.isfinite().all()
+        assert interval.clearing.converged.all()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_day_of_a_preset_runs_in_its_own_community(name):
+    simulation = envs.batched(preset=name, num_envs=1, split="test")
+    days, seed = simulation.community.days["test"][40:41], torch.tensor([0])
+    facts, limits = Facts.of(simulation.community, 0.5), simulation.delivery.limits
+    day = play(simulation, load("truthful", simulation.game), days, seed, facts, limits)
+    assert day.seat_cost.isfinite().all()
+    assert day.cleared.all()
+
+
+def words_of(*words):
+    return set(expand(words))
+
+
+def test_the_words_of_a_command_line_win_over_the_preset(mine):
+    assert words_of("preset=mine") == {
+        "task=small-v1", "task.rules.max_tip=0.02", "market=mid_market_rate",
+        "market.position=0.4", "ledger=block", "ledger.block_gas=50",
+        "ledger.layers=[pseudonyms,{name:noise,epsilon:0.5}]", "bidder=[own_use,truthful]",
+    }  # fmt: skip
+    config = configure(["name=x", "preset=mine", "market.position=0.1", "task.rules.max_tip=0.03"])
+    assert config.world("mid_market_rate", "block").market["position"] == 0.1
+    assert config.task.rules.max_tip == 0.03
+    assert config.bidder == ("own_use", "truthful")
+    assert configure(["name=x", "preset=mine", "bidder=zip"]).bidder == ("zip",)
+    assert envs.world("kerber", preset="mine").task.rules.max_tip == 0.02
+
+
+def test_parameters_of_a_preset_go_with_the_market_or_ledger_that_they_are_of(mine):
+    assert not [w for w in words_of("preset=mine", "market=vcg") if w.startswith("market.")]
+    assert not [w for w in words_of("preset=mine", "ledger=ideal") if w.startswith("ledger.")]
+    both = words_of("preset=mine", "ledger=[ideal,block]")
+    assert {"ledger=[ideal,block]", "ledger.block_gas=50"} < both
+    assert "ledger=block" not in both
+    assert envs.world(preset="mine", market="vcg").market == {"name": "vcg"}
+
+
+def test_a_preset_of_a_users_own_is_listed_and_composed_once(mine):
+    assert "  mine " in listing("presets")
+    first = envs.world(preset="mine")
+    assert first.ledger["layers"][1]["epsilon"] == 0.5
+    assert first == envs.world(overrides=("preset=mine",))
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A preset in a folder of the caller's own."""
+    monkeypatch.setattr(search_path, "_added", [])
+    write(tmp_path, "mine", MINE)
+    add_folder(tmp_path)
+    return tmp_path
+
+
+MINE = """\
+description: what a test wants
+task: small-v1
+task.rules.max_tip: 0.02
+market: mid_market_rate
+market.position: 0.4
+ledger: block
+ledger.block_gas: 50
+ledger.layers: [pseudonyms, {name: noise, epsilon: 0.5}]
+bidder: [own_use, truthful]
+"""
+
+
+def write(folder, name, text):
+    (folder / "preset").mkdir(exist_ok=True)
+    (folder / "preset" / f"{name}.yaml").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("market: vcg\n", "lacks its description"),
+        ("description: x\nmarkt: vcg\n", "sets 'markt', which a preset cannot; did you mean 'mar"),
+        ("description: x\ndays: 3\n", "sets 'days', which a preset cannot"),
+        ("- 3\n", "holds list; it must be a mapping"),
+    ],
+)
+def test_a_preset_that_cannot_be_used_is_refused_by_its_file(mine, text, line):
+    write(mine, "odd", text)
+    with pytest.raises(ConfigError, match=rf"odd\.yaml {re.escape(line)}"):
+        expand(["preset=odd"])
+
+
+def test_a_wrong_name_within_a_preset_is_refused_as_on_the_command_line(mine):
+    write(mine, "odd", "description: x\nmarket: unifrom_auction\n")
+    with pytest.raises(ConfigError, match="did you mean 'uniform_auction'"):
+        envs.world(preset="odd")
+    write(mine, "odd", "description: x\nmarket: vcg\nmarket.k: 0.3\n")
+    with pytest.raises(ConfigError, match=r"unknown key 'market\.k'"):
+        configure(["name=x", "preset=odd"])
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "render"])
+def test_an_unknown_preset_is_one_line_with_the_nearest(command, capsys):
+    assert (
+        main([command, "preset=quartierstorm", *(["name=x"] if command != "render" else [])]) == 2
+    )
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.count("\n") == 1
+    assert "unknown preset 'quartierstorm': did you mean 'quartierstrom'?" in err
+
+
+def test_one_preset_at_a_time():
+    with pytest.raises(ConfigError, match="brooklyn and sunchain are several presets"):
+        expand(["preset=brooklyn", "preset=sunchain"])
+    with pytest.raises(UnknownNameError, match="unknown preset ''"):
+        expand(["preset="])
+
+
+def test_markets_of_an_evaluation_take_words_and_the_grid_alone_does_not():
+    config = configure(["name=x", "market=[uniform_auction,pay_as_bid,grid_only]", "market.k=0.3"])
+    assert [config.world(m, "ideal").market.get("k") for m in config.market] == [0.3, 0.3, None]
+    with pytest.raises(ConfigError, match=r"market\.k=0\.3 changes nothing: grid_only"):
+        configure(["name=x", "market=grid_only", "market.k=0.3"])
+    with pytest.raises(ConfigError, match=r"unknown key 'market\.k'"):
+        configure(["name=x", "market=[uniform_auction,vcg]", "market.k=0.3"])
+    with pytest.raises(ConfigError, match=r"market\.k is 3"):
+        configure(["name=x", "market=uniform_auction", "market.k=3"])
+    with pytest.raises(ConfigError, match=r"market_changes is .*: expected a list of words, as in"):
+        configure(["name=x", "market_changes=3"])
