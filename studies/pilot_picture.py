@@ -33,7 +33,8 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
         for axes in panels:
             axes.tick_params(axis="y", length=0)
             handles, words = axes.get_legend_handles_labels()
-            axes.legend(handles, words, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
+            below = -0.6 / (0.3 * len(rows) + 0.8)
+            axes.legend(handles, words, loc="upper center", bbox_to_anchor=(0.5, below), ncols=2)
         partial = path.with_name(f".{path.stem}.partial{path.suffix}")
         canvas.savefig(partial)
         plt.close(canvas)
@@ -53,7 +54,7 @@ def _savings(axes: Axes, rows: pd.DataFrame) -> None:
             axes.text(_WORST + 2, at, text, va="center", fontsize=8, color=RED)
     axes.axvline(0, color=INK, lw=1)
     axes.set(xlabel="% of the cost on the grid alone", title="Savings of the members")
-    axes.set_xlim(left=_WORST - 2)
+    axes.set_xlim(left=kept.min() - 2)
 
 
 def _latency(axes: Axes, rows: pd.DataFrame) -> None:

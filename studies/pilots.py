@@ -1,25 +1,25 @@
 """Pilots side by side: every preset on the same days, in one table and one picture.
 
-    python studies/pilots.py --write docs/pilots.md --plot docs/images/pilots.png
+    python studies/pilots.py --write docs --plot docs/images/pilots.png
     python studies/pilots.py --presets quartierstrom brooklyn --days 1
     python studies/pilots.py --set task=small-v1 task.ownership.pv_share=0.8
     python studies/pilots.py --from results/pilots.csv      # plays nothing
 
 Test days, evenly spaced, with the same chances for all. Every seat bids `truthful` unless the
 preset names another bidder. A pilot is held against its own community on the grid alone, and
-against its own market on an ideal ledger. docs/pilots.md defines every figure.
+against its own market on an ideal ledger. docs/pilots.md defines every figure; the pilots that have
+a page of their own, docs/pilot_<preset>.md, find their row there too.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -31,10 +31,8 @@ from gridbazaar.configs import options
 from gridbazaar.configs.presets import read_preset
 from gridbazaar.envs import kpis
 from gridbazaar.envs.build import assemble, place_community
-from gridbazaar.envs.community import Community
-from gridbazaar.envs.config import TaskConfig, WorldConfig
+from gridbazaar.envs.config import WorldConfig
 from gridbazaar.envs.day_record import DayRecord, Facts
-from gridbazaar.envs.delivery import Delivery
 from gridbazaar.envs.placement import load_grid_and_series
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.errors import ConfigError, GridBazaarError
@@ -43,6 +41,7 @@ from gridbazaar.evaluation.config import GRID_ONLY, IDEAL, EvaluationConfig, con
 from gridbazaar.evaluation.rollout import play
 from gridbazaar.evaluation.tournament import choose_days, without_positions
 from gridbazaar.studies.chain_observer import Seen, seen_by_all
+from gridbazaar.studies.ledger.holdout import quartierstrom
 from gridbazaar.studies.ledger.text import rounded
 from gridbazaar.studies.pages import write
 from gridbazaar.studies.pilot_picture import draw
@@ -81,78 +80,67 @@ def settings(config: EvaluationConfig) -> str:
     return f"`{config.market[0]}`, `{config.ledger_label(config.ledger[0])}`"
 
 
-@cache
-def _placed(task: str) -> tuple[Community, Delivery]:
-    """Return a task's community, from its configuration as JSON; pilots share it."""
-    config = TaskConfig.model_validate_json(task)
-    return place_community(config, *load_grid_and_series(config))
-
-
-class Pilot:
-    """One preset's days: its worlds, their chances and what is played on them."""
+class Place:
+    """A community on its feeder and the days that are played there, for any market and ledger."""
 
     def __init__(self, config: EvaluationConfig):
-        self._config = config
-        self._community, self._delivery = _placed(config.task.model_dump_json())
-        self._facts = Facts.of(self._community, config.carbon_kg_per_kwh)
-        self._days = choose_days(self._world(self._alone(), 1), config.split, config.days)
+        self._split = config.split
+        net_and_series = load_grid_and_series(config.task)
+        self.community, self.delivery = place_community(config.task, *net_and_series)
+        self._facts = Facts.of(self.community, config.carbon_kg_per_kwh)
+        alone = without_positions(config.world(GRID_ONLY, IDEAL))
+        self._days = choose_days(self._world(alone, 1), config.split, config.days)
         self._seed = torch.arange(len(self._days))
-
-    @property
-    def seats(self) -> int:
-        """N."""
-        return len(self._community.seats)
-
-    def _alone(self) -> WorldConfig:
-        return without_positions(self._config.world(GRID_ONLY, IDEAL))
+        self._costs: dict[tuple[str, str], float] = {}
+        self.alone = self.cost(alone, config.baseline)
 
     def _world(self, world: WorldConfig, num_envs: int) -> Simulation:
-        return assemble(world, self._community, self._delivery, num_envs, self._config.split, 0)
+        return assemble(world, self.community, self.delivery, num_envs, self._split, 0)
 
     def _play(
-        self, world: WorldConfig, bidder: str, audited: bool = False
-    ) -> tuple[DayRecord, Seen]:
+        self, world: WorldConfig, bidder: str, audited: bool
+    ) -> tuple[DayRecord, Simulation, Audit | None]:
         simulation = self._world(world, len(self._days))
         audit = Audit(simulation, self._seed, torch.tensor([0])) if audited else None
-        day = play(
-            simulation,
-            load(bidder, simulation.game),
-            self._days,
-            self._seed,
-            self._facts,
-            self._delivery.limits,
-            audit,
-        )
-        if audit is None:
-            return day, Seen(np.nan, np.nan, np.nan)
-        rules, slot_s = simulation.rules, self._community.slot_minutes * 60
-        chain, ledger = audit.chains[0], simulation.ledger
-        return day, seen_by_all(chain, ledger, simulation.slots, slot_s, rules.gate_closure_s)
+        who, limits = load(bidder, simulation.game), self.delivery.limits
+        day = play(simulation, who, self._days, self._seed, self._facts, limits, audit)
+        return day, simulation, audit
 
-    def row(self) -> dict[str, Any]:
-        """Return the means over the days: money in EUR, energy in kWh, carbon in kg a day."""
-        config, market = self._config, self._config.market[0]
-        who = config.bidder[0]
-        alone = _cost(self._play(self._alone(), config.baseline)[0])
-        ideal = _cost(self._play(config.world(market, IDEAL), who)[0])
-        day, seen = self._play(config.world(market, config.ledger[0]), who, audited=True)
-        found = kpis.compute(day)
-        means = {name: _mean(found[name]) for name in FIGURES}
-        cost = _cost(day)
-        return {
-            "seats": self.seats,
-            "alone": alone,
-            "ideal": ideal,
-            "cost": cost,
-            "taken": cost - ideal,
-            "saved_ideal": 100 * (alone - ideal) / alone,
-            "saved": 100 * (alone - cost) / alone,
-            **means,
-            "ledger_carbon": means["ledger_energy"] * config.carbon_kg_per_kwh,
-            "linked": seen.linked,
-            "read_early": seen.read_early,
-            "read": seen.read,
-        }
+    def cost(self, world: WorldConfig, bidder: str) -> float:
+        """Return the community's cost by the day, EUR; what was played before is remembered."""
+        key = (world.model_dump_json(), bidder)
+        if key not in self._costs:
+            self._costs[key] = _cost(self._play(world, bidder, audited=False)[0])
+        return self._costs[key]
+
+    def observed(self, world: WorldConfig, bidder: str) -> tuple[DayRecord, Seen]:
+        """Return what happened, and what the first day's chain shows."""
+        day, simulation, audit = self._play(world, bidder, audited=True)
+        assert audit is not None
+        gate_s, slot_s = simulation.rules.gate_closure_s, self.community.slot_minutes * 60
+        chain, ledger = audit.chains[0], simulation.ledger
+        return day, seen_by_all(chain, ledger, simulation.slots, slot_s, gate_s)
+
+
+def figures(config: EvaluationConfig, place: Place) -> dict[str, Any]:
+    """Return a pilot's means over the days: money in EUR, energy in kWh, carbon in kg a day."""
+    market, who = config.market[0], config.bidder[0]
+    alone, ideal = place.alone, place.cost(config.world(market, IDEAL), who)
+    day, seen = place.observed(config.world(market, config.ledger[0]), who)
+    found, cost = kpis.compute(day), _cost(day)
+    means = {name: _mean(found[name]) for name in FIGURES}
+    return {
+        "seats": len(place.community.seats),
+        "alone": alone,
+        "ideal": ideal,
+        "cost": cost,
+        "taken": cost - ideal,
+        "saved_ideal": 100 * (alone - ideal) / alone,
+        "saved": 100 * (alone - cost) / alone,
+        **means,
+        "ledger_carbon": means["ledger_energy"] * config.carbon_kg_per_kwh,
+        **asdict(seen),
+    }
 
 
 def _cost(day: DayRecord) -> float:
@@ -164,15 +152,15 @@ def _mean(figure: Tensor) -> float:
 
 
 def rows(presets: Iterable[str], days: int, words: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Play every preset; a row each."""
+    """Play every preset; a row each. Pilots of the same community meet the same days."""
+    places: dict[str, Place] = {}
     for preset in presets:
         config = configured(preset, days, words)
-        yield {
-            "preset": preset,
-            "settings": settings(config),
-            "task": config.task.name,
-            **Pilot(config).row(),
-        }
+        key = config.task.model_dump_json()
+        if key not in places:
+            places[key] = Place(config)
+        named = {"preset": preset, "settings": settings(config), "task": config.task.name}
+        yield named | figures(config, places[key])
 
 
 def table(frame: pd.DataFrame) -> str:
@@ -185,6 +173,32 @@ def table(frame: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def alone(row: Mapping[str, Any]) -> str:
+    """Return one row as Markdown of two columns."""
+    lines = [f"| {head} | {rounded(row[key], digits)} |" for head, key, digits in COLUMNS]
+    return "\n".join(["| figure | on these days |", "|---|---|", *lines])
+
+
+def knee() -> str:
+    """Return Quartierstrom's limits as the ledger model predicts them, beside what was measured."""
+    lines = [
+        f"| {each.figure} | {each.low:g} | {rounded(each.predicted)} | {rounded(each.miss)} |"
+        for each in quartierstrom()
+    ]
+    head = ["| figure | measured | predicted | predicted over measured |", "|---|---|---|---|"]
+    return "\n".join([*head, *lines])
+
+
+def write_pages(folder: Path, frame: pd.DataFrame) -> None:
+    """Put the table into pilots.md, and each row into the page of its pilot, where it has one."""
+    write(folder / "pilots.md", {"pilots": table(frame)})
+    for row in frame.to_dict("records"):
+        page = folder / f"pilot_{row['preset']}.md"
+        if page.is_file():
+            texts = {"row": alone({str(key): value for key, value in row.items()})}
+            write(page, texts | ({"knee": knee()} if row["preset"] == "quartierstrom" else {}))
+
+
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--presets", nargs="+", default=options("preset"), help="names; else all")
@@ -193,7 +207,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--csv", type=Path, default=Path("results/pilots.csv"))
     parser.add_argument("--from", type=Path, dest="played", help="a CSV of an earlier run")
-    parser.add_argument("--write", type=Path, help="put the table into this page")
+    parser.add_argument("--write", type=Path, help="folder of the pages that take the figures")
     parser.add_argument("--plot", type=Path, help="write the picture here")
     chosen = parser.parse_args(words)
     torch.set_num_threads(chosen.threads)
@@ -216,7 +230,7 @@ def main(words: Sequence[str] | None = None) -> None:
         print(f"{chosen.csv}: {len(frame)} pilots, {chosen.days} days, {took:.0f} min")
     print(table(frame))
     if chosen.write:
-        write(chosen.write, {"pilots": table(frame)})
+        write_pages(chosen.write, frame)
     if chosen.plot:
         draw(frame, chosen.plot)
 
