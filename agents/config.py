@@ -53,6 +53,9 @@ class TrainConfig(Config):
     task: TaskConfig = Field(description="feeder, seats, data and rules")
     market: dict[str, Any] = Field(description="name and parameters of a registered market")
     ledger: dict[str, Any] = Field(description="name and parameters of a registered ledger")
+    incentives: tuple[Any, ...] = Field(
+        (), description="registered schemes that pay for meter readings, by name or with parameters"
+    )
     policies: Literal["group", "seat", "all"] = Field(description="who shares a policy")
     fixed: dict[str, str] | None = Field(
         description="who does not learn, and the bidder that plays them; null: all learn"
@@ -62,5 +65,7 @@ class TrainConfig(Config):
 
     @property
     def world(self) -> WorldConfig:
-        """Return the task under its market and ledger."""
-        return WorldConfig(task=self.task, market=self.market, ledger=self.ledger)
+        """Return the task under its market, ledger and incentives."""
+        return WorldConfig(
+            task=self.task, market=self.market, ledger=self.ledger, incentives=self.incentives
+        )

@@ -29,8 +29,10 @@ from gridbazaar.sourced import StrictLoader, is_sourced, read_yaml
 def compose(entry: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Compose configs/<entry>.yaml with command-line overrides such as `market=grid_only`.
 
-    A ledger that comes out holds all parameters of its layers, see `complete_ledger`. The word
-    `preset=<name>` stands for a preset's words, but for who bids; see `presets.expand`.
+    A ledger that comes out holds all parameters of its layers, see `complete_ledger`, and so do
+    incentives: a scheme that is named by a word, or with some of its parameters, takes the others
+    from configs/incentive/. The word `preset=<name>` stands for a preset's words, but for who bids;
+    see `presets.expand`.
 
     Raises ConfigError for an unknown key or option, with the nearest known name.
     """
@@ -39,6 +41,8 @@ def compose(entry: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     ledger = values.get("ledger")
     if isinstance(ledger, dict) and "layers" in ledger:
         values["ledger"] = complete_ledger(ledger)
+    if isinstance(values.get("incentives"), list):
+        values["incentives"] = [_completed("incentive", each) for each in values["incentives"]]
     return values
 
 
@@ -79,15 +83,22 @@ def complete_ledger(ledger: dict[str, Any]) -> dict[str, Any]:
 
 
 def _complete_layer(layer: Any, ledger: dict[str, Any]) -> Any:
-    given = {"name": layer} if isinstance(layer, str) else layer
-    if not isinstance(given, dict):
+    values = _completed("layer", layer)
+    if not isinstance(values, dict):
         return layer
-    known = given.get("name") in options("layer")
-    values = {**(_defaults(path_of("layer", given["name"])) if known else {}), **given}
     for key, value in values.items():
         if key.endswith("_ledger") and isinstance(value, str):
             values[key] = {**_ledger_called(value), "slot_s": ledger["slot_s"]}
     return values
+
+
+def _completed(group: str, chosen: Any) -> Any:
+    """Return a variant's mapping, named by a word or in part, with the rest from its file."""
+    given = {"name": chosen} if isinstance(chosen, str) else chosen
+    if not isinstance(given, dict):
+        return chosen
+    known = given.get("name") in options(group)
+    return {**(_defaults(path_of(group, given["name"])) if known else {}), **given}
 
 
 def _defaults(path: Path) -> dict[str, Any]:

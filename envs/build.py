@@ -25,6 +25,7 @@ from gridbazaar.envs.grid.busbar import busbar, farthest
 from gridbazaar.envs.grid.limits import Limits
 from gridbazaar.envs.grid.network import Network
 from gridbazaar.envs.grid.power_flow import PowerFlow
+from gridbazaar.envs.incentives import make_programme
 from gridbazaar.envs.layout import Layout
 from gridbazaar.envs.markets import MARKETS, Market
 from gridbazaar.envs.memory import Size, check_device, check_memory
@@ -82,7 +83,8 @@ def assemble(
             f"task.rules.gate_closure_s {rules.gate_closure_s:g}; the first must equal a slot "
             "and the second lie within it"
         )
-    return Simulation(community, delivery, market, ledger, rules, num_envs, split, seed)
+    incentives = make_programme(world.incentives)
+    return Simulation(community, delivery, market, ledger, rules, num_envs, split, seed, incentives)
 
 
 def _size(task: TaskConfig, net: Any, series: Series) -> Size:

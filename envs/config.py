@@ -172,11 +172,14 @@ class TaskConfig(Config):
 
 
 class WorldConfig(Config):
-    """A task under one market and one ledger: everything a simulation is built from."""
+    """A task under one market, one ledger and incentives: all that a simulation is built from."""
 
     task: TaskConfig = Field(description="feeder, seats, data and rules")
     market: dict[str, Any] = Field(description="name and parameters of a registered market")
     ledger: dict[str, Any] = Field(description="name and parameters of a registered ledger")
+    incentives: tuple[Any, ...] = Field(
+        (), description="registered schemes that pay for meter readings, by name or with parameters"
+    )
 
     @property
     def title(self) -> str:

@@ -88,7 +88,9 @@ class DayRecord:
         cleared: [T, B] bool, the mechanism converged.
         rounds: [T, B] that the mechanism took.
         messages: [T, B] transactions of the mechanism beyond the orders.
-        trade, pool, firming, grid, network, penalty, fee: [T, B, N] EUR of the bill.
+        trade, pool, firming, grid, network, penalty, fee, incentive: [T, B, N] EUR of the bill.
+        issued, redeemed, expired, held: [T, B, N] units of each good of the incentive schemes, by
+            `scheme.good`; held at the interval's end.
         cost: [T, B, N] EUR, the negative of the reward.
         included: [T, B] orders in time.
         missed: [T, B] orders sent that came too late or still wait.
@@ -139,6 +141,11 @@ class DayRecord:
     network: Tensor
     penalty: Tensor
     fee: Tensor
+    incentive: Tensor
+    issued: dict[str, Tensor]
+    redeemed: dict[str, Tensor]
+    expired: dict[str, Tensor]
+    held: dict[str, Tensor]
     cost: Tensor
     included: Tensor
     missed: Tensor
@@ -166,7 +173,7 @@ class DayRecord:
         backlog: Tensor | float = 0
         for interval in intervals:
             row = _market_row(interval) | _feeder_row(interval, limits)
-            row |= _ledger_row(interval, backlog)
+            row |= _ledger_row(interval, backlog) | _goods_row(interval)
             backlog = interval.receipts.backlog
             for name, value in row.items():
                 rows.setdefault(name, []).append(value)
@@ -257,6 +264,7 @@ def _market_row(interval: Interval) -> dict[str, Any]:
         "network": bill.network,
         "penalty": bill.penalty,
         "fee": bill.fee,
+        "incentive": bill.incentive,
         "cost": -interval.reward.total,
     }
 
@@ -278,6 +286,19 @@ def _ledger_row(interval: Interval, backlog: Tensor | float) -> dict[str, Tensor
         "ledger_kwh": receipts.energy_kwh + interval.market_receipts.energy_kwh,
         "reverted": receipts.reverted,
         "locked_eur": interval.locked_eur,
+    }
+
+
+def _goods_row(interval: Interval) -> dict[str, dict[str, Tensor]]:
+    rewarded = interval.rewarded
+    if rewarded is None:
+        return {"issued": {}, "redeemed": {}, "expired": {}, "held": {}}
+    moved = rewarded.movements.items()
+    return {
+        "issued": {good: movement.issued for good, movement in moved},
+        "redeemed": {good: movement.redeemed for good, movement in moved},
+        "expired": {good: movement.expired for good, movement in moved},
+        "held": rewarded.held,
     }
 
 

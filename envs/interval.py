@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gridbazaar.envs.action import Decision
 from gridbazaar.envs.delivery import Delivered
+from gridbazaar.envs.incentives import Rewarded
 from gridbazaar.envs.markets import Clearing, Orders
 from gridbazaar.envs.prices import Tariff
 from gridbazaar.envs.reward import Reward
@@ -38,6 +39,7 @@ class Interval:
         device_kw: power of each kind's units, [B, D].
         content_kwh: what each kind's units held at the end, before departures, [B, D].
         bill: who paid what.
+        rewarded: what incentive schemes did; None without any.
         reward: what it was worth.
         locked_eur: money waiting for finality.
         tariff: prices outside the market.
@@ -62,6 +64,7 @@ class Interval:
     device_kw: dict[str, Tensor]
     content_kwh: dict[str, Tensor]
     bill: Bill
+    rewarded: Rewarded | None
     reward: Reward
     locked_eur: Tensor
     tariff: Tariff

@@ -10,7 +10,7 @@ from gridbazaar.ledger_sim import Ledger, MarketReceipts, MarketTransactions
 
 
 def submit(
-    ledger: Ledger, market: Market, orders: Orders, clearing: Clearing
+    ledger: Ledger, market: Market, orders: Orders, clearing: Clearing, due: Tensor
 ) -> tuple[MarketReceipts, Tensor]:
     """Write messages, clearing and settlement of an interval.
 
@@ -19,6 +19,7 @@ def submit(
         market: the mechanism; one whose seats talk to each other alone writes no messages.
         orders: the book at gate closure.
         clearing: what became of it.
+        due: [B] transactions of incentive schemes, for what meters showed an interval before.
 
     Returns:
         what the ledger says of it, and the fee of each seat [B, N] EUR: shared alike by the seats
@@ -35,7 +36,7 @@ def submit(
     receipts = ledger.submit_market(
         MarketTransactions(
             rounds=clearing.iterations * (messages > 0),
-            messages=messages,
+            messages=messages + due,
             orders=count,
             traders=orders.seats_with(clearing.cleared_kw).sum(-1, dtype=quantity_kw.dtype),
         )

@@ -18,7 +18,8 @@ class Bill:
 
     Each entry has one counterparty: `trade` the other seats and the market operator, `pool` and
     `firming` the pool of deviations, `grid` the supplier, `network` the DSO, `penalty` the penalty
-    pool, `fee` the validators. `grid_kw` is what the supplier bought (positive) or sold.
+    pool, `fee` the validators, `incentive` whoever runs the incentive schemes. `grid_kw` is what
+    the supplier bought (positive) or sold.
     """
 
     trade: Tensor
@@ -28,13 +29,14 @@ class Bill:
     network: Tensor
     penalty: Tensor
     fee: Tensor
+    incentive: Tensor
     grid_kw: Tensor
 
     @property
     def total(self) -> Tensor:
         """What the seat has gained, [B, N] EUR."""
         market = self.trade + self.pool + self.firming
-        return market + self.grid + self.network + self.penalty + self.fee
+        return market + self.grid + self.network + self.penalty + self.fee + self.incentive
 
     @property
     def accounts(self) -> dict[str, Tensor]:
@@ -47,6 +49,7 @@ class Bill:
             "dso": -self.network.sum(-1),
             "penalty pool": -self.penalty.sum(-1),
             "validators": -self.fee.sum(-1),
+            "incentive schemes": -self.incentive.sum(-1),
         }
 
 
@@ -119,7 +122,7 @@ def settle(
     penalty_price: float,
     slot_h: float,
 ) -> Bill:
-    """Bill one interval after the meters were read.
+    """Bill one interval after the meters were read, incentive schemes left out.
 
     Args:
         traded: what was promised and metered.
@@ -150,5 +153,6 @@ def settle(
         network=neighbours_kw * (-tariff.local_charge * slot_h),
         penalty=broken_kw * (-penalty_price * slot_h),
         fee=-fee_eur,
+        incentive=nothing,
         grid_kw=grid_kw,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from gridbazaar.envs.dispatch import dispatch
 from gridbazaar.envs.firming import Firming
 from gridbazaar.envs.game import Game
 from gridbazaar.envs.global_state import GlobalState
+from gridbazaar.envs.incentives import Programme, Reading, Rewarded
 from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.last_interval import LastInterval
 from gridbazaar.envs.market_transactions import submit
@@ -28,7 +30,7 @@ from gridbazaar.envs.observation import Feature
 from gridbazaar.envs.observer import Observer
 from gridbazaar.envs.pool import PoolPrices, pool_prices
 from gridbazaar.envs.reward import reward
-from gridbazaar.envs.settlement import Traded, imbalance_prices, settle
+from gridbazaar.envs.settlement import Bill, Traded, imbalance_prices, settle
 from gridbazaar.envs.smoothing import smoothed_auction
 from gridbazaar.envs.state import State
 from gridbazaar.envs.submission import least_order_kw, orders_of, send_orders, shuffled
@@ -51,6 +53,7 @@ class Simulation:
         split: which days `reset` draws from: train, validation or test.
         seed: environment b draws from the stream of `seed + b`; None: drawn at the first reset from
             the machine's entropy, and again in every copy.
+        incentives: schemes that pay for meter readings; None: none.
 
     Attributes:
         submission_s: seconds from the book's opening until orders are sent.
@@ -75,8 +78,10 @@ class Simulation:
         num_envs: int,
         split: str,
         seed: int | None,
+        incentives: Programme | None = None,
     ):
         self.community, self.delivery = community, delivery
+        self.incentives = incentives or Programme({})
         self.market, self.ledger, self.rules = market, ledger, rules
         self.num_envs, self.num_seats = num_envs, len(community.seats)
         self.split, self.slots = split, community.slots_per_day
@@ -136,6 +141,7 @@ class Simulation:
         if self.disclosure.sealed:
             self._publisher = VolumePublisher(self.disclosure, today.day_seed, self.slots)
         self._last = LastInterval.none(chance[..., 0], c.fleet.slots)
+        self._books = self.incentives.begin(chance[..., 0])
         self._background = self._data.background(today.first_slot - 1)
         self._enter(0)
         return self.observe()
@@ -167,6 +173,7 @@ class Simulation:
             last=self._last,
             published=None if self._publisher is None else self._publisher.state,
             ledger=self.ledger.state,
+            incentives=self._books,
         )
 
     @state.setter
@@ -178,7 +185,7 @@ class Simulation:
         if self.disclosure.sealed:
             self._publisher = VolumePublisher(self.disclosure, state.today.day_seed, self.slots)
             self._publisher.state = state.published
-        self.ledger.state = state.ledger
+        self.ledger.state, self._books = state.ledger, state.incentives
         self._observation = None
         self._band = self.fleet.band(self.devices, self._slot.load_kw)
 
@@ -205,7 +212,9 @@ class Simulation:
         forecast_kw, band, curve = self._offer(decision)
         quantity_kw, orders, receipts = self._submit(decision, curve)
         clearing = self._clear(orders, context)
-        market_receipts, market_fee_eur = submit(self.ledger, self.market, orders, clearing)
+        market_receipts, market_fee_eur = submit(
+            self.ledger, self.market, orders, clearing, self._books.due
+        )
         finality_s = receipts.finality_s + market_receipts.delay_s
 
         cleared = self.order_slots.pieces(clearing.cleared_kw)
@@ -249,6 +258,7 @@ class Simulation:
             rules.penalty_price,
             context.slot_h,
         )
+        bill, rewarded = self._pay_incentives(bill, delivered, used, traded, receipts)
         gain = reward(bill, used, rules.unserved_price, delivered.violation_eur, delivered.net_kw)
         power, slot_s = self.fleet.share_of_rated(devices_kw), self.community.slot_s
         self._last, published = self._last.after(
@@ -283,6 +293,7 @@ class Simulation:
             device_kw=used.device_kw,
             content_kwh=used.content_kwh,
             bill=bill,
+            rewarded=rewarded,
             reward=gain,
             locked_eur=self._last.locked,
             tariff=tariff,
@@ -368,6 +379,31 @@ class Simulation:
         over = self.t + 1 == self.slots
         self.devices, used = self.fleet.use(self.devices, devices_kw, self._today.end_prices, over)
         return used
+
+    def _pay_incentives(
+        self, bill: Bill, delivered: Delivered, used: DeviceUse, traded: Traded, receipts: Receipts
+    ) -> tuple[Bill, Rewarded | None]:
+        """Let the incentive schemes read the meters and the bill; return it with what they paid."""
+        if not self.incentives.schemes:
+            return bill, None
+        slot, c = self._slot, self.community
+        reading = Reading.of(
+            delivered,
+            slot.load_kw,
+            used,
+            self._band.must_kw + self._band.give_kw,
+            c.fleet,
+            traded,
+            bill,
+            receipts.included,
+            slot.tariff,
+            c.pv_kwp,
+            self.t,
+            self.slots,
+            c.slot_h,
+        )
+        rewarded, self._books = self.incentives.settle(self._books, reading)
+        return replace(bill, incentive=rewarded.payment_eur), rewarded
 
     def _submit(self, decision: Decision, curve: SupplyCurve) -> tuple[Tensor, Orders, Receipts]:
         """Send the orders to the ledger; return what was sent, and the book of what came in time.

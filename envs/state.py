@@ -28,6 +28,7 @@ class State:
         last: what the last interval left behind.
         published: what was not yet published of the day's volumes; None where the book is open.
         ledger: the ledger's.
+        incentives: what each scheme's books hold.
     """
 
     today: Today
@@ -38,6 +39,7 @@ class State:
     last: LastInterval
     published: Any
     ledger: Any
+    incentives: Any
 
     def with_streams(self, seed: Tensor, episode: Tensor) -> State:
         """Return the state with other random streams, int64 [B] each, for the days to come."""

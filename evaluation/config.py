@@ -17,6 +17,7 @@ from gridbazaar.config import Config, Count, NonNegative, RunName, Seed, Share, 
 from gridbazaar.configs import compose, expand, options
 from gridbazaar.envs.build import make_market
 from gridbazaar.envs.config import TaskConfig, WorldConfig
+from gridbazaar.envs.incentives import make_programme
 from gridbazaar.errors import ConfigError, UnknownNameError
 from gridbazaar.evaluation.exploited import check_deviations
 from gridbazaar.ledger_sim.layers import protocol as layers
@@ -47,6 +48,11 @@ class EvaluationConfig(Config):
     ledger: Names = Field(description="names, or all")
     market_changes: tuple[str, ...] = Field(
         description="words that change every market but grid_only, as market.k=0.3",
+    )
+    incentives: tuple[Any, ...] = Field(
+        (),
+        description="registered schemes that pay for meter readings, by name or with parameters, "
+        "under every market and ledger; the baseline has none",
     )
     ledger_changes: tuple[str, ...] = Field(
         description="words that change every ledger but ideal, as ledger.block_gas=100",
@@ -118,6 +124,7 @@ class EvaluationConfig(Config):
             task=self.task,
             market=compose("world", (f"market={market}", *market_words))["market"],
             ledger=compose("world", (f"ledger={ledger}", *words))["ledger"],
+            incentives=self.incentives,
         )
 
     @property
@@ -165,6 +172,7 @@ def configure(words: Sequence[str]) -> EvaluationConfig:
     values["ledger"] = _names("ledger", values["ledger"], options("ledger"))
     config = validate(EvaluationConfig, values)
     _check_labels(config)
+    make_programme(config.incentives)  # which refuses what is none
     check_deviations(config.deviations, BIDDERS.names(), filter(_is_folder, config.deviations))
     _check_changes(config)
     if config.reference_market not in options("market"):

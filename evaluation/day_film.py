@@ -100,7 +100,9 @@ def film(config: FilmConfig, quiet: bool = False) -> Path:
     out = Path(config.out)
     if out.exists() and not config.overwrite:
         raise ResultsError(f"{out} exists; choose another name, or replace it with overwrite=true")
-    world = WorldConfig(task=config.task, market=config.market, ledger=config.ledger)
+    world = WorldConfig(
+        task=config.task, market=config.market, ledger=config.ledger, incentives=config.incentives
+    )
     simulation = build(world, 1, config.split, config.seed)
     stage = Stage.of(simulation, f"{world.title} · {label(config.bidder)}")
     end = out.suffix.lower()

@@ -439,12 +439,14 @@ class _Stage:
 def without_positions(world: WorldConfig) -> WorldConfig:
     """Return a world in which nobody promises anything: each meter at the grid's own prices.
 
-    What the grid alone costs is no matter of forecasts, for devices follow their own meter.
+    What the grid alone costs is no matter of forecasts, for devices follow their own meter, and of
+    no scheme that pays for readings.
     """
     rules = world.task.rules.model_copy(
         update={"quantity": "metered", "firming": "none", "imbalance": "grid"}
     )
-    return world.model_copy(update={"task": world.task.model_copy(update={"rules": rules})})
+    task = world.task.model_copy(update={"rules": rules})
+    return world.model_copy(update={"task": task, "incentives": ()})
 
 
 def _apart(simulation: Simulation, split: str, most: int) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from gridbazaar.agents.bidders import BIDDERS
 from gridbazaar.configs import descriptions, option, options
 from gridbazaar.envs.devices import DEVICES
+from gridbazaar.envs.incentives import INCENTIVES
 from gridbazaar.envs.markets import MARKETS
 from gridbazaar.errors import UnknownNameError
 from gridbazaar.ledger_sim.layers.protocol import LAYERS
@@ -38,6 +39,7 @@ FAMILIES: dict[str, Callable[[], dict[str, str]]] = {
     "devices": DEVICES.describe,
     "ledgers": _ledgers,
     "layers": LAYERS.describe,
+    "incentives": INCENTIVES.describe,
     "bidders": BIDDERS.describe,
     "algorithms": _algorithms,
     "presets": descriptions,

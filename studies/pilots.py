@@ -49,7 +49,7 @@ from gridbazaar.studies.pilot_picture import draw
 BIDDER = "truthful"
 FIGURES = (
     "ledger_fees", "ledger_energy", "missed_orders", "traded_energy", "confirmation_p50",
-    "finality_p50", "carbon", "transactions",
+    "finality_p50", "carbon", "transactions", "incentive_income",
 )  # fmt: skip
 # Heading of the table, column, and digits that count.
 COLUMNS = (
@@ -58,6 +58,7 @@ COLUMNS = (
     ("trade saves, %", "saved_ideal", 3),
     ("members keep, %", "saved", 3),
     ("the ledger takes, EUR/day", "taken", 3),
+    ("incentives pay, EUR/day", "incentive_income", 3),
     ("order in a block, s", "confirmation_p50", 3),
     ("final, s", "finality_p50", 3),
     ("orders missed, %", "missed_orders", 3),
@@ -76,8 +77,10 @@ def configured(preset: str, days: int, words: Sequence[str] = ()) -> EvaluationC
 
 
 def settings(config: EvaluationConfig) -> str:
-    """Return market and ledger with its layers, as a table shows them."""
-    return f"`{config.market[0]}`, `{config.ledger_label(config.ledger[0])}`"
+    """Return market, ledger with its layers, and incentives, as a table shows them."""
+    schemes = [scheme["name"] for scheme in config.incentives]
+    parts = [config.market[0], config.ledger_label(config.ledger[0]), *schemes]
+    return ", ".join(f"`{part}`" for part in parts)
 
 
 class Place:
@@ -165,7 +168,7 @@ def rows(presets: Iterable[str], days: int, words: Sequence[str]) -> Iterator[di
 
 def table(frame: pd.DataFrame) -> str:
     """Return the rows as Markdown, what members keep first."""
-    heads = ["preset", "market, ledger", *(head for head, _, _ in COLUMNS)]
+    heads = ["preset", "market, ledger, incentives", *(head for head, _, _ in COLUMNS)]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for row in frame.sort_values("saved", ascending=False).to_dict("records"):
         cells = [rounded(row[key], digits) for _, key, digits in COLUMNS]

@@ -31,7 +31,7 @@ def test_list_names_every_choice_of_every_family(capsys):
     assert [line[:-1] for line in listed if not line.startswith(" ")] == list(catalogue.FAMILIES)
     names = {line.split()[0] for line in listed if line.startswith(" ")}
     assert names >= {*MARKETS.names(), *BIDDERS.names()}
-    for group in ("task", "market", "ledger", "layer", "bidder", "algorithm"):
+    for group in ("task", "market", "ledger", "layer", "incentive", "bidder", "algorithm"):
         assert names >= set(options(group)), group
     assert all(len(line.split()) > 1 for line in listed if line.startswith(" "))
 

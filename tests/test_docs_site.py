@@ -140,7 +140,7 @@ def test_every_option_has_a_meaning_and_every_quantity_a_unit():
 
 def test_the_page_of_options_has_the_defaults_and_remarks_of_the_files():
     text = options_page()
-    for group in ("market", "layer", "bidder", "algorithm", "devices"):
+    for group in ("market", "layer", "incentive", "bidder", "algorithm", "devices"):
         for name in options(group):
             assert f"### {group} {name}\n" in text, f"{group} {name}"
     rules = text.split("### task.rules\n")[1].split("###")[0]

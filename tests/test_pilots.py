@@ -55,6 +55,7 @@ def test_a_preset_names_a_market_and_a_ledger_and_says_in_a_line_who_it_is(name)
     values = read_preset(name)
     assert values["market"] in options("market")
     assert values["ledger"] in options("ledger")
+    assert set(values.get("incentives", [])) <= set(options("incentive"))
     assert len(values["description"]) <= 90
     assert "\n" not in values["description"]
     assert re.search(rf"^  {name} +{re.escape(values['description'])}$", listing("presets"), re.M)
@@ -63,7 +64,7 @@ def test_a_preset_names_a_market_and_a_ledger_and_says_in_a_line_who_it_is(name)
 @pytest.mark.parametrize("name", PRESETS)
 def test_market_and_ledger_of_a_preset_play_some_intervals(town, name):
     chosen = envs.world(preset=name)
-    world = envs.WorldConfig(task=envs.world().task, market=chosen.market, ledger=chosen.ledger)
+    world = chosen.model_copy(update={"task": envs.world().task})
     simulation = town.build(world, num_envs=1)
     bidder, state = load("truthful", simulation.game), None
     observation = simulation.reset(seed=3)

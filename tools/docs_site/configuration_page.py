@@ -20,6 +20,7 @@ from gridbazaar.configs import FOLDER, option, options, path_of
 from gridbazaar.envs.config import TaskConfig
 from gridbazaar.envs.data.tariffs import DayAheadTariff, WindowTariff
 from gridbazaar.envs.devices import DEVICES
+from gridbazaar.envs.incentives import INCENTIVES
 from gridbazaar.envs.markets import MARKETS
 from gridbazaar.evaluation.config import EvaluationConfig
 from gridbazaar.evaluation.generalisation import CasesConfig
@@ -98,6 +99,8 @@ def _chapters() -> Iterator[tuple[str, str, list[Model]]]:
     fees = [Model(f"ledger.fees (rule: {n})", rules[n].Config, {}, {}) for n in rules.names()]
     yield "Fee rules", "Under `ledger.fees`.", fees
     yield "Layers", "`configs/layer/`, in the list `ledger.layers`.", _registered("layer", LAYERS)
+    line = "`configs/incentive/`, in the list `incentives`."
+    yield "Incentives", line, _registered("incentive", INCENTIVES)
     yield "Bidders", "`configs/bidder/`.", _registered("bidder", BIDDERS)
     train = _entry("train", TrainConfig)
     shown = [each for each in nested(train) if not each.name.startswith("train.task")]
