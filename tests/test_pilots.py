@@ -1,22 +1,40 @@
 """Presets: every pilot composes, says where its facts are from, plays a day and yields to words."""
 
 import re
+from dataclasses import astuple
+from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
+from conftest import play as play_intervals
+from conftest import random_policy
 
-from gridbazaar import envs
+from gridbazaar import envs, ledger_sim
 from gridbazaar.agents.learning.run_folder import configure as configure_training
 from gridbazaar.agents.load import load
 from gridbazaar.catalogue import listing
 from gridbazaar.command_line import main
-from gridbazaar.configs import add_folder, expand, options, path_of, search_path
+from gridbazaar.configs import (
+    add_folder,
+    complete_ledger,
+    expand,
+    option,
+    options,
+    path_of,
+    search_path,
+)
 from gridbazaar.configs.presets import read_preset
 from gridbazaar.envs.day_record import Facts
+from gridbazaar.envs.simulation import Simulation
 from gridbazaar.errors import ConfigError, UnknownNameError
+from gridbazaar.evaluation.audit import Audit
 from gridbazaar.evaluation.config import configure
 from gridbazaar.evaluation.rollout import play
+from gridbazaar.studies import pilots
+from gridbazaar.studies.chain_observer import seen_by_all
 
+ROOT = Path(__file__).parents[1]
 PRESETS = options("preset")
 # Sections and tables of the five papers, as docs/papers.md calls them.
 PAPER = re.compile(r"\b(IOT|EPS|DER|P2P|SDT)( (Tables?|Fig|Section|Eq)\.?)? [IVX\d]")
@@ -201,3 +219,99 @@ def test_markets_of_an_evaluation_take_words_and_the_grid_alone_does_not():
         configure(["name=x", "market=uniform_auction", "market.k=3"])
     with pytest.raises(ConfigError, match=r"market_changes is .*: expected a list of words, as in"):
         configure(["name=x", "market_changes=3"])
+
+
+class Observed:
+    """Some intervals on a ledger with layers, and what their chain shows of them."""
+
+    slots, gate_s = 6, 870.0
+
+    def __init__(self, town, *chosen):
+        plain = town.simulation(ledger="block", dtype=torch.float32)
+        values = {**option("ledger", "block"), "layers": list(chosen)}
+        ledger = ledger_sim.make(complete_ledger(values))
+        simulation = Simulation(
+            plain.community, plain.delivery, plain.market, ledger, plain.rules, 2, "train", 0
+        )
+        seed = torch.tensor([4, 5])
+        audit = Audit(simulation, seed, torch.tensor([0]))
+        policy = random_policy(7, entries=len(simulation.game.layout.actions))
+        for interval in play_intervals(simulation, policy, slots=self.slots):
+            audit.record(interval)
+        (self.chain,) = audit.chains
+        self.seen = seen_by_all(self.chain, ledger, self.slots, 900.0, self.gate_s)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "linked", "read_early", "read"),
+    [
+        ((), (80, 100), (80, 100), (100, 100)),
+        (("pseudonyms",), (100 / 6, 100 / 6), (80, 100), (100, 100)),
+        (("commit_reveal",), (80, 100), (0, 0), (90, 100)),
+        (("noise",), (80, 100), (0, 0), (0, 0)),
+        (({"name": "channels", "carries": "payments"},), (80, 100), (80, 100), (100, 100)),
+        (("channels",), (0, 50), (0, 0), (0, 0)),
+    ],
+    ids=str,
+)
+def test_an_observer_links_and_reads_what_the_layers_leave_open(
+    town, chosen, linked, read_early, read
+):
+    seen = Observed(town, *chosen).seen
+    for found, (low, high) in zip(astuple(seen), (linked, read_early, read), strict=True):
+        assert low - 1e-9 <= found <= high + 1e-9, seen
+
+
+def test_the_study_plays_pilots_side_by_side_and_writes_table_picture_and_pages(tmp_path, capsys):
+    (tmp_path / "pilots.md").write_text("<!-- pilots -->\n<!-- end of pilots -->\n")
+    (tmp_path / "pilot_sunchain.md").write_text("<!-- row -->\n<!-- end of row -->\n")
+    csv, plot = tmp_path / "made" / "pilots.csv", tmp_path / "pilots.png"
+    words = ["--presets", "sunchain", "--days", "1", "--set", "task=small", "--csv", str(csv)]
+    pilots.main([*words, "--write", str(tmp_path), "--plot", str(plot)])
+    row = pd.read_csv(csv).iloc[0]
+    assert row.cost == pytest.approx(row.ideal + row.taken)
+    assert row.saved_ideal == pytest.approx(100 * (1 - row.ideal / row.alone))
+    assert row.seats == 9
+    assert row.linked == pytest.approx(100 / 96)
+    assert row.incentive_income != 0
+    assert plot.stat().st_size > 10_000
+    printed = capsys.readouterr().out
+    assert (
+        "| `sunchain` | `mid_market_rate`, `pbft + pseudonyms`, `green_certificates` |" in printed
+    )
+    assert "| `sunchain` |" in (tmp_path / "pilots.md").read_text()
+    assert "| linked, % | 1.04 |" in (tmp_path / "pilot_sunchain.md").read_text()
+    pilots.main(["--from", str(csv)])
+    assert capsys.readouterr().out.strip() in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--presets", "sunchian"], "did you mean 'sunchain'?"),
+        (["--days", "0"], "--days is 0: expected at least 1"),
+        (["--presets", "sunchain", "--set", "market.position=2"], "market.position is 2"),
+    ],
+)
+def test_wrong_words_of_the_study_are_refused_before_anything_plays(words, line, capsys):
+    with pytest.raises(SystemExit) as stop:
+        pilots.main(words)
+    assert stop.value.code == 2
+    assert line in capsys.readouterr().err
+
+
+def test_every_page_of_a_pilot_is_of_a_preset_and_takes_its_row():
+    pages = sorted((ROOT / "docs").glob("pilot_*.md"))
+    assert len(pages) >= 6
+    for page in pages:
+        name = page.stem.removeprefix("pilot_")
+        text = page.read_text(encoding="utf-8")
+        assert f"preset={name} " in text
+        assert "<!-- row -->" in text
+        facts = [line for line in text.splitlines() if re.match(r"\|.*\|.*\|.*\|$", line)]
+        assert any(PAPER.search(line) for line in facts), name
+
+
+def test_the_page_of_pilots_names_every_preset():
+    text = (ROOT / "docs" / "pilots.md").read_text(encoding="utf-8")
+    assert [name for name in PRESETS if f"| `{name}` | " not in text] == []
