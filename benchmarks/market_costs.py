@@ -33,7 +33,7 @@ SEQUENTIAL = {
     "optimisation": ("admm_parallel", "admm_sequential", "bilateral_dispatch"),
     "games": ("nucleolus", "price_game", "shapley", "stackelberg_sellers"),
     "network": ("curtailed_auction", "dynamic_grid_tariff", "locational_price",
-                "operating_envelope"),
+                "operating_envelope", "quartierstrom_auction"),
 }  # fmt: skip
 CLOSED = "closed form"
 

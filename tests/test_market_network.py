@@ -251,7 +251,7 @@ def test_slopes_at_a_state_are_those_that_are_measured(code):
         torch.testing.assert_close(found[..., m], measured, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [*LIMITED, "dynamic_grid_tariff"])
+@pytest.mark.parametrize("name", [*LIMITED, "dynamic_grid_tariff", "quartierstrom_auction"])
 def test_congested_markets_have_no_favourites_and_no_neighbours(name):
     place, size = place_on("semiurb4", 8), congesting("semiurb4")
     orders = book(8, 2 * size)
@@ -418,7 +418,7 @@ def test_a_loaded_feeder_charges_more():
     assert 0 < 2 * light < heavy
 
 
-@pytest.mark.parametrize("name", [*LIMITED, "dynamic_grid_tariff"])
+@pytest.mark.parametrize("name", [*LIMITED, "dynamic_grid_tariff", "quartierstrom_auction"])
 def test_a_missing_or_foreign_place_is_named(name):
     orders = book(2, 2.0)
     with pytest.raises(ValueError, match=rf"{name}.*needs the feeder.*Context\(grid="):

@@ -41,6 +41,7 @@ TWO_SIDED = (
     "bilateral_dispatch",
     "continuous",
     "dynamic_grid_tariff",
+    "quartierstrom_auction",
     "stable_matching",
     "stackelberg_sellers",
     "two_stage",

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from gridbazaar.config import Count, Tolerance
+from gridbazaar.config import Count, Share, Tolerance
 from gridbazaar.envs.grid.limits import Limits
-from gridbazaar.envs.grid.power_flow import Solution
 from gridbazaar.envs.markets.auctions.uniform_auction import UniformAuction, UniformAuctionConfig
 from gridbazaar.envs.markets.network.limit_rows import LimitRows
+from gridbazaar.envs.markets.network.limit_search import CUT_FROM, Best, Search, carried
+from gridbazaar.envs.markets.network.marginal_losses import LossCost, LossModel
 from gridbazaar.envs.markets.network.network_dispatch import Dispatch, dispatch, times
 from gridbazaar.envs.markets.network.trade_limits import (
     FeederMarketConfig,
@@ -21,20 +22,11 @@ from gridbazaar.envs.markets.network.trade_limits import (
     broken_by,
     flow,
     grid_of,
+    widened,
 )
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, GridContext, Market, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 from gridbazaar.envs.markets.trade_price import mean_price, seat_price
-
-# Limits that enter the programme in one round, the most broken ones; others follow if need be.
-_NEW_ROWS = 8
-# From here on the tangents of the most broken rows stay: the best trades may lie between two
-# states whose programmes take turns.
-_CUT_FROM, _CUTS = 3, 2
-# From here on a row that is broken is aimed at more strictly, by at most so many of its units.
-_STRICTER_FROM, _STRICTER_BY = 8, 10.0
-# Times that trades which no state carries are halved, to find a state to linearise at.
-_HALVINGS = 6
 
 
 class LocationalPriceConfig(FeederMarketConfig, UniformAuctionConfig):
@@ -53,6 +45,31 @@ class LocationalPriceConfig(FeederMarketConfig, UniformAuctionConfig):
     gap: Tolerance = Field(
         description="what another round may still promise beyond the surplus reached, of it",
     )
+    losses: Literal["unpriced", "marginal"] = Field(
+        description="marginal prices what a kW at a place adds to the losses, and weighs losses "
+        "against the surplus; unpriced leaves them to the supplier",
+    )
+    loss_cost: Share = Field(
+        description="of the way from feed-in to retail price at which lost energy is bought",
+    )
+
+
+@dataclass(frozen=True)
+class PriceParts:
+    """What locational prices are made of: price = energy - congestion - loss.
+
+    Attributes:
+        energy, congestion, loss: [B, M] EUR/kWh by order, 0 where it did not trade.
+        congestion_rent_eur, loss_rent_eur: [B] what buyers pay beyond sellers for each.
+        losses_cost_eur: [B] cost of losses beyond those of the background; 0 where unpriced.
+    """
+
+    energy: Tensor
+    congestion: Tensor
+    loss: Tensor
+    congestion_rent_eur: Tensor
+    loss_rent_eur: Tensor
+    losses_cost_eur: Tensor
 
 
 @MARKETS.register("locational_price")
@@ -64,13 +81,19 @@ class LocationalPrice(Market):
     linearised at the AC state of the trades of the round before (sequential linear programming),
     until the AC power flow agrees and another round promises no more than `gap`. A seat's price is
     the worth of energy less the worth of what a kWh there uses of the limits: energy and
-    congestion. The prices carry no losses: the supplier serves them, as under all mechanisms. What
-    buyers pay beyond what sellers receive is the congestion rent; it goes to the market operator.
+    congestion. What buyers pay beyond what sellers receive is the congestion rent; it goes to the
+    market operator.
+
+    Losses are the supplier's to serve, as under all mechanisms. Where they are `unpriced` the
+    prices do not carry them. Where they are `marginal`, the trades maximise the surplus less the
+    cost of the losses they cause, and a price is less by that cost's slope. Then every market goes
+    through the programme, and the rent of losses covers what they cost, since losses are convex;
+    trades that lower the losses are paid for it out of what the supplier saves.
 
     Source: Bohn, Caramanis and Schweppe (1984), "Optimal pricing in electrical networks over space
     and time", RAND Journal of Economics 15(3); on feeders: Bai et al. (2018), "Distribution
     locational marginal pricing (DLMP) for congestion management and voltage support", IEEE Trans.
-    Power Systems 33(4).
+    Power Systems 33(4), whose prices have all three parts.
     """
 
     Config = LocationalPriceConfig
@@ -85,13 +108,21 @@ class LocationalPrice(Market):
     @torch.no_grad()
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Match all orders; nothing where no trades are found that the feeder bears."""
+        return self.clear_in_parts(orders, context)[0]
+
+    @torch.no_grad()
+    def clear_in_parts(self, orders: Orders, context: Context) -> tuple[Clearing, PriceParts]:
+        """Match all orders, and say what the prices are made of."""
         free = self._free.clear(orders, context)
         grid = grid_of(context, self.config, orders)
+        whole = torch.stack([free.price, free.price, torch.zeros_like(free.price)], 1)
         if grid is None:
-            return free
-        rows, limits = broken_by(grid, free.cleared_kw)
+            return free, _parts(free, whole, context)
+        rows, limits = self._restricted(grid, free.cleared_kw)
         if not len(rows):
-            return free
+            return free, _parts(free, whole, context)
+        price = torch.lerp(context.seller_floor, context.buyer_ceiling, self.config.loss_cost)[rows]
+        here = at(grid, rows)
         best, rounds = self._congested(
             Orders(
                 orders.quantity_kw[rows].double(),
@@ -99,17 +130,18 @@ class LocationalPrice(Market):
                 orders.arrival_s[rows],
                 orders.owners,
             ),
-            at(grid, rows),
+            here,
             limits,
             free.cleared_kw[rows].double(),
+            LossCost.of(here, price) if self.config.losses == "marginal" else None,
         )
         dtype = free.price.dtype
-        cleared, price, found = best.cleared_kw.to(dtype), best.price.to(dtype), best.found
+        cleared, prices, found = best.cleared_kw.to(dtype), best.prices.to(dtype), best.found
         limit_price = orders.limit_price[rows]
-        price = seat_price(cleared * price, cleared, limit_price) * (cleared != 0)
+        price = seat_price(cleared * prices[:, 0], cleared, limit_price) * (cleared != 0)
         cleared_kw = free.cleared_kw.index_copy(0, rows, cleared)
         all_prices = free.price.index_copy(0, rows, price)
-        return Clearing(
+        out = Clearing(
             cleared_kw=cleared_kw,
             price=all_prices,
             payment_eur=cleared_kw * all_prices * context.slot_h,
@@ -117,28 +149,45 @@ class LocationalPrice(Market):
             converged=free.converged.index_copy(0, rows, found),
             iterations=free.iterations.index_copy(0, rows, rounds),
         )
+        cost = torch.zeros_like(free.reference_price).index_copy(0, rows, best.losses.to(dtype))
+        return out, _parts(out, whole.index_copy(0, rows, prices), context, cost)
+
+    def _restricted(self, grid: GridContext, free_kw: Tensor) -> tuple[Tensor, Limits]:
+        """Return the markets [R] in which the auction's trades do not stand, and their limits."""
+        if self.config.losses == "unpriced":
+            return broken_by(grid, free_kw)
+        rows = torch.arange(len(free_kw), device=free_kw.device)
+        return rows, widened(grid.limits, flow(grid, torch.zeros_like(free_kw)))
 
     def _congested(
-        self, orders: Orders, grid: GridContext, limits: Limits, cleared_kw: Tensor
-    ) -> tuple[_Best, Tensor]:
+        self,
+        orders: Orders,
+        grid: GridContext,
+        limits: Limits,
+        cleared_kw: Tensor,
+        losses: LossCost | None,
+    ) -> tuple[Best, Tensor]:
         """Return the best trades found for markets [R] and the rounds [R].
 
         Every round looks at the AC power flow of the last trades, and where they hold, keeps them
         if none that held were better. Then it finds the best trades with the limits linearised
         there, until these promise no more than `gap` beyond the trades they start from.
         """
-        rows, best = LimitRows.of(grid, limits), _Best.none(cleared_kw)
-        at_hand = _Search.start(cleared_kw, rows)
+        rows, best = LimitRows.of(grid, limits), Best.none(cleared_kw)
+        at_hand = Search.start(cleared_kw, rows)
         taken = torch.ones_like(at_hand.left)
         for count in range(self.config.max_rounds + 1):
             left = at_hand.left
             here, mine = at(grid, left), rows.of_markets(left)
-            x, solution, whole = _carried(here, at_hand.cleared_kw, at_hand.known_kw)
+            x, solution, whole = carried(here, at_hand.cleared_kw, at_hand.known_kw)
             state = mine.state(here, solution, x)
             excess = (state - mine.ceiling) / mine.unit
             holds = (excess.amax(1) <= 1) & solution.converged & whole & at_hand.solved
-            surplus = -(orders.limit_price[left] * x).sum(1)
-            best = best.or_better(left[holds], x[holds], at_hand.price[holds], surplus[holds])
+            lost = x[:, 0] * 0 if losses is None else losses.of_markets(left).cost(solution)
+            surplus = -(orders.limit_price[left] * x).sum(1) - lost
+            best = best.or_better(
+                left[holds], x[holds], at_hand.prices[holds], surplus[holds], lost[holds]
+            )
             if count == self.config.max_rounds:
                 break
             at_hand = replace(at_hand, known_kw=x).pressed(excess, mine.unit, count)
@@ -146,10 +195,13 @@ class LocationalPrice(Market):
             effect = mine.slopes(here, solution, x, index) * used.unsqueeze(-1)
             aim = (mine.ceiling - at_hand.stricter - state).gather(1, index)
             room = aim + times(effect, x)
-            out = self._solve(orders, at_hand, effect, room)
+            model = None if losses is None else losses.of_markets(left).model(here, solution, x)
+            out = self._solve(orders, at_hand, effect, room, model)
             promised = -(orders.limit_price[left] * out.cleared_kw).sum(1)
+            if model is not None:
+                promised = promised - model.cost(out.cleared_kw)
             there = holds & out.found & (promised <= surplus * (1 + self.config.gap))
-            if count >= _CUT_FROM:
+            if count >= CUT_FROM:
                 at_hand = at_hand.cut(effect, room, excess.gather(1, index) * used)
             go_on = (~there).nonzero().squeeze(1)
             if not len(go_on):
@@ -158,7 +210,14 @@ class LocationalPrice(Market):
             taken = taken.index_fill(0, at_hand.left, count + 1)
         return best, taken
 
-    def _solve(self, orders: Orders, at_hand: _Search, effect: Tensor, room: Tensor) -> Dispatch:
+    def _solve(
+        self,
+        orders: Orders,
+        at_hand: Search,
+        effect: Tensor,
+        room: Tensor,
+        losses: LossModel | None,
+    ) -> Dispatch:
         """Solve the programme of the markets at hand under their rows and earlier cuts."""
         c = self.config
         return dispatch(
@@ -169,119 +228,17 @@ class LocationalPrice(Market):
             c.regularisation,
             c.tolerance,
             c.max_steps,
+            losses,
         )
 
 
-@dataclass(frozen=True)
-class _Search:
-    """Where the markets still sought for stand.
-
-    Attributes:
-        left: [R] their numbers.
-        cleared_kw, price: [R, N] of the last programme, and whether it was solved, [R].
-        known_kw: [R, N] the last trades that a state carried.
-        binding: [R, K] rows that have been broken.
-        stricter: [R, K] by how much a row is aimed at below its ceiling.
-        cut_effect, cut_room: [R, C, N] and [R, C] tangents kept from earlier rounds.
-    """
-
-    left: Tensor
-    cleared_kw: Tensor
-    price: Tensor
-    solved: Tensor
-    known_kw: Tensor
-    binding: Tensor
-    stricter: Tensor
-    cut_effect: Tensor
-    cut_room: Tensor
-
-    @classmethod
-    def start(cls, cleared_kw: Tensor, rows: LimitRows) -> _Search:
-        """Begin with the trades of the auction, which no programme has priced."""
-        nothing, none = torch.zeros_like(cleared_kw), torch.zeros_like(rows.ceiling)
-        left = torch.arange(len(cleared_kw), device=cleared_kw.device)
-        solved = torch.zeros_like(left, dtype=torch.bool)
-        cuts = nothing.unsqueeze(1)[:, :0]
-        return cls(left, cleared_kw, nothing, solved, nothing, none > 0, none, cuts, nothing[:, :0])
-
-    def of(self, rows: Tensor) -> _Search:
-        """Keep some of the markets."""
-        return _Search(*[getattr(self, field.name)[rows] for field in fields(self)])
-
-    def to(self, out: Dispatch) -> _Search:
-        """Go to the programme's trades, or to none where it was not solved."""
-        x = out.cleared_kw.where(out.found.unsqueeze(-1), 0.0)
-        return replace(self, cleared_kw=x, price=out.price, solved=out.found)
-
-    def pressed(self, excess: Tensor, unit: Tensor, count: int) -> _Search:
-        """Let the rows that are broken most bind, and late in the search more strictly."""
-        worst = excess.topk(min(_NEW_ROWS, excess.shape[1]), 1)
-        binding = self.binding | self.binding.scatter(1, worst.indices, worst.values > 0)
-        stricter = self.stricter
-        if count >= _STRICTER_FROM:
-            stricter = stricter + excess.clamp(0, _STRICTER_BY) * unit
-        return replace(self, binding=binding, stricter=stricter)
-
-    def listed(self) -> tuple[Tensor, Tensor]:
-        """Return the numbers [R, K] of the rows that bind, and which of them are not padding."""
-        most = int(self.binding.sum(1).max())
-        index = (~self.binding).to(torch.int8).argsort(dim=1, stable=True)[:, :most]
-        return index, self.binding.gather(1, index)
-
-    def cut(self, effect: Tensor, room: Tensor, excess: Tensor) -> _Search:
-        """Keep the tangents of the rows that are broken most; the others' become no rows."""
-        worst = excess.topk(min(_CUTS, excess.shape[1]), 1)
-        seats = effect.shape[-1]
-        kept = effect.gather(1, worst.indices.unsqueeze(-1).expand(-1, -1, seats))
-        kept = kept * (worst.values > 1).unsqueeze(-1)
-        return replace(
-            self,
-            cut_effect=torch.cat([self.cut_effect, kept], 1),
-            cut_room=torch.cat([self.cut_room, room.gather(1, worst.indices)], 1),
-        )
-
-
-def _carried(
-    grid: GridContext, cleared_kw: Tensor, known_kw: Tensor
-) -> tuple[Tensor, Solution, Tensor]:
-    """Return trades [R, N] that a state carries, that state, and whether they are `cleared_kw`.
-
-    Trades that no state carries move half-way to those known to be carried, again and again.
-    """
-    solution = flow(grid, cleared_kw)
-    whole = solution.converged
-    for _ in range(_HALVINGS):
-        rows = (~solution.converged).nonzero().squeeze(1)
-        if not len(rows):
-            break
-        middle = (cleared_kw[rows] + known_kw[rows]) / 2
-        cleared_kw = cleared_kw.index_copy(0, rows, middle)
-        solution = solution.replaced(rows, flow(at(grid, rows), middle))
-    return cleared_kw, solution, whole
-
-
-@dataclass(frozen=True)
-class _Best:
-    """The best trades that the feeder bears so far: [R, N], their prices, surplus [R], any [R]."""
-
-    cleared_kw: Tensor
-    price: Tensor
-    surplus: Tensor
-    found: Tensor
-
-    @classmethod
-    def none(cls, like: Tensor) -> _Best:
-        nothing = torch.zeros_like(like)
-        surplus = nothing[:, 0] - torch.inf
-        return cls(nothing, nothing, surplus, surplus > 0)
-
-    def or_better(self, rows: Tensor, cleared_kw: Tensor, price: Tensor, surplus: Tensor) -> _Best:
-        """Put in what has more surplus in the markets `rows`."""
-        better = surplus > self.surplus[rows]
-        rows = rows[better]
-        return _Best(
-            self.cleared_kw.index_copy(0, rows, cleared_kw[better]),
-            self.price.index_copy(0, rows, price[better]),
-            self.surplus.index_copy(0, rows, surplus[better]),
-            self.found.index_fill(0, rows, True),
-        )
+def _parts(
+    out: Clearing, prices: Tensor, context: Context, losses_cost: Tensor | None = None
+) -> PriceParts:
+    """Divide prices [B, M] whose energy and loss are in `prices` [B, 3, M]."""
+    traded = out.cleared_kw != 0
+    energy, loss = prices[:, 1] * traded, prices[:, 2] * traded
+    congestion = energy - loss - out.price
+    rents = [(part * out.cleared_kw).sum(-1) * context.slot_h for part in (congestion, loss)]
+    cost = torch.zeros_like(rents[0]) if losses_cost is None else losses_cost * context.slot_h
+    return PriceParts(energy, congestion, loss, *rents, cost)
