@@ -6,14 +6,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.ledger_sim.protocol import Inclusions, Receipts
+from gridbazaar.ledger_sim.record.homomorphic import EncryptedSums
 from gridbazaar.ledger_sim.record.privacy import committed_s
 from gridbazaar.ledger_sim.record.recorder import Recorder
+from gridbazaar.ledger_sim.record.registrar import SampledCredentials
 from gridbazaar.ledger_sim.record.signed_chain import SignedChain
 from gridbazaar.ledger_sim.record.verify import verify
 
@@ -57,7 +61,8 @@ class Audit:
     """Records some of a batch's markets in one chain each, with what the ledger leaves in the open.
 
     A chain holds every order that came into a block, late ones as well, every payment between
-    market and seats, all fees, and the volumes that are published.
+    market and seats, all fees, and the volumes that are published. What the layers encrypt or sign
+    blindly is executed for some intervals.
 
     Args:
         simulation: whose intervals are recorded.
@@ -71,12 +76,22 @@ class Audit:
         self._recorder = Recorder(
             seed[markets].cpu(), simulation.num_seats, self._slot_s, simulation.disclosure
         )
+        hidden = simulation.disclosure
+        self._sums = EncryptedSums(hidden, len(markets)) if hidden.cipher_bits else None
+        self._credentials = (
+            SampledCredentials(hidden, simulation.num_seats) if hidden.credential_bits else None
+        )
+        self._faults: list[str] = []
         self._seconds = 0.0
 
     @property
     def chains(self) -> list[SignedChain]:
         """What anybody can read of each recorded market."""
         return self._recorder.chains
+
+    def accounts(self, slot: int) -> NDArray[np.int64]:
+        """Return each seat's account in a slot, [R, N], which no block tells."""
+        return self._recorder.accounts(slot)
 
     def record(self, interval: Interval) -> None:
         """Append one interval's orders, settlement and published volumes; call it after each."""
@@ -101,8 +116,25 @@ class Audit:
         recorder.record_settlement(slot, bill.trade[pick], market_fee_eur[pick], self._slot_s)
         if interval.published is not None:
             recorder.record_volumes(slot, interval.published.of(pick), self._slot_s)
+        self._execute(interval)
         self._slot += 1
         self._seconds += time.perf_counter() - start
+
+    def _execute(self, interval: Interval) -> None:
+        """Do what cryptography an interval is sampled for; faults are told by `verify`."""
+        pick, slot = self._markets, self._slot
+        if self._sums is not None:
+            volume = interval.orders.by_seat(interval.clearing.cleared_kw.abs())[pick]
+            told = interval.published and interval.published.of(pick)
+            self._faults += self._sums.add(volume.cpu(), told)
+        if self._credentials is not None:
+            accounts = self._recorder.accounts(slot)
+            keys = [
+                [chain.keys[account] for account in of_market]
+                for chain, of_market in zip(self.chains, accounts, strict=True)
+            ]
+            in_block = interval.receipts.latency_s[pick].isfinite().cpu()
+            self._faults += self._credentials.check(slot, keys, in_block)
 
     def verify(self, share: float) -> AuditResult:
         """Check every chain from its first block on, and that share of the signatures.
@@ -126,7 +158,7 @@ class Audit:
             days=len(chains),
             blocks=sum(len(chain.blocks) for chain in chains),
             transactions=sum(b.header.count for chain in chains for b in chain.blocks),
-            faults=faults,
+            faults=(*self._faults, *faults),
             record_s=self._seconds,
             verify_s=time.perf_counter() - start,
             verified_share=share,

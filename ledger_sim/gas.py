@@ -19,6 +19,7 @@ from gridbazaar.sourced import plain, read_yaml
 
 TABLE = Path(__file__).with_name("gas.yaml")
 Count: TypeAlias = Tensor | float
+CALL_DATA_GAS = 16.0  # of a byte that is not 0 (EIP-2028)
 
 
 @cache

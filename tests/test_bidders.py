@@ -15,8 +15,10 @@ from gridbazaar.agents.bidders.own_use import own_use_action
 from gridbazaar.agents.bidders.positions import laid
 from gridbazaar.agents.bidders.seat import Seat
 from gridbazaar.agents.bidders.valuation import Limits, limits_of
+from gridbazaar.envs.day_record import Facts
 from gridbazaar.envs.observation import FEATURES, read
 from gridbazaar.envs.supply_curve import Offer, supply_curve
+from gridbazaar.evaluation.information import mutual_information
 
 every_bidder = pytest.mark.parametrize("name", BIDDERS.names())
 PRICING = [
@@ -432,3 +434,44 @@ def test_parameters_are_validated_by_name():
         make("zip", GAME, {"learning_rate": [0.1, 2.0]})
     with pytest.raises(ValueError, match="did you mean 'momentum'"):
         make("zip", GAME, {"momentun": [0.1, 0.2]})
+
+
+def test_a_masked_meter_tells_less_of_the_load_and_costs_more(town):
+    """The mask against own use and against no battery, by mutual information over days."""
+
+    def played(name):
+        sim = town.simulation(num_envs=6)
+        homes = Facts.of(sim.community, 0.0).battery_kwh > 0
+        homes &= (sim.community.load_kw.amax(0) > 0).cpu()
+        intervals = list(play(sim, bidding(name, sim.game)))
+        load, meter = (
+            torch.stack(series).permute(2, 1, 0).flatten(1)[homes]
+            for series in zip(*((i.load_kw, i.delivered.net_kw) for i in intervals), strict=True)
+        )
+        pv = torch.stack([i.delivered.pv_kw for i in intervals]).permute(2, 1, 0).flatten(1)[homes]
+        cost = -torch.stack([i.reward.total[:, homes] for i in intervals]).sum()
+        told, bare = mutual_information(load, meter), mutual_information(load, load - pv)
+        return float(told.mean()), float(bare.mean()), float(cost)
+
+    own, bare, cheap = played("own_use")
+    masked, _, dear = played("load_masking")
+    assert masked < 0.7 * own < own < bare
+    assert dear > cheap
+
+
+def test_a_mask_holds_the_meter_at_the_mean_where_the_battery_can(seen):
+    """At half its content the battery makes up for all of a change but what the mean follows."""
+    told = {"flexible_kw": 4.0, "can_take": 1.0, "can_give": 1.0, "room_kwh": 3.0}
+    mask = make("load_masking", GAME)
+    follows = GAME.slot_h / 12.0
+    _, mean = mask.act(home(seen, -1.0, energy_kwh=3.0, **told), None)
+    for net, content, wanted in (
+        (-3.0, 3.0, 2.0 * (1 - follows)),  # a kettle, that is, covered
+        (0.5, 3.0, -1.5 * (1 - follows)),
+        (-1.0, 9.0, 3.0 / 6.0),  # too full: given back over the hours of recovery
+        (-9.0, 3.0, 4.0),  # no more than it can
+    ):
+        action, _ = mask.act(home(seen, net, energy_kwh=content, **told), mean)
+        _, _, value, _, share, _ = action.unbind(-1)
+        power = -value.sign() * (share + 1) / 2 * 4.0
+        torch.testing.assert_close(power, torch.full_like(power, wanted), rtol=0, atol=1e-5)

@@ -45,6 +45,8 @@ AT_ONCE = [
     "commit_reveal",
     "aggregated_disclosure",
     "noise",
+    "homomorphic_aggregation",
+    "blind_credentials",
 ]
 
 

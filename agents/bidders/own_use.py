@@ -43,8 +43,18 @@ def own_use_action(
         action [..., N, 3 + 3 K].
     """
     seat = Seat(observation, layout)
+    return running_action(seat, own_use_power(seat), own_dispatch)
+
+
+def running_action(seat: Seat, home_kw: Tensor, own_dispatch: bool) -> Tensor:
+    """Return the action [..., N, 3 + 3 K] by which homes' devices run at powers whatever clears.
+
+    Args:
+        seat: the observation.
+        home_kw: [..., N, K] of homes' devices; community batteries do as `own_use_action` says.
+        own_dispatch: whether seats dispatch their devices themselves.
+    """
     shared = seat.is_storage.unsqueeze(-1)
-    home_kw = own_use_power(seat)
     if own_dispatch:
         power_kw = home_kw + balancing_power(seat)
         return grid_priced(seat, power_kw, torch.zeros_like(power_kw), seat.shares(power_kw))
@@ -69,17 +79,21 @@ def grid_priced(seat: Seat, runs_kw: Tensor, value: Tensor, share: Tensor) -> Te
     return torch.cat([price, torch.zeros_like(price), devices, -torch.ones_like(price)], -1)
 
 
-def own_use_power(seat: Seat) -> Tensor:
+def own_use_power(seat: Seat, meter_kw: Tensor | float = 0.0) -> Tensor:
     """Return the powers [..., N, K] kW beside what must be taken that serve own use first.
 
     The usual rule of home batteries: cars charge at once; then a home's other devices, one after
     the other, take its own surplus and cover its own need. A community battery, which has no use of
     its own, rests.
+
+    Args:
+        seat: the observation.
+        meter_kw: [..., N] or one for all, net power that homes' devices hold their meter at.
     """
     cars_kw = torch.where(seat.leaves, -seat.take_kw, 0.0)
     powers, net_kw = [], seat.must_run_kw + cars_kw.sum(-1)
     for k in range(seat.devices):
-        wanted = torch.where(seat.is_storage, 0.0, -net_kw)
+        wanted = torch.where(seat.is_storage, 0.0, meter_kw - net_kw)
         served = torch.minimum(torch.maximum(wanted, -seat.take_kw[..., k]), seat.give_kw[..., k])
         power = torch.where(seat.leaves[..., k], cars_kw[..., k], served)
         net_kw = torch.where(seat.leaves[..., k], net_kw, net_kw + power)

@@ -65,7 +65,7 @@ class AggregatedDisclosure(Layer):
         """Write payments and sums at the period's end; messages as ever."""
         in_period = self._with_most(market)
         due = self._payments.due(self.slot, market.traders > 0).to(market.messages)
-        takes = (self.settlement_gas(in_period) + self.gas(gas.root_gas())) * due
+        takes = (self.settlement_gas(in_period) + self._publishing_gas()) * due
         left = self._payments.left(self.slot)
         self._most = (in_period.orders, in_period.traders, in_period.gas) if left else _NOTHING
         written = self.inner.submit_market(replace(market, gas=takes))
@@ -74,6 +74,10 @@ class AggregatedDisclosure(Layer):
             delay_s=written.delay_s + left * self.slot_s,
             transactions=written.transactions + due,
         )
+
+    def _publishing_gas(self) -> float:
+        """Return the gas of the transaction that publishes the sums."""
+        return self.gas(gas.root_gas())
 
     def _with_most(self, market: MarketTransactions) -> MarketTransactions:
         """Return the largest book and the most traders of the period so far."""

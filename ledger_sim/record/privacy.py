@@ -17,7 +17,9 @@ from torch import Tensor
 from gridbazaar import randomness
 from gridbazaar.errors import LedgerError
 from gridbazaar.ledger_sim.layers.aggregated_disclosure import AggregatedDisclosure
+from gridbazaar.ledger_sim.layers.blind_credentials import BlindCredentials
 from gridbazaar.ledger_sim.layers.commit_reveal import CommitReveal
+from gridbazaar.ledger_sim.layers.homomorphic_aggregation import HomomorphicAggregation
 from gridbazaar.ledger_sim.layers.noise import Noise
 from gridbazaar.ledger_sim.layers.period import slots_left
 from gridbazaar.ledger_sim.layers.protocol import layers_of
@@ -37,6 +39,10 @@ class Disclosure:
         slots: slots that a published volume and a payment cover.
         epsilon: privacy loss of a published volume; inf: no noise.
         sensitivity: most by which one seat changes a slot's volume.
+        cipher_bits: of the key under which volumes are encrypted before they are summed; 0: the
+            market sums what it reads.
+        credential_bits: of the registrar's key that signed every pseudonym blindly; 0: none.
+        unregistered: seats that have no credential.
     """
 
     pseudonyms: bool
@@ -45,6 +51,9 @@ class Disclosure:
     slots: int
     epsilon: float
     sensitivity: float
+    cipher_bits: int = 0
+    credential_bits: int = 0
+    unregistered: tuple[int, ...] = ()
 
     @property
     def sealed(self) -> bool:
@@ -61,10 +70,16 @@ def disclosure_of(ledger: Ledger) -> Disclosure:
     for layer in reversed(list(layers_of(ledger))):
         if isinstance(layer, Pseudonyms):
             found = replace(found, pseudonyms=True)
+            if isinstance(layer, BlindCredentials):
+                refused = tuple(layer.config.unregistered)
+                bits = layer.config.key_bits
+                found = replace(found, credential_bits=bits, unregistered=refused)
         elif isinstance(layer, CommitReveal):
             found = replace(found, committed=True)
         elif isinstance(layer, AggregatedDisclosure):
             found = replace(found, seats=layer.config.seats, slots=layer.config.slots)
+            encrypts = isinstance(layer, HomomorphicAggregation)
+            found = replace(found, cipher_bits=layer.config.key_bits if encrypts else 0)
         elif isinstance(layer, Noise):
             config = layer.config
             found = replace(found, epsilon=config.epsilon, sensitivity=config.sensitivity)

@@ -1,0 +1,135 @@
+"""Encrypted sums of meter readings: Paillier's cryptosystem, executed on recorded days.
+
+Paillier, "Public-key cryptosystems based on composite degree residuosity classes", EUROCRYPT 1999:
+the product of ciphertexts is one of the sum, and a power one of a multiple. By python-paillier
+(`phe`), which is an extra: `pip install 'gridbazaar[privacy]'`. Keys are drawn anew by the system
+and decide no number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gridbazaar.errors import LedgerError
+from gridbazaar.ledger_sim.record.privacy import Disclosure, Published
+
+_MILLI = 1000
+_EVERY = 24  # periods of which one is encrypted, beginning with the day's first
+Ciphertext = Any  # phe has no types
+
+
+class Biller:
+    """Holds the private key; gives meters the public one, and is handed sums alone.
+
+    Args:
+        bits: of the modulus.
+
+    Raises:
+        LedgerError: `phe` is not installed.
+    """
+
+    def __init__(self, bits: int) -> None:
+        try:
+            import phe
+        except ImportError:
+            raise LedgerError(
+                "readings of recorded days are encrypted by phe, which is not installed: "
+                "pip install 'gridbazaar[privacy]', or record no days"
+            ) from None
+        self.public, self._private = phe.generate_paillier_keypair(n_length=bits)
+
+    def open(self, ciphertext: Ciphertext) -> int:
+        """Return what a ciphertext holds."""
+        return int(self._private.decrypt(ciphertext))
+
+
+def encrypt(public: Any, readings: Tensor) -> list[Ciphertext]:
+    """Return each meter's ciphertext of its reading [N], to the thousandth of a unit."""
+    return [public.encrypt(number) for number in (readings * _MILLI).round().long().tolist()]
+
+
+def total(ciphertexts: Sequence[Ciphertext]) -> Ciphertext:
+    """Return a ciphertext of the sum; whoever forms it needs no key and reads nothing.
+
+    Raises:
+        LedgerError: there is none to add.
+    """
+    if not ciphertexts:
+        raise LedgerError("a sum of no ciphertexts; give at least one reading")
+    return sum(ciphertexts[1:], ciphertexts[0])
+
+
+def weighted(ciphertexts: Sequence[Ciphertext], prices: Sequence[int]) -> Ciphertext:
+    """Return a ciphertext of a seat's bill: its readings times the slots' prices, in whole steps.
+
+    Raises:
+        LedgerError: for another number of prices than of readings.
+    """
+    if len(prices) != len(ciphertexts):
+        raise LedgerError(f"{len(prices)} prices for {len(ciphertexts)} readings; give one each")
+    return total([one * price for one, price in zip(ciphertexts, prices, strict=True)])
+
+
+class EncryptedSums:
+    """Forms some of a day's published sums of ciphertexts, and compares what is opened.
+
+    One period in 24 is encrypted, since a reading takes about 20 ms.
+
+    Args:
+        disclosure: how volumes are summed and encrypted.
+        markets: R that are recorded.
+
+    Attributes:
+        readings: that were encrypted so far.
+    """
+
+    def __init__(self, disclosure: Disclosure, markets: int) -> None:
+        self._hidden = disclosure
+        self._biller = Biller(disclosure.cipher_bits)
+        self._period = 0
+        self._sums: list[list[Ciphertext]] = [[] for _ in range(markets)]
+        self.readings = 0
+
+    def add(self, volume: Tensor, published: Published | None) -> list[str]:
+        """Add the next slot's volumes, [R, N]; return what is wrong where their period ends."""
+        if self._period % _EVERY == 0:
+            for sums, of_market in zip(self._sums, volume, strict=True):
+                self._encrypt(sums, of_market)
+        if published is None:
+            return []
+        faults = self._compare(published) if self._period % _EVERY == 0 else []
+        self._period, self._sums = self._period + 1, [[] for _ in self._sums]
+        return faults
+
+    def _encrypt(self, sums: list[Ciphertext], volume: Tensor) -> None:
+        """Add a slot's encrypted volumes [N] of one market to its sums by group."""
+        seats = self._hidden.seats
+        own = encrypt(self._biller.public, volume)
+        self.readings += len(own)
+        last = max(1, len(own) // seats) - 1
+        for group in range(last + 1):
+            end = None if group == last else (group + 1) * seats
+            added = total(own[group * seats : end])
+            if group < len(sums):
+                sums[group] = sums[group] + added
+            else:
+                sums.append(added)
+
+    def _compare(self, published: Published) -> list[str]:
+        """Return the sums that are not what was published, up to each reading's rounding."""
+        faults = []
+        for market, sums in enumerate(self._sums):
+            opened = torch.tensor([self._biller.open(one) / _MILLI for one in sums])
+            told = published.volume[market].cpu()
+            terms = self._hidden.seats * 2 * published.slots
+            wrong = published.shown[market].cpu() & ((opened - told).abs() > 0.6e-3 * terms)
+            faults += [
+                f"chain {market}, sum of group {group}: {told[group]:.3f} was published, "
+                f"{opened[group]:.3f} is what the ciphertexts hold"
+                for group in wrong.nonzero()[:, 0].tolist()
+            ]
+        return faults
