@@ -121,8 +121,7 @@ class Place:
         day, simulation, audit = self._play(world, bidder, audited=True)
         assert audit is not None
         gate_s, slot_s = simulation.rules.gate_closure_s, self.community.slot_minutes * 60
-        chain, ledger = audit.chains[0], simulation.ledger
-        return day, seen_by_all(chain, ledger, simulation.slots, slot_s, gate_s)
+        return day, seen_by_all(audit, simulation.ledger, simulation.slots, slot_s, gate_s)
 
 
 def figures(config: EvaluationConfig, place: Place) -> dict[str, Any]:

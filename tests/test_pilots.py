@@ -1,7 +1,6 @@
 """Presets: every pilot composes, says where its facts are from, plays a day and yields to words."""
 
 import re
-from dataclasses import astuple
 from pathlib import Path
 
 import pandas as pd
@@ -238,19 +237,18 @@ class Observed:
         policy = random_policy(7, entries=len(simulation.game.layout.actions))
         for interval in play_intervals(simulation, policy, slots=self.slots):
             audit.record(interval)
-        (self.chain,) = audit.chains
-        self.seen = seen_by_all(self.chain, ledger, self.slots, 900.0, self.gate_s)
+        self.seen = seen_by_all(audit, ledger, self.slots, 900.0, self.gate_s)
 
 
 @pytest.mark.parametrize(
     ("chosen", "linked", "read_early", "read"),
     [
-        ((), (80, 100), (80, 100), (100, 100)),
-        (("pseudonyms",), (100 / 6, 100 / 6), (80, 100), (100, 100)),
-        (("commit_reveal",), (80, 100), (0, 0), (90, 100)),
-        (("noise",), (80, 100), (0, 0), (0, 0)),
-        (({"name": "channels", "carries": "payments"},), (80, 100), (80, 100), (100, 100)),
-        (("channels",), (0, 50), (0, 0), (0, 0)),
+        ((), 100, (80, 100), 100),
+        (("pseudonyms",), 0, (80, 100), 100),
+        (("commit_reveal",), 100, (0, 0), 100),
+        (("noise",), 100, (0, 0), 0),
+        (({"name": "channels", "carries": "payments"},), 100, (80, 100), 100),
+        (("channels",), 0, (0, 0), 0),
     ],
     ids=str,
 )
@@ -258,8 +256,9 @@ def test_an_observer_links_and_reads_what_the_layers_leave_open(
     town, chosen, linked, read_early, read
 ):
     seen = Observed(town, *chosen).seen
-    for found, (low, high) in zip(astuple(seen), (linked, read_early, read), strict=True):
-        assert low - 1e-9 <= found <= high + 1e-9, seen
+    assert seen.linked == linked
+    assert read_early[0] <= seen.read_early <= read_early[1]
+    assert seen.read == pytest.approx(read, abs=5)
 
 
 def test_the_study_plays_pilots_side_by_side_and_writes_table_picture_and_pages(tmp_path, capsys):
@@ -272,7 +271,8 @@ def test_the_study_plays_pilots_side_by_side_and_writes_table_picture_and_pages(
     assert row.cost == pytest.approx(row.ideal + row.taken)
     assert row.saved_ideal == pytest.approx(100 * (1 - row.ideal / row.alone))
     assert row.seats == 9
-    assert row.linked == pytest.approx(100 / 96)
+    assert row.linked == 0
+    assert row.read_early > 90
     assert row.incentive_income != 0
     assert plot.stat().st_size > 10_000
     printed = capsys.readouterr().out
@@ -280,7 +280,7 @@ def test_the_study_plays_pilots_side_by_side_and_writes_table_picture_and_pages(
         "| `sunchain` | `mid_market_rate`, `pbft + pseudonyms`, `green_certificates` |" in printed
     )
     assert "| `sunchain` |" in (tmp_path / "pilots.md").read_text()
-    assert "| linked, % | 1.04 |" in (tmp_path / "pilot_sunchain.md").read_text()
+    assert "| linked, % | 0 |" in (tmp_path / "pilot_sunchain.md").read_text()
     pilots.main(["--from", str(csv)])
     assert capsys.readouterr().out.strip() in printed
 
