@@ -104,6 +104,13 @@ def test_a_day_of_a_preset_runs_in_its_own_community(name):
     assert day.cleared.all()
 
 
+@pytest.mark.long
+def test_power_id_has_its_members():
+    seats = envs.batched(preset="power_id", num_envs=1).community.seats
+    assert sum(name.startswith("prosumer") for name in seats) == 20
+    assert sum(name.startswith("consumer") for name in seats) == len(seats) - 20 == 20
+
+
 def words_of(*words):
     return set(expand(words))
 
