@@ -2,6 +2,7 @@
 
 from gridbazaar.configs.composition import complete_ledger, compose, compose_file, option
 from gridbazaar.configs.option_help import option_help
+from gridbazaar.configs.presets import descriptions, expand
 from gridbazaar.configs.search_path import (
     FOLDER,
     add_folder,
@@ -19,6 +20,8 @@ __all__ = [
     "complete_ledger",
     "compose",
     "compose_file",
+    "descriptions",
+    "expand",
     "folders",
     "groups",
     "option",

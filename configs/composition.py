@@ -20,6 +20,7 @@ from hydra.version import VersionBase
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from gridbazaar.configs.presets import BIDDER, expand
 from gridbazaar.configs.search_path import FOLDER, folders, groups, options, path_of
 from gridbazaar.errors import ConfigError, nearest
 from gridbazaar.sourced import StrictLoader, is_sourced, read_yaml
@@ -30,11 +31,12 @@ def compose(entry: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
     A ledger that comes out holds all parameters of its layers, see `complete_ledger`, and so do
     incentives: a scheme that is named by a word, or with some of its parameters, takes the others
-    from configs/incentive/.
+    from configs/incentive/. The word `preset=<name>` stands for a preset's words, but for who bids;
+    see `presets.expand`.
 
     Raises ConfigError for an unknown key or option, with the nearest known name.
     """
-    words = tuple(_complete(word) for word in overrides)
+    words = tuple(_complete(word) for word in expand(overrides, without=(BIDDER,)))
     values = copy.deepcopy(_recalled(entry, words, _files()))
     ledger = values.get("ledger")
     if isinstance(ledger, dict) and "layers" in ledger:

@@ -14,7 +14,8 @@ from gridbazaar.agents import shelf
 from gridbazaar.agents.bidders import BIDDERS
 from gridbazaar.agents.population import is_population, parse
 from gridbazaar.config import Config, Count, NonNegative, RunName, Seed, Share, validate
-from gridbazaar.configs import compose, option, options
+from gridbazaar.configs import compose, expand, options
+from gridbazaar.envs.build import make_market
 from gridbazaar.envs.config import TaskConfig, WorldConfig
 from gridbazaar.envs.incentives import make_programme
 from gridbazaar.errors import ConfigError, UnknownNameError
@@ -24,7 +25,9 @@ from gridbazaar.ledger_sim.layers import protocol as layers
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 # Groups of which an evaluation takes lists, where Hydra's own words would choose a single option.
 _LISTS = ("bidder", "market", "ledger")
-ALL, IDEAL = "all", "ideal"
+ALL, IDEAL, GRID_ONLY = "all", "ideal", "grid_only"
+# What else changes them, with an example.
+_CHANGES = {"market": "market.k=0.3", "ledger": "ledger.layers=[pseudonyms]"}
 _COMMA = re.compile(r",(?![^{]*\})")  # not within a population
 
 
@@ -43,6 +46,9 @@ class EvaluationConfig(Config):
     bidder: Names = Field(description="registered names, folders of runs or checkpoints, or all")
     market: Names = Field(description="names, or all")
     ledger: Names = Field(description="names, or all")
+    market_changes: tuple[str, ...] = Field(
+        description="words that change every market but grid_only, as market.k=0.3",
+    )
     incentives: tuple[Any, ...] = Field(
         (),
         description="registered schemes that pay for meter readings, by name or with parameters, "
@@ -108,11 +114,15 @@ class EvaluationConfig(Config):
     )
 
     def world(self, market: str, ledger: str) -> WorldConfig:
-        """Return the task under one market and one ledger; all but the ideal one are changed."""
+        """Return the task under one market and one ledger, with what words change of either.
+
+        What others are held against, grid_only and the ideal ledger, stays as it is.
+        """
+        market_words = self.market_changes if market != GRID_ONLY else ()
         words = self.ledger_changes if ledger != IDEAL else ()
         return WorldConfig(
             task=self.task,
-            market=option("market", market),
+            market=compose("world", (f"market={market}", *market_words))["market"],
             ledger=compose("world", (f"ledger={ledger}", *words))["ledger"],
             incentives=self.incentives,
         )
@@ -133,26 +143,30 @@ def configure(words: Sequence[str]) -> EvaluationConfig:
     """Return the configuration that command-line words mean.
 
     `bidder`, `market` and `ledger` take one name, a list or `all`; a bidder may be a population.
-    Words as `ledger.layers=[noise]` change every ledger but the ideal one, which others are held
-    against; the rest are Hydra's.
+    Words as `market.k=0.3` change every market but grid_only, and words as `ledger.layers=[noise]`
+    every ledger but the ideal one, which others are held against; `preset=<name>` stands for the
+    preset's words. The rest are Hydra's.
 
     Raises:
         ConfigError: a word or value is refused.
         UnknownNameError: there is no such bidder, market or ledger; gives the nearest.
     """
-    changes = tuple(word for word in words if word.startswith("ledger."))
-    lists, others = _split(word for word in words if word not in changes)
+    words = expand(words)
+    changes = {key: [w for w in words if w.startswith(f"{key}.")] for key in _CHANGES}
+    taken = {word for changing in changes.values() for word in changing}
+    lists, others = _split(word for word in words if word not in taken)
     values: dict[str, Any] = {**compose("evaluate", others), **lists}
-    if not isinstance(values["ledger_changes"], list):
-        raise ConfigError(
-            f"ledger_changes is {values['ledger_changes']!r}: expected a list of words, as in "
-            "[ledger.layers=[pseudonyms]]"
-        )
+    for key, example in _CHANGES.items():
+        given = values[f"{key}_changes"]
+        if not isinstance(given, list):
+            raise ConfigError(
+                f"{key}_changes is {given!r}: expected a list of words, as in [{example}]"
+            )
+        values[f"{key}_changes"] = (*given, *changes[key])
     if values["name"] is None:
         if values["resume"]:
             raise ConfigError("resume=true needs the name= of the evaluation to go on with")
         values["name"] = files.name_by_time(values["task"]["name"])
-    values["ledger_changes"] = (*values["ledger_changes"], *changes)
     values["bidder"] = _names("bidder", values["bidder"], BIDDERS.names(), _is_folder)
     values["market"] = _names("market", values["market"], options("market"))
     values["ledger"] = _names("ledger", values["ledger"], options("ledger"))
@@ -160,8 +174,7 @@ def configure(words: Sequence[str]) -> EvaluationConfig:
     _check_labels(config)
     make_programme(config.incentives)  # which refuses what is none
     check_deviations(config.deviations, BIDDERS.names(), filter(_is_folder, config.deviations))
-    if config.ledger_changes:
-        _check_changes(config)
+    _check_changes(config)
     if config.reference_market not in options("market"):
         raise UnknownNameError("market", config.reference_market, options("market"))
     if config.reference is not None and label(config.reference) not in map(label, config.bidder):
@@ -219,14 +232,23 @@ def _check_labels(config: EvaluationConfig) -> None:
 
 
 def _check_changes(config: EvaluationConfig) -> None:
-    """Raise ConfigError unless the ledgers can be changed as wanted."""
-    if config.ledger == (IDEAL,):
-        raise ConfigError(
-            f"{' '.join(config.ledger_changes)} changes nothing: the ideal ledger stays as it is; "
-            "name another, as in ledger=block"
-        )
-    for name in config.ledger:
-        ledger_sim.make(config.world(config.market[0], name).ledger)
+    """Raise ConfigError unless markets and ledgers can be changed as wanted."""
+    if config.market_changes:
+        if config.market == (GRID_ONLY,):
+            raise ConfigError(
+                f"{' '.join(config.market_changes)} changes nothing: grid_only has no rules of its "
+                "own; name a market, as in market=uniform_auction"
+            )
+        for name in config.market:
+            make_market(config.world(name, IDEAL).market)
+    if config.ledger_changes:
+        if config.ledger == (IDEAL,):
+            raise ConfigError(
+                f"{' '.join(config.ledger_changes)} changes nothing: the ideal ledger stays as it "
+                "is; name another, as in ledger=block"
+            )
+        for name in config.ledger:
+            ledger_sim.make(config.world(config.market[0], name).ledger)
 
 
 def _is_folder(name: str) -> bool:

@@ -23,7 +23,7 @@ from gridbazaar.envs.simulation import Simulation
 from gridbazaar.errors import ConfigError
 from gridbazaar.evaluation.audit import Audit, AuditResult
 from gridbazaar.evaluation.comparison import Yardstick
-from gridbazaar.evaluation.config import IDEAL, EvaluationConfig, label
+from gridbazaar.evaluation.config import GRID_ONLY, IDEAL, EvaluationConfig, label
 from gridbazaar.evaluation.deviations import Arena
 from gridbazaar.evaluation.exploited import exploited
 from gridbazaar.evaluation.feeder_optimum import FeederOptimum, said
@@ -36,7 +36,7 @@ from gridbazaar.evaluation.stopwatch import Stopwatch
 
 _log = logging.getLogger(__name__)
 
-GRID_ONLY, NONE = "grid_only", "-"
+NONE = "-"
 # The program's least cost; its plans, played; those that know the feeder; the central planner.
 OPTIMUM, PLAYED, PLANNER = "optimum", "optimum_played", "planner"
 WITHIN_LIMITS = "optimum_within_limits"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gridbazaar.agents.bidders import BIDDERS
-from gridbazaar.configs import option, options
+from gridbazaar.configs import descriptions, option, options
 from gridbazaar.envs.devices import DEVICES
 from gridbazaar.envs.incentives import INCENTIVES
 from gridbazaar.envs.markets import MARKETS
@@ -42,6 +42,7 @@ FAMILIES: dict[str, Callable[[], dict[str, str]]] = {
     "incentives": INCENTIVES.describe,
     "bidders": BIDDERS.describe,
     "algorithms": _algorithms,
+    "presets": descriptions,
 }
 
 

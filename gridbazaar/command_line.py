@@ -45,6 +45,7 @@ Train bidders and write runs/<name>/.
     {called} -m seed=0,1,2 market=uniform_auction,vcg
     {called} name=sweep resume=true     # what is finished is skipped
     {called} --tune name=search 'algorithm.lr=tag(log,interval(1e-3,1e-2))'
+    {called} name=pilot preset=brooklyn    # market, ledger and community of a pilot
 
 Options, each a word; several values, as in seed=0,1,2, are trained one after another by -m:
 
@@ -59,6 +60,7 @@ Compare bidders on held-out days and write results/<name>/ with its report.html.
 
     {called} name=demo 'bidder=[truthful,runs/demo]' market=all 'ledger=[ideal,block]'
     {called} name=quick bidder=all days=7 seed=3 overwrite=true
+    {called} preset=quartierstrom days=7   # a pilot's market, ledger, community
     {called} --list markets    # names that can be chosen
     {called} -m name=sizes task.ownership.battery_share=0.2,0.5,0.8 bidder=truthful
                            # an evaluation for each value, results/sizes/<value>
@@ -179,9 +181,9 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 def _explained(text: str, entry: str, words: Sequence[str], called: str) -> Answer:
     """Return a command's help, with the options of what its words choose."""
-    from gridbazaar.configs import option_help, take_words
+    from gridbazaar.configs import expand, option_help, take_words
 
-    return text.format(called=called, options=option_help(entry, take_words(words))), 0
+    return text.format(called=called, options=option_help(entry, expand(take_words(words)))), 0
 
 
 # Imports are heavy and stand where they are needed: RLlib alone takes seconds.

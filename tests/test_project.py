@@ -186,7 +186,7 @@ def test_every_entry_validates():
 
 def test_every_group_is_validated_by_some_test():
     tested = {"task", "devices", "market", "ledger", "layer", "bidder", "tariff", "algorithm"}
-    tested |= {"suite", "generalisation", "incentive"}
+    tested |= {"suite", "generalisation", "preset", "incentive"}
     assert {group for group in groups() if group.isidentifier()} <= tested, "add a test for it"
 
 
