@@ -11,6 +11,8 @@ from conftest import play
 from test_gradients import NOON, begun, compare, direction_of, drawn, gains
 
 from gridbazaar import configs, envs
+from gridbazaar.agents.config import TrainConfig
+from gridbazaar.config import validate
 from gridbazaar.envs import kpis
 from gridbazaar.envs.day_record import DayRecord, Facts
 from gridbazaar.envs.incentives import INCENTIVES, Incentive, Movement, Outcome, Programme, Reading
@@ -18,6 +20,7 @@ from gridbazaar.envs.incentives.programme import make_programme
 from gridbazaar.envs.prices import Tariff
 from gridbazaar.errors import ConfigError, GridBazaarError
 from gridbazaar.evaluation.config import configure as configure_evaluation
+from gridbazaar.evaluation.optimum import unknown
 from gridbazaar.evaluation.tournament import without_positions
 
 F64 = torch.float64
@@ -455,6 +458,15 @@ def test_an_evaluation_pays_under_every_market_and_ledger_but_not_the_baseline()
     assert world.incentives[1]["redeem_price"] == 0.02
     assert world.incentives[1]["kwh_per_coin"]
     assert without_positions(world).incentives == ()
+    assert "optimum is missing: its linear program knows no incentive" in unknown([], schemes=True)
+    assert unknown([]) == ""
+
+
+def test_a_training_is_paid_too():
+    words = ["name=x", "incentives=[{name: demurrage, demurrage_per_h: 0.1}]"]
+    world = validate(TrainConfig, configs.compose("train", words)).world
+    assert world.incentives[0]["demurrage_per_h"] == 0.1
+    assert world.incentives[0]["redeem_price"]
 
 
 def test_a_list_of_no_schemes_is_the_default():
