@@ -19,6 +19,8 @@ from gridbazaar.envs.incentives import INCENTIVES, Incentive, Movement, Outcome,
 from gridbazaar.envs.incentives.programme import make_programme
 from gridbazaar.envs.prices import Tariff
 from gridbazaar.errors import ConfigError, GridBazaarError
+from gridbazaar.evaluation import mechanisms
+from gridbazaar.evaluation.comparison import Yardstick
 from gridbazaar.evaluation.config import configure as configure_evaluation
 from gridbazaar.evaluation.optimum import unknown
 from gridbazaar.evaluation.tournament import without_positions
@@ -460,6 +462,14 @@ def test_an_evaluation_pays_under_every_market_and_ledger_but_not_the_baseline()
     assert without_positions(world).incentives == ()
     assert "optimum is missing: its linear program knows no incentive" in unknown([], schemes=True)
     assert unknown([]) == ""
+
+
+def test_an_optimum_that_is_missing_is_no_figure_and_stands_last():
+    cost = torch.tensor([[1.0, 2.0]], dtype=F64)
+    best = Yardstick(cost, torch.full((1,), torch.nan, dtype=F64)).of_optimum()
+    assert all(best[name].isnan().all() for name in ("community_cost", "savings"))
+    rows = [{"kpis": {"community_cost": {"mean": mean}}} for mean in (None, 2.0, -1.0)]
+    assert [mechanisms.cost(row) for row in sorted(rows, key=mechanisms.cost)] == [-1, 2, torch.inf]
 
 
 def test_a_training_is_paid_too():
