@@ -16,9 +16,10 @@ from gridbazaar.envs.prices import SlotPrices, Tariff
 class Bill:
     """Money of one interval per seat, [B, N] EUR, positive received and negative paid.
 
-    Each entry has one counterparty: `trade` the other seats and the market operator, `pool` and
-    `firming` the pool of deviations, `grid` the supplier, `network` the DSO, `penalty` the penalty
-    pool, `fee` the validators. `grid_kw` is what the supplier bought (positive) or sold.
+    Each entry has one counterparty: `trade` the other seats and the market operator,
+    `compensation` the other seats, `pool` and `firming` the pool of deviations, `grid` the
+    supplier, `network` the DSO, `penalty` the penalty pool, `fee` the validators. `grid_kw` is
+    what the supplier bought (positive) or sold.
     """
 
     trade: Tensor
@@ -29,12 +30,13 @@ class Bill:
     penalty: Tensor
     fee: Tensor
     grid_kw: Tensor
+    compensation: Tensor
 
     @property
     def total(self) -> Tensor:
         """What the seat has gained, [B, N] EUR."""
         market = self.trade + self.pool + self.firming
-        return market + self.grid + self.network + self.penalty + self.fee
+        return market + self.grid + self.network + self.penalty + self.fee + self.compensation
 
     @property
     def accounts(self) -> dict[str, Tensor]:
@@ -47,6 +49,7 @@ class Bill:
             "dso": -self.network.sum(-1),
             "penalty pool": -self.penalty.sum(-1),
             "validators": -self.fee.sum(-1),
+            "compensation": -self.compensation.sum(-1),
         }
 
 
@@ -151,4 +154,5 @@ def settle(
         penalty=broken_kw * (-penalty_price * slot_h),
         fee=-fee_eur,
         grid_kw=grid_kw,
+        compensation=nothing,
     )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gridbazaar.envs.action import ActionMeaning, Decision, check_action
 from gridbazaar.envs.community import Community
+from gridbazaar.envs.compensation import compensate
 from gridbazaar.envs.config import RulesConfig
 from gridbazaar.envs.dataset import Dataset, Slot
 from gridbazaar.envs.day import Today, check_days, check_split, draw_chance, draw_today, seeds_of
@@ -249,6 +250,8 @@ class Simulation:
             rules.penalty_price,
             context.slot_h,
         )
+        if rules.compensation == "metered":
+            bill = compensate(bill, traded.net_kw, tariff, context.slot_h)
         gain = reward(bill, used, rules.unserved_price, delivered.violation_eur, delivered.net_kw)
         power, slot_s = self.fleet.share_of_rated(devices_kw), self.community.slot_s
         self._last, published = self._last.after(
