@@ -299,6 +299,63 @@ def merit(asks, cost, size, bids, demand):
     return sold, price
 
 
+def both_sides(named, true, size, k=0.5):
+    """Trades and price of one market by hand: named prices, better true limits first at a tie."""
+    sells, got = size > 0, np.zeros(len(size))
+    asks = sorted(np.flatnonzero(sells), key=lambda i: (named[i], true[i]))
+    bids = sorted(np.flatnonzero(size < 0), key=lambda i: (-named[i], -true[i]))
+    left, price = np.abs(size).astype(float), math.nan
+    while asks and bids and named[asks[0]] <= named[bids[0]]:
+        i, j = asks[0], bids[0]
+        kw = min(left[i], left[j])
+        left[i], left[j] = left[i] - kw, left[j] - kw
+        got[i], got[j] = got[i] + kw, got[j] - kw
+        price = (1 - k) * named[i] + k * named[j]
+        asks, bids = asks[int(left[i] < 1e-12) :], bids[int(left[j] < 1e-12) :]
+    return got, price
+
+
+@pytest.mark.parametrize("k", [0.0, 0.5, 1.0])
+def test_where_buyers_play_too_nobody_gains_by_naming_another_price(k):
+    orders = book(16, B=15, N=7)
+    out = clear("price_game", orders, buyers="play", k=k)
+    played = 0
+    for b in range(15):
+        size, true = orders.quantity_kw[b].numpy(), orders.limit_price[b].numpy()
+        cleared, price = out.cleared_kw[b].numpy(), out.reference_price[b].item()
+        if math.isnan(price):
+            continue
+        played += 1
+        named = np.where(cleared != 0, price, true)
+        got, reached = both_sides(named, true, size)
+        np.testing.assert_allclose(got, cleared, atol=1e-9)
+        assert reached == pytest.approx(price)
+        earned = np.where(got != 0, got * (reached - true), 0.0)
+        assert (earned >= -1e-9).all()
+        for i in range(len(size)):
+            for other in [*np.linspace(0.05, 0.37, 60), price - 1e-6, price + 1e-6]:
+                moved = np.where(np.arange(len(size)) == i, other, named)
+                sold, at = both_sides(moved, true, size)
+                gain = sold[i] * (at - true[i]) if sold[i] else 0.0
+                assert gain <= earned[i] + 1e-9
+    assert played > 8
+
+
+def test_buyers_who_play_end_the_market_power_of_a_single_seller():
+    orders = seller_book([0.1], [4.0], [0.3, 0.25])
+    prices = [
+        clear("price_game", orders, buyers=who, k=0.0).reference_price.item()
+        for who in ("accept", "play")
+    ]
+    assert prices == pytest.approx([0.3, 0.3])  # both buyers want more than there is
+    plenty = seller_book([0.1], [20.0], [0.3, 0.25])
+    prices = [
+        clear("price_game", plenty, buyers=who, k=0.0).reference_price.item()
+        for who in ("accept", "play")
+    ]
+    assert prices == pytest.approx([0.25, 0.1])
+
+
 @pytest.mark.parametrize("apart", [0.0, 1e-7])
 def test_equal_sellers_compete_as_nearly_equal_ones_do(apart):
     none_needed = clear("price_game", seller_book([0.1, 0.1 + apart, 0.1], [5] * 3, [0.3, 0.25]))
