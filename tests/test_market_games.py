@@ -230,6 +230,37 @@ def test_the_buyers_best_response_is_the_one_played_and_where_replication_leads(
     assert checked > 6
 
 
+@pytest.mark.parametrize("stored", [0.1, 0.5])
+def test_sellers_who_like_to_keep_energy_sell_less_of_it_and_still_rest(stored):
+    """No other price pleases a seller more, income and what it keeps computed anew."""
+    orders = book(13, B=16)
+    free, out = (clear("stackelberg_sellers", orders, stored=s) for s in (0.0, stored))
+    config = market("stackelberg_sellers", stored=stored).config
+    span, played, checked = CEILING - FLOOR, out.converged & free.converged, 0
+    assert played.double().mean() > 0.8
+    assert out.volume_kw[played].sum() < 0.97 * free.volume_kw[played].sum()
+    for b in played.nonzero().squeeze(-1).tolist():
+        game = posted_game(orders, b, out)
+        if game is None or (out.cleared_kw[b].numpy()[game[4]] <= 1e-9).any():
+            continue
+        checked += 1
+        cost, supply, bid, demand, sells, _ = game
+        price = out.price[b].numpy()[sells]
+
+        def pleases(i, posted, cost=cost, supply=supply, bid=bid, demand=demand):
+            split, bought = followed(cost, supply, bid, demand, posted, config)
+            sold = min(split[i] * bought.sum(), supply[i])
+            kept = supply[i] * np.log1p((supply[i] - sold) / supply[i])
+            return (posted[i] - cost[i]) * sold + stored * span * kept
+
+        for i in range(len(cost)):
+            here = pleases(i, price)
+            for other in np.linspace(cost[i], bid.max(), 200):
+                gain = pleases(i, np.where(np.arange(len(cost)) == i, other, price)) - here
+                assert gain <= 1.5 * config.tolerance * (bid.max() - cost.min()) * supply[i]
+    assert checked > 3
+
+
 def test_many_leading_sellers_leave_less_to_each():
     """The margin of leading sellers falls as an order is split among more of them."""
     margins = []
