@@ -62,6 +62,11 @@ class RulesConfig(Config):
     penalty_price: EnergyPrice = Field(
         description="EUR per kWh promised and not kept, without a pool"
     )
+    compensation: Literal["none", "metered"] = Field(
+        "none",
+        description="metered: once meters are read, seats that gained by the interval pay those "
+        "whom their own meter at the grid's prices would have cost less",
+    )
     unserved_price: EnergyPrice = Field(description="EUR per kWh a departing car misses")
     stored_worth: Share = Field(
         description="worth of a kWh left in a battery at the day's end: 0 the feed-in tariff, "

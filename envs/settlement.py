@@ -16,10 +16,10 @@ from gridbazaar.envs.prices import SlotPrices, Tariff
 class Bill:
     """Money of one interval per seat, [B, N] EUR, positive received and negative paid.
 
-    Each entry has one counterparty: `trade` the other seats and the market operator, `pool` and
-    `firming` the pool of deviations, `grid` the supplier, `network` the DSO, `penalty` the penalty
-    pool, `fee` the validators, `incentive` whoever runs the incentive schemes. `grid_kw` is what
-    the supplier bought (positive) or sold.
+    Each entry has one counterparty: `trade` the other seats and the market operator,
+    `compensation` the other seats, `pool` and `firming` the pool of deviations, `grid` the
+    supplier, `network` the DSO, `penalty` the penalty pool, `fee` the validators, `incentive`
+    whoever runs the incentive schemes. `grid_kw` is what the supplier bought (positive) or sold.
     """
 
     trade: Tensor
@@ -31,12 +31,14 @@ class Bill:
     fee: Tensor
     incentive: Tensor
     grid_kw: Tensor
+    compensation: Tensor
 
     @property
     def total(self) -> Tensor:
         """What the seat has gained, [B, N] EUR."""
         market = self.trade + self.pool + self.firming
-        return market + self.grid + self.network + self.penalty + self.fee + self.incentive
+        beside = self.penalty + self.fee + self.compensation + self.incentive
+        return market + self.grid + self.network + beside
 
     @property
     def accounts(self) -> dict[str, Tensor]:
@@ -50,6 +52,7 @@ class Bill:
             "penalty pool": -self.penalty.sum(-1),
             "validators": -self.fee.sum(-1),
             "incentive schemes": -self.incentive.sum(-1),
+            "compensation": -self.compensation.sum(-1),
         }
 
 
@@ -155,4 +158,5 @@ def settle(
         fee=-fee_eur,
         incentive=nothing,
         grid_kw=grid_kw,
+        compensation=nothing,
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gridbazaar.envs.action import ActionMeaning, Decision, check_action
 from gridbazaar.envs.community import Community
+from gridbazaar.envs.compensation import compensate
 from gridbazaar.envs.config import RulesConfig
 from gridbazaar.envs.dataset import Dataset, Slot
 from gridbazaar.envs.day import Today, check_days, check_split, draw_chance, draw_today, seeds_of
@@ -261,6 +262,8 @@ class Simulation:
             rules.penalty_price,
             context.slot_h,
         )
+        if rules.compensation == "metered":
+            bill = compensate(bill, traded.net_kw, tariff, context.slot_h)
         bill, rewarded = self._pay_incentives(bill, delivered, used, traded, receipts)
         gain = reward(bill, used, rules.unserved_price, delivered.violation_eur, delivered.net_kw)
         power, slot_s = self.fleet.share_of_rated(devices_kw), self.community.slot_s

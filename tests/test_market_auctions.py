@@ -227,7 +227,7 @@ def huang_2002(sells: list, buys: list) -> tuple[float, float, float]:
 def test_mcafee_on_divisible_orders_is_huangs_reduction(grid):
     """Only books whose crossing leaves a remainder: the others may trade at the average price."""
     orders = book(3, 200, 10, grid)
-    out = clear("mcafee", orders)
+    out = clear("mcafee", orders, ties="left_out")
     compared = 0
     for b in range(200):
         quantity, price, _ = row(orders, b)
@@ -253,6 +253,53 @@ def test_no_misreport_on_a_grid_gains(name, units, grid):
 def test_the_grid_of_misreports_finds_gains_where_they_exist():
     for name in ("uniform_auction", "pay_as_bid", "continuous"):
         assert most_gained_by_misreporting(name, book(4, 60, 7)) > 1e-3
+
+
+@pytest.mark.parametrize("levels", [(0.08, 0.34), (0.08, 0.2, 0.34), (0.06, 0.08, 0.34, 0.36)])
+def test_mcafee_stays_truthful_and_covered_where_most_orders_tie(levels):
+    """Every price on the grid, below and above all levels, for every seat of 400 small games."""
+    g = torch.Generator().manual_seed(9)
+    traded = {}
+    for seats in (3, 5):
+        quantity = torch.randint(-3, 4, (200, seats), generator=g).to(F64)
+        price = torch.tensor(levels, dtype=F64)[
+            torch.randint(0, len(levels), quantity.shape, generator=g)
+        ]
+        orders = Orders(quantity, price, torch.zeros_like(price))
+        assert most_gained_by_misreporting("mcafee", orders) < 1e-12
+        for ties in ("left_out", "priced_by_others"):
+            out = clear("mcafee", orders, ties=ties)
+            assert out.operator_surplus_eur.min() > -1e-12
+            assert ((out.price - price) * out.cleared_kw).min() > -1e-12
+            traded[ties] = traded.get(ties, 0.0) + out.volume_kw.sum().item()
+    assert traded["priced_by_others"] > 1.1 * traded["left_out"]
+
+
+def test_bidders_who_all_name_the_grids_prices_trade_under_mcafee():
+    """3 kW of sun for 5 kW of need: at the price of the longer side, as none of them sets it."""
+    quantity = torch.tensor([[2.0, 1, -2, -2, -1], [4, 4, 4, -3, -2]], dtype=F64)
+    quantity = quantity.to(F64)
+    price = FLOOR + (CEILING - FLOOR) * (quantity < 0).to(F64)
+    orders = Orders(quantity, price, torch.zeros_like(price))
+    assert clear("mcafee", orders, ties="left_out").volume_kw.tolist() == [0, 0]
+    out = clear("mcafee", orders)
+    assert out.volume_kw.tolist() == pytest.approx([3, 5])
+    assert out.price[0].tolist() == pytest.approx([CEILING] * 5)
+    assert out.price[1].tolist() == pytest.approx([FLOOR] * 5)
+    # One buyer who would take all sets the price alone, and is left out.
+    alone = Orders(
+        torch.tensor([[2.0, 1, -5]], dtype=F64),
+        orders.limit_price[:1, :3],
+        orders.arrival_s[:1, :3],
+    )
+    assert clear("mcafee", alone).volume_kw.item() == 0
+
+
+def test_the_rule_for_ties_changes_nothing_without_them():
+    orders = book(6, 300, 9)
+    one, other = (clear("mcafee", orders, ties=t) for t in ("left_out", "priced_by_others"))
+    assert torch.equal(one.payment_eur, other.payment_eur)
+    assert torch.equal(one.cleared_kw, other.cleared_kw)
 
 
 @both_kinds_of_book

@@ -230,6 +230,37 @@ def test_the_buyers_best_response_is_the_one_played_and_where_replication_leads(
     assert checked > 6
 
 
+@pytest.mark.parametrize("stored", [0.1, 0.5])
+def test_sellers_who_like_to_keep_energy_sell_less_of_it_and_still_rest(stored):
+    """No other price pleases a seller more, income and what it keeps computed anew."""
+    orders = book(13, B=16)
+    free, out = (clear("stackelberg_sellers", orders, stored=s) for s in (0.0, stored))
+    config = market("stackelberg_sellers", stored=stored).config
+    span, played, checked = CEILING - FLOOR, out.converged & free.converged, 0
+    assert played.double().mean() > 0.8
+    assert out.volume_kw[played].sum() < 0.97 * free.volume_kw[played].sum()
+    for b in played.nonzero().squeeze(-1).tolist():
+        game = posted_game(orders, b, out)
+        if game is None or (out.cleared_kw[b].numpy()[game[4]] <= 1e-9).any():
+            continue
+        checked += 1
+        cost, supply, bid, demand, sells, _ = game
+        price = out.price[b].numpy()[sells]
+
+        def pleases(i, posted, cost=cost, supply=supply, bid=bid, demand=demand):
+            split, bought = followed(cost, supply, bid, demand, posted, config)
+            sold = min(split[i] * bought.sum(), supply[i])
+            kept = supply[i] * np.log1p((supply[i] - sold) / supply[i])
+            return (posted[i] - cost[i]) * sold + stored * span * kept
+
+        for i in range(len(cost)):
+            here = pleases(i, price)
+            for other in np.linspace(cost[i], bid.max(), 200):
+                gain = pleases(i, np.where(np.arange(len(cost)) == i, other, price)) - here
+                assert gain <= 1.5 * config.tolerance * (bid.max() - cost.min()) * supply[i]
+    assert checked > 3
+
+
 def test_many_leading_sellers_leave_less_to_each():
     """The margin of leading sellers falls as an order is split among more of them."""
     margins = []
@@ -297,6 +328,63 @@ def merit(asks, cost, size, bids, demand):
             sold[rank] = part * size[rank]
             price = ask
     return sold, price
+
+
+def both_sides(named, true, size, k=0.5):
+    """Trades and price of one market by hand: named prices, better true limits first at a tie."""
+    sells, got = size > 0, np.zeros(len(size))
+    asks = sorted(np.flatnonzero(sells), key=lambda i: (named[i], true[i]))
+    bids = sorted(np.flatnonzero(size < 0), key=lambda i: (-named[i], -true[i]))
+    left, price = np.abs(size).astype(float), math.nan
+    while asks and bids and named[asks[0]] <= named[bids[0]]:
+        i, j = asks[0], bids[0]
+        kw = min(left[i], left[j])
+        left[i], left[j] = left[i] - kw, left[j] - kw
+        got[i], got[j] = got[i] + kw, got[j] - kw
+        price = (1 - k) * named[i] + k * named[j]
+        asks, bids = asks[int(left[i] < 1e-12) :], bids[int(left[j] < 1e-12) :]
+    return got, price
+
+
+@pytest.mark.parametrize("k", [0.0, 0.5, 1.0])
+def test_where_buyers_play_too_nobody_gains_by_naming_another_price(k):
+    orders = book(16, B=15, N=7)
+    out = clear("price_game", orders, buyers="play", k=k)
+    played = 0
+    for b in range(15):
+        size, true = orders.quantity_kw[b].numpy(), orders.limit_price[b].numpy()
+        cleared, price = out.cleared_kw[b].numpy(), out.reference_price[b].item()
+        if math.isnan(price):
+            continue
+        played += 1
+        named = np.where(cleared != 0, price, true)
+        got, reached = both_sides(named, true, size)
+        np.testing.assert_allclose(got, cleared, atol=1e-9)
+        assert reached == pytest.approx(price)
+        earned = np.where(got != 0, got * (reached - true), 0.0)
+        assert (earned >= -1e-9).all()
+        for i in range(len(size)):
+            for other in [*np.linspace(0.05, 0.37, 60), price - 1e-6, price + 1e-6]:
+                moved = np.where(np.arange(len(size)) == i, other, named)
+                sold, at = both_sides(moved, true, size)
+                gain = sold[i] * (at - true[i]) if sold[i] else 0.0
+                assert gain <= earned[i] + 1e-9
+    assert played > 8
+
+
+def test_buyers_who_play_end_the_market_power_of_a_single_seller():
+    orders = seller_book([0.1], [4.0], [0.3, 0.25])
+    prices = [
+        clear("price_game", orders, buyers=who, k=0.0).reference_price.item()
+        for who in ("accept", "play")
+    ]
+    assert prices == pytest.approx([0.3, 0.3])  # both buyers want more than there is
+    plenty = seller_book([0.1], [20.0], [0.3, 0.25])
+    prices = [
+        clear("price_game", plenty, buyers=who, k=0.0).reference_price.item()
+        for who in ("accept", "play")
+    ]
+    assert prices == pytest.approx([0.25, 0.1])
 
 
 @pytest.mark.parametrize("apart", [0.0, 1e-7])

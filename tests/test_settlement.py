@@ -6,11 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gridbazaar.envs.compensation import compensate
 from gridbazaar.envs.devices.fleet import DeviceUse
 from gridbazaar.envs.pool import PoolPrices, pool_prices
 from gridbazaar.envs.prices import Tariff
 from gridbazaar.envs.reward import reward
-from gridbazaar.envs.settlement import Traded, broken_commitment_kw, settle
+from gridbazaar.envs.settlement import Traded, broken_commitment_kw, imbalance_eur, settle
 
 H = 0.25
 F64 = torch.float64
@@ -33,7 +34,7 @@ def bill(cleared, net, position=None, firmed=None, pool=None, reverted=False, pr
         firmed_kw=torch.zeros_like(cleared) if firmed is None else firmed,
         net_kw=net,
     ).standing(torch.tensor([reverted]))
-    return settle(traded, torch.full_like(cleared, fee), TARIFF, pool, 0.5, H)
+    return settle(traded, torch.zeros_like(cleared) + fee, TARIFF, pool, 0.5, H)
 
 
 def test_the_grid_alone_pays_feed_in_and_charges_retail():
@@ -150,3 +151,23 @@ def test_the_reward_is_its_parts_and_violations_are_shared_by_power():
     assert torch.allclose(out.wear, row(-0.1, 0))
     assert torch.allclose(out.unserved, row(0, -6))
     assert torch.allclose(out.total, money.total + row(-0.1 - 2 + 0.5, -6 - 6))
+
+
+def test_compensation_comes_from_the_gains_in_proportion():
+    """Gains of 0.1, 0.05 and -0.06 EUR against the grid: two thirds and a third of 0.06 move."""
+    before = bill(row(4, -4, 0), row(4, -4, 0), fee=row(0, 0, 0.06))
+    alone = imbalance_eur(row(4, -4, 0), TARIFF, H)
+    torch.testing.assert_close(before.total - alone, row(0.1, 0.05, -0.06))
+    after = compensate(before, row(4, -4, 0), TARIFF, H)
+    torch.testing.assert_close(after.compensation, row(-0.04, -0.02, 0.06))
+    torch.testing.assert_close(after.total - alone, row(0.06, 0.03, 0))
+    assert abs(sum(after.accounts.values()).item()) < 1e-12
+
+
+def test_where_all_lose_together_gains_are_spent_pro_rata():
+    before = bill(row(4, -4, 0), row(4, -4, 0), fee=row(0, 0.25, 0.2))
+    after = compensate(before, row(4, -4, 0), TARIFF, H)
+    gain = after.total - imbalance_eur(row(4, -4, 0), TARIFF, H)
+    torch.testing.assert_close(gain, row(0, -0.15, -0.15))
+    nobody = compensate(bill(row(0, 0), row(4, -4)), row(4, -4), TARIFF, H)
+    assert nobody.compensation.abs().sum() == 0

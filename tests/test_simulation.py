@@ -12,6 +12,7 @@ from conftest import SLOTS, play, random_policy
 from torch import Tensor
 
 from gridbazaar import envs, ledger_sim
+from gridbazaar.agents.bidders import make
 from gridbazaar.envs.markets import MARKETS
 
 F64 = torch.float64
@@ -248,6 +249,7 @@ OPTIONS = {
     "curtailed": ("task.rules.limits.action=curtail", "task.feeder.voltage_band=[0.99,1.01]"),
     "prevented": ("task.rules.limits.action=prevent",),
     "V2G": ("task.devices.vehicle.v2g=true",),
+    "compensated": ("task.rules.compensation=metered",),
 }
 
 
@@ -275,6 +277,27 @@ def test_positions_devices_and_meters_follow_from_orders_under_every_option(town
         firmed += t.firmed_kw.abs().sum().item()
         assert d.net_kw is t.net_kw or torch.equal(d.net_kw, t.net_kw)
     assert (firmed > 0) == (sim.rules.firming in ("storage_seats", "community"))
+
+
+def test_with_compensation_nobody_pays_more_than_alone_where_the_community_gains(town):
+    """The same devices at the grid's prices, interval by interval; without it some pay more."""
+    worse = {}
+    for rule in ("none", "metered"):
+        sim = town.simulation(f"task.rules.compensation={rule}")
+        bidder, worse[rule], gained = make("own_use", sim.game), 0, 0
+        for interval in play(sim, lambda seen, by=bidder: by.act(seen, None)[0], slots=64):
+            net, tariff, bill = interval.traded.net_kw, interval.tariff, interval.bill
+            alone = (net.clamp(min=0) * tariff.feed_in + net.clamp(max=0) * tariff.retail) * 0.25
+            gain = bill.total - alone
+            together = gain.sum(-1) > 1e-9
+            gained += int(together.sum())
+            worse[rule] += int((gain[together] < -1e-9).sum())
+            assert bill.compensation.sum(-1).abs().max() < 1e-9
+            losing = gain[~together]
+            assert rule == "none" or (losing <= 1e-9).all()
+        assert gained > 40
+    assert worse["none"] > 0
+    assert worse["metered"] == 0
 
 
 def test_every_kwh_of_a_seat_is_cleared_from_the_grid_firmed_or_pooled(town):

@@ -1,17 +1,32 @@
-"""Non-cooperative price game: sellers ask what pays them best, given what the others ask."""
+"""Non-cooperative price game: who names prices names what pays best, given what others name."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from gridbazaar.config import Share
+from gridbazaar.envs.markets.book import cross, fill, tolerance_kw
 from gridbazaar.envs.markets.owners import Owners
 from gridbazaar.envs.markets.protocol import Claim, Clearing, Context, Market, MarketConfig, Orders
 from gridbazaar.envs.markets.registry import MARKETS
 
 _ROUNDING = 1e-12  # relative, below which two sums are equal
+
+
+class PriceGameConfig(MarketConfig):
+    """Who plays."""
+
+    buyers: Literal["accept", "play"] = Field(
+        description="accept: they take a price or leave it; play: they name prices as sellers do",
+    )
+    k: Share = Field(
+        description="where buyers play, which of the equilibrium prices: 0 the least, 1 the most",
+    )
 
 
 @MARKETS.register("price_game")
@@ -33,18 +48,29 @@ class PriceGame(Market):
 
     A seller with several asks is one player: it sets one price for all of them, and sells its
     cheapest first.
+
+    With `buyers: play` the buyers name prices at the same time. Where all who trade name one price
+    that balances supply and demand, nobody gains by another: a seller that asks more finds no bid
+    so high, a buyer that bids less no ask so low, and a better offer only worsens one's own price.
+    The balancing prices are an interval, in which `k` chooses, as no theory does; these are the
+    equilibria of naming prices and quantities (Dubey 1982, "Price-quantity strategic market games",
+    Econometrica 50(1)). Market power of one side alone is gone.
     """
 
+    Config = PriceGameConfig
     claims: frozenset[Claim] = frozenset(
         {"budget_balanced", "no_deficit", "individually_rational", "one_price"}
     )
 
-    def __init__(self, config: MarketConfig):
+    def __init__(self, config: PriceGameConfig):
         self.config = config
 
     def clear(self, orders: Orders, context: Context) -> Clearing:
         """Trade at the equilibrium."""
         quantity, limit = orders.quantity_kw.double(), orders.limit_price.double()
+        if self.config.buyers == "play":
+            cleared, price = balanced(quantity, limit, self.config.k)
+            return _at_price(orders, context, cleared, price)
         found = (
             equilibrium(quantity, limit)
             if orders.shared is None
@@ -53,15 +79,38 @@ class PriceGame(Market):
         sold, price = found.sold_kw, found.price
         volume = sold.sum(-1, keepdim=True)
         cleared = sold - _serve((-quantity).clamp(min=0), limit, price, volume)
-        price = torch.where(volume > 0, price, 0.0)
-        dtype = orders.quantity_kw.dtype
-        return Clearing(
-            cleared_kw=cleared.to(dtype),
-            price=(price * (cleared != 0)).to(dtype),
-            payment_eur=(cleared * price * context.slot_h).to(dtype),
-            reference_price=price.where(volume > 0, torch.nan).squeeze(-1).to(dtype),
-            converged=torch.ones_like(volume, dtype=torch.bool).squeeze(-1),
-        )
+        return _at_price(orders, context, cleared, price)
+
+
+def _at_price(orders: Orders, context: Context, cleared: Tensor, price: Tensor) -> Clearing:
+    """Let what was cleared [B, M] change hands at one price [B, 1], both in float64."""
+    volume = cleared.clamp(min=0).sum(-1, keepdim=True)
+    price = torch.where(volume > 0, price, 0.0)
+    dtype = orders.quantity_kw.dtype
+    return Clearing(
+        cleared_kw=cleared.to(dtype),
+        price=(price * (cleared != 0)).to(dtype),
+        payment_eur=(cleared * price * context.slot_h).to(dtype),
+        reference_price=price.where(volume > 0, torch.nan).squeeze(-1).to(dtype),
+        converged=torch.ones_like(volume, dtype=torch.bool).squeeze(-1),
+    )
+
+
+def balanced(quantity: Tensor, limit: Tensor, k: float) -> tuple[Tensor, Tensor]:
+    """Return the trade of largest gain [B, M] and the price k of the way between those it bears.
+
+    Who trades must not lose by it, and whoever has something left must not gain at that price.
+    """
+    cleared = fill(quantity, limit, cross(quantity, limit))
+    trades = cleared != 0
+    left = (quantity - cleared).abs() > tolerance_kw(quantity)
+    sells, buys = quantity > 0, quantity < 0
+    low = limit.where(sells & trades | buys & left, -torch.inf).amax(-1, keepdim=True)
+    high = limit.where(buys & trades | sells & left, torch.inf).amin(-1, keepdim=True)
+    # Without a trade there may be no bid or no ask to bound the price.
+    any_traded = trades.any(-1, keepdim=True)
+    low, high = low.where(any_traded, 0.0), high.where(any_traded, 0.0)
+    return cleared, torch.lerp(low, high, k)
 
 
 @dataclass(frozen=True)
