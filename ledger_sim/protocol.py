@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from pydantic import Field
@@ -165,6 +165,12 @@ class Receipts:
     earlier: Inclusions | None = None
 
 
+# What of a market a contract does, beside settling it (IOT Table III). auction: it matches a sorted
+# book at one price; pairs: it matches it at a price for each pair; checked: it checks what was
+# cleared elsewhere; none: it settles alone.
+Contract = Literal["auction", "pairs", "checked", "none"]
+
+
 @dataclass(frozen=True, slots=True)
 class MarketTransactions:
     """Transactions of the market itself, once a slot's orders are in: its messages and settlement.
@@ -179,6 +185,7 @@ class MarketTransactions:
         gas: float [B], what clearing and settlement take, 0 for none; None: as the ledger counts.
         refused: float [B], proposals of a clearing that were checked and refused before the one
             that is settled; None: the first one is.
+        contract: what the contract does of the clearing.
     """
 
     rounds: Tensor
@@ -187,6 +194,7 @@ class MarketTransactions:
     traders: Tensor
     gas: Tensor | None = None
     refused: Tensor | None = None
+    contract: Contract = "auction"
 
     def __post_init__(self) -> None:
         names = ("rounds", "messages", "orders", "traders", "gas", "refused")

@@ -179,7 +179,9 @@ class Blockchain:
         schedule, interval_s = self._schedule, self.consensus.interval_s
         settled, settlement = market.settled, market.gas
         if settlement is None:
-            settlement = schedule.settlement(market.orders, market.traders) * settled
+            settlement = settled * schedule.settlement(
+                market.orders, market.traders, market.contract
+            )
         gas = messages * schedule.message + settlement
         per_round = messages * schedule.message / rounds.clamp(min=1)
         room = self._room.gas

@@ -214,6 +214,7 @@ class Sharding(Layer):
                 orders=part(market.orders),
                 traders=part(market.traders),
                 gas=None if market.gas is None else part(market.gas),
+                contract=market.contract,
                 refused=None
                 if market.refused is None
                 else market.refused.repeat_interleave(shards),

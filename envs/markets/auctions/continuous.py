@@ -23,6 +23,7 @@ class Continuous(Market):
 
     claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
     time_priority = True
+    contract = "pairs"
 
     def __init__(self, config: MarketConfig):
         self.config = config

@@ -41,6 +41,7 @@ class McAfee(Market):
 
     claims: frozenset[Claim] = frozenset({"no_deficit", "individually_rational", "truthful"})
     single_order_claims: frozenset[Claim] = frozenset({"truthful"})
+    contract = "auction"
 
     def __init__(self, config: MarketConfig):
         self.config = config

@@ -39,6 +39,7 @@ class AdmmParallel(Market):
     Config = AdmmConfig
     claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
     messages_on_ledger = False
+    contract = "none"
 
     def __init__(self, config: AdmmConfig):
         self.config = config
