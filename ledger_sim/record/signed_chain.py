@@ -21,7 +21,7 @@ from gridbazaar import files
 from gridbazaar.errors import LedgerError
 from gridbazaar.ledger_sim.record import merkle
 
-ORDER, PAYMENT, COMMIT, REVEAL, VOLUME, FEE = 1, 2, 3, 4, 5, 6
+ORDER, PAYMENT, COMMIT, REVEAL, VOLUME, FEE, METER = 1, 2, 3, 4, 5, 6, 7
 KINDS = {
     ORDER: "order",
     PAYMENT: "payment",
@@ -29,6 +29,7 @@ KINDS = {
     REVEAL: "reveal",
     VOLUME: "published volume",
     FEE: "fee",
+    METER: "meter reading",
 }
 
 # Big-endian and without gaps, so that an array's bytes are what is hashed and signed.
@@ -41,7 +42,7 @@ RECORD = np.dtype(
         ("place", ">u2"),  # of an order among its sender's in the slot; else 0
         ("nonce", ">u8"),  # never used twice by a sender
         ("price", ">i8"),  # millionths of the currency per unit
-        ("quantity", ">i8"),  # thousandths of a unit; positive sells, negative buys
+        ("quantity", ">i8"),  # thousandths of a unit (a reading: Wh); positive sells, negative buys
         ("tip", ">i8"),  # millionths of the currency, offered
         ("fee", ">i8"),  # millionths of the currency, charged to the sender
         ("amount", ">i8"),  # millionths of the currency; negative flows back to the sender
@@ -217,6 +218,20 @@ class SignedChain:
     def records(self) -> np.ndarray:
         """Return every transaction in order, as `RECORD` [T]."""
         return np.frombuffer(b"".join(block.records for block in self.blocks), RECORD)
+
+    def readings(self) -> np.ndarray:
+        """Return the signed meter readings, int64 [accounts, slots], Wh, positive exported.
+
+        Slots are counted from 0 to the last with a reading; an account without one has 0 there, as
+        a sealed one has.
+        """
+        records = self.records()
+        metered = records[records["kind"] == METER]
+        slots = int(metered["slot"].max()) + 1 if len(metered) else 0
+        found = np.zeros((len(self.keys), slots), np.int64)
+        known = metered[metered["sender"] < len(self.keys)]
+        found[known["sender"].astype(int), known["slot"].astype(int)] = known["quantity"]
+        return found
 
     def balances(self) -> np.ndarray:
         """Rebuild all balances from the blocks alone.
