@@ -96,6 +96,13 @@ def _check_range(
         )
 
 
+def together(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """Return the sum of two figures, either of which may not be there."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other.to(one)
+
+
 def check_deadline(deadline_s: float, slot_s: float) -> None:
     """Raise `LedgerError` unless the deadline lies within the slot: 0 < deadline_s <= slot_s."""
     if not (math.isfinite(deadline_s) and 0 < deadline_s <= slot_s):
@@ -149,6 +156,9 @@ class Receipts:
         energy_kwh: float [B], that validators used in the slot for this ledger's transactions.
         earlier: the earlier slots' transactions that came into a block now; None if there was no
             backlog in any environment.
+        stored_bytes: float [B], that every full node keeps of the slot: the transactions that came
+            into a block in it, and the blocks' headers; None where nothing is kept.
+        header_bytes: float [B], of it what a lightweight node keeps, the headers.
     """
 
     included: Tensor
@@ -163,6 +173,8 @@ class Receipts:
     messages: Tensor
     energy_kwh: Tensor
     earlier: Inclusions | None = None
+    stored_bytes: Tensor | None = None
+    header_bytes: Tensor | None = None
 
 
 # What of a market a contract does, beside settling it (IOT Table III). auction: it matches a sorted
@@ -225,6 +237,7 @@ class MarketReceipts:
         delay_s: float [B], by how much later than `Receipts.finality_s` says all is final.
         transactions: float [B], number of transactions written.
         energy_kwh: float [B], on top of `Receipts.energy_kwh`.
+        stored_bytes: float [B], on top of `Receipts.stored_bytes`; None as there.
     """
 
     fee: Tensor
@@ -232,6 +245,7 @@ class MarketReceipts:
     delay_s: Tensor
     transactions: Tensor
     energy_kwh: Tensor
+    stored_bytes: Tensor | None = None
 
 
 class Ledger(Protocol):

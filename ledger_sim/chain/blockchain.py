@@ -148,6 +148,9 @@ class Blockchain:
                 (earlier.environment, earlier.seat), earlier.fee, accumulate=True
             )
         like = fee.new_zeros(sent.shape[0])
+        made = self._made(block, on_chain, blocks)
+        network = self.config.network
+        header_bytes = like + made * network.message_bytes
         final_s = self._timeline.final_s(self._slot, deadline_s)
         reverted = self._timeline.reverted(self._slot, deadline_s, final_s)
         self._mempool = pool.carried(waiting, order, self.slot_s)
@@ -164,9 +167,11 @@ class Blockchain:
             backlog=waiting.sum(dim=1),
             burned=burned,
             validator_income=fee.sum(dim=1) - burned,
-            messages=like + self._made(block, on_chain, blocks) * self.consensus.block_messages,
+            messages=like + made * self.consensus.block_messages,
             energy_kwh=like + slot_energy_kwh(self.consensus, on_chain, self._gas_of(pool)),
             earlier=earlier,
+            stored_bytes=header_bytes + on_chain.sum(dim=1) * network.transaction_bytes,
+            header_bytes=header_bytes,
         )
 
     def submit_market(self, market: MarketTransactions) -> MarketReceipts:
@@ -187,17 +192,20 @@ class Blockchain:
         room = self._room.gas
         blocks = rounds * (per_round / room).ceil() + (settlement / room).ceil() - 1
         fee = gas * self._price
+        burned = fee * self._fees.burned_share
+        fee = fee + settled * self.consensus.solver_reward
         delay_s = blocks.clamp(min=0) * interval_s
         energy_kwh = market_energy_kwh(self.consensus, messages + settled, gas)
         if market.refused is not None:
             delay_s = delay_s + market.refused * self.consensus.refused_s
             energy_kwh = energy_kwh + market.refused * self.consensus.refused_kwh
         return MarketReceipts(
-            fee=fee + settled * self.consensus.solver_reward,
-            burned=fee * self._fees.burned_share,
+            fee=fee,
+            burned=burned,
             delay_s=delay_s,
             transactions=messages + settled,
             energy_kwh=energy_kwh,
+            stored_bytes=(messages + settled) * self.config.network.transaction_bytes,
         )
 
     def proposals(self) -> Proposals | None:

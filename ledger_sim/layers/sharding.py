@@ -157,7 +157,12 @@ class Sharding(Layer):
             messages=self._of_shards(got.messages).sum(1),
             energy_kwh=self._of_shards(got.energy_kwh).sum(1),
             earlier=earlier,
+            stored_bytes=self._summed(got.stored_bytes),
+            header_bytes=self._summed(got.header_bytes),
         )
+
+    def _summed(self, value: Tensor | None) -> Tensor | None:
+        return None if value is None else self._of_shards(value).sum(1)
 
     def _spread(self, all_orders: Transactions, cross: Tensor, at_home: Tensor) -> Transactions:
         """Return the orders by shard, [B S, N]."""
@@ -227,6 +232,7 @@ class Sharding(Layer):
             delay_s=self._of_shards(written.delay_s).amax(1) * 2,
             transactions=self._of_shards(written.transactions).sum(1) * legs,
             energy_kwh=self._of_shards(written.energy_kwh).sum(1),
+            stored_bytes=self._summed(written.stored_bytes),
         )
 
 
