@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.simulation import Simulation
+from gridbazaar.ledger_sim.layers.protocol import chain_config
 from gridbazaar.ledger_sim.protocol import Inclusions, Receipts
 from gridbazaar.ledger_sim.record.privacy import committed_s
 from gridbazaar.ledger_sim.record.recorder import Recorder
@@ -73,7 +74,11 @@ class Audit:
         self._readings = readings
         self._slot_s = simulation.community.slot_minutes * 60
         self._recorder = Recorder(
-            seed[markets].cpu(), simulation.num_seats, self._slot_s, simulation.disclosure
+            seed[markets].cpu(),
+            simulation.num_seats,
+            self._slot_s,
+            simulation.disclosure,
+            getattr(chain_config(simulation.ledger), "work_bits", 0),
         )
         self._seconds = 0.0
 

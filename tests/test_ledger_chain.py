@@ -216,7 +216,7 @@ def test_a_forged_transaction_is_named_though_the_validator_colludes(chain):
         ({"kind": ORDER, "receiver": 1, "amount": -5}, "order: only a payment moves -5"),
         ({"kind": FEE, "receiver": 1, "amount": 5}, "fee: only a payment moves 5"),
         ({"kind": ORDER, "slot": 0, "price": 9}, "second order of account 0 in slot 0"),
-        ({"kind": 7}, "unknown kind 7"),
+        ({"kind": 8}, "unknown kind 8"),
     ],
 )
 def test_what_is_against_the_rules_is_named_though_sender_and_validator_collude(fields, says):

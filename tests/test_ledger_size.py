@@ -15,6 +15,9 @@ from gridbazaar.ledger_sim import MarketTransactions, Transactions
 from gridbazaar.ledger_sim.record import merkle
 from gridbazaar.ledger_sim.record.light_node import LightNode, follow, prove, sizes
 from gridbazaar.ledger_sim.record.recorder import Recorder
+from gridbazaar.ledger_sim.record.signed_chain import SignedChain
+from gridbazaar.ledger_sim.record.verify import verify
+from gridbazaar.ledger_sim.record.work import mine
 
 F64 = torch.float64
 
@@ -110,3 +113,62 @@ def test_several_chains_keep_more_than_one(layer):
     assert (got.stored_bytes > alone.stored_bytes).all()
     assert (got.header_bytes > alone.header_bytes).all()
     assert (written.stored_bytes > 0).all()
+
+
+def mined(bits):
+    recorder = Recorder(torch.tensor([4]), 3, 900.0, work_bits=bits)
+    for slot in range(3):
+        recorder.record_readings(slot, torch.ones(1, 3) * (slot + 1), 900.0)
+    return recorder.chains[0]
+
+
+def test_mined_blocks_show_their_work_and_nothing_less_passes():
+    """Block number, nonce and double hash, as bitcoin has them."""
+    made = mined(8)
+    assert verify(made) == []
+    for height, block in enumerate(made.blocks):
+        sealed = block.header.to_bytes() + block.seal
+        assert block.header.height == height
+        assert block.hash == sha256(sha256(sealed).digest()).digest()
+        assert block.hash[0] == 0
+    assert follow(made).tip == made.tip
+    again = SignedChain.from_bytes(made.to_bytes())
+    assert again == made
+    assert again.id != mined(0).id
+    # A nonce that is not enough is named, and so is what follows it.
+    last = made.blocks[-1]
+    for number in range(256):
+        weak = replace(last, seal=last.seal[:-1] + bytes([number]))
+        if weak.hash[0]:
+            break
+    forged = SignedChain(made.seed, made.keys, [*made.blocks[:-1], weak], made.work_bits)
+    assert "hash begins with less than 8 zero bits" in str(verify(forged))
+    node = LightNode(made.id, made.keys[-1], 8)
+    for block in made.blocks[:-1]:
+        node.accept(block.header, block.seal)
+    with pytest.raises(LedgerError, match="header 2 has not 8 bits of work"):
+        node.accept(weak.header, weak.seal)
+
+
+def test_every_flipped_bit_of_a_mined_chain_is_found():
+    made = mined(4)
+    data = made.to_bytes()
+    draw = torch.Generator().manual_seed(0)
+    for place in torch.randint(8 * len(data), (60,), generator=draw).tolist():
+        flipped = bytearray(data)
+        flipped[place // 8] ^= 1 << place % 8
+        try:
+            chain = SignedChain.from_bytes(bytes(flipped))
+        except LedgerError:
+            continue
+        assert verify(chain, genesis=made.id, tip=made.tip), place
+
+
+def test_work_doubles_with_each_bit():
+    """The mean nonce over many headers is 2**bits - 1, geometrically distributed."""
+    for bits in (3, 6):
+        headers = [bytes([i, j]) for i in range(20) for j in range(20)]
+        tries = [int.from_bytes(mine(header, bits), "big") for header in headers]
+        mean, n = 2.0**bits - 1, len(tries)
+        deviation = (mean * (mean + 1) / n) ** 0.5
+        assert abs(sum(tries) / n - mean) < 4 * deviation

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 
 from gridbazaar.errors import LedgerError
 from gridbazaar.ledger_sim.record import merkle
-from gridbazaar.ledger_sim.record.signed_chain import Header, SignedChain, signed_by
+from gridbazaar.ledger_sim.record.signed_chain import Header, SignedChain, hash_of, signed_by
+from gridbazaar.ledger_sim.record.work import NONCE_BYTES, is_enough
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,24 @@ class LightNode:
     Attributes:
         chain: 32 bytes, `SignedChain.id`, kept from the chain's start.
         validator: public key of who seals blocks.
+        work_bits: of the chain; each header shows them by its nonce.
         headers: accepted so far.
         tip: hash of the last block.
     """
 
     chain: bytes
     validator: bytes
+    work_bits: int = 0
     headers: list[Header] = field(default_factory=list)
     tip: bytes = b""
 
     def __post_init__(self) -> None:
         self.tip = self.tip or self.chain
+
+    @property
+    def nonce_bytes(self) -> int:
+        """Length of the nonce behind each seal."""
+        return NONCE_BYTES if self.work_bits else 0
 
     @property
     def size_bytes(self) -> int:
@@ -90,10 +97,12 @@ class LightNode:
             raise LedgerError(f"header {header.height} does not follow {len(self.headers)} others")
         if header.height != len(self.headers):
             raise LedgerError(f"header says height {header.height}, not {len(self.headers)}")
-        if not signed_by(self.validator, seal, encoded):
+        if not signed_by(self.validator, seal[: len(seal) - self.nonce_bytes], encoded):
             raise LedgerError(f"header {header.height} is not sealed by the validator")
+        if not is_enough(hash_of(header, seal), self.work_bits):
+            raise LedgerError(f"header {header.height} has not {self.work_bits} bits of work")
         self.headers.append(header)
-        self.tip = sha256(encoded + seal).digest()
+        self.tip = hash_of(header, seal)
 
     def holds(self, proof: Proof) -> bool:
         """Tell whether a proof shows that its transaction stands in one of the blocks."""
@@ -113,7 +122,7 @@ def follow(chain: SignedChain) -> LightNode:
     Raises:
         LedgerError: as `LightNode.accept`.
     """
-    node = LightNode(chain.id, chain.keys[-1])
+    node = LightNode(chain.id, chain.keys[-1], chain.work_bits)
     for block in chain.blocks:
         node.accept(block.header, block.seal)
     return node

@@ -87,15 +87,23 @@ class Recorder:
     """
 
     def __init__(
-        self, seed: Tensor, seats: int, slot_s: float, disclosure: Disclosure = OPEN
+        self,
+        seed: Tensor,
+        seats: int,
+        slot_s: float,
+        disclosure: Disclosure = OPEN,
+        work_bits: int = 0,
     ) -> None:
-        """Start empty chains; `seed` int64 [B] also fixes all keys."""
+        """Start empty chains; `seed` int64 [B] also fixes all keys.
+
+        Every block is mined with so many bits of work, 2**work_bits hashes on average.
+        """
         self._seats, self._slot_s, self._disclosure = seats, slot_s, disclosure
         self._seed, self._seeds = seed.cpu(), seed.tolist()
         self._slots = max(1, round(_DAY_S / slot_s))
         self._market = seats * self._slots if disclosure.pseudonyms else seats
         accounts = self._market + 2
-        self.chains = [SignedChain.start(number, accounts) for number in self._seeds]
+        self.chains = [SignedChain.start(number, accounts, work_bits) for number in self._seeds]
         self.genesis = [chain.id for chain in self.chains]
         self.tips = list(self.genesis)
         self._keys = [[private_key(number, a) for a in range(accounts)] for number in self._seeds]

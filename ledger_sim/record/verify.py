@@ -22,6 +22,7 @@ from gridbazaar.ledger_sim.record.signed_chain import (
     SignedChain,
     signed_by,
 )
+from gridbazaar.ledger_sim.record.work import is_enough
 
 _ONCE = (ORDER, COMMIT, REVEAL, METER)
 _MARKETS_OWN = (PAYMENT, VOLUME)
@@ -152,7 +153,9 @@ def _block_faults(
         yield Fault(height, None, f"at {header.timestamp_ms} ms precedes its predecessor")
     if header.proposer != len(chain.keys) - 1:
         yield Fault(height, None, f"proposer {header.proposer} is no validator")
-    if not signed_by(chain.keys[-1], block.seal, header.to_bytes()):
+    if chain.work_bits and not is_enough(block.hash, chain.work_bits):
+        yield Fault(height, None, f"hash begins with less than {chain.work_bits} zero bits")
+    if not signed_by(chain.keys[-1], block.sealed_by, header.to_bytes()):
         yield Fault(height, None, "seal is not the validator's signature of this header")
     if len(block.records) != header.count * RECORD.itemsize:
         yield Fault(height, None, f"does not hold the {header.count} transactions it says")
