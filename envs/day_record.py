@@ -101,6 +101,7 @@ class DayRecord:
         finality_s: [T, B] from gate closure.
         market_transactions: [T, B] transactions that the market itself wrote.
         refused: [T, B] proposed clearings that were refused.
+        stored_bytes, header_bytes: [T, B] that full and lightweight nodes keep.
         ledger_messages: [T, B] among the ledger's validators.
         ledger_kwh: [T, B] that the ledger used.
         reverted: [T, B] bool.
@@ -157,6 +158,8 @@ class DayRecord:
     finality_s: Tensor
     market_transactions: Tensor
     refused: Tensor
+    stored_bytes: Tensor
+    header_bytes: Tensor
     ledger_messages: Tensor
     ledger_kwh: Tensor
     reverted: Tensor
@@ -290,6 +293,9 @@ def _ledger_row(interval: Interval, backlog: Tensor | float) -> dict[str, Tensor
         "refused": torch.zeros_like(receipts.backlog)
         if interval.settled is None
         else interval.settled.before,
+        "stored_bytes": _kept(receipts.stored_bytes, interval)
+        + _kept(interval.market_receipts.stored_bytes, interval),
+        "header_bytes": _kept(receipts.header_bytes, interval),
         "ledger_messages": receipts.messages,
         "ledger_kwh": receipts.energy_kwh + interval.market_receipts.energy_kwh,
         "reverted": receipts.reverted,
@@ -308,6 +314,11 @@ def _goods_row(interval: Interval) -> dict[str, dict[str, Tensor]]:
         "expired": {good: movement.expired for good, movement in moved},
         "held": rewarded.held,
     }
+
+
+def _kept(stored: Tensor | None, interval: Interval) -> Tensor:
+    """Return the bytes [B] that were stored; 0 on a ledger that keeps nothing."""
+    return torch.zeros_like(interval.receipts.messages) if stored is None else stored
 
 
 def _feeder_row(interval: Interval, limits: Limits) -> dict[str, Tensor]:

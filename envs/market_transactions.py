@@ -48,6 +48,7 @@ def submit(
             messages=messages + due,
             orders=count,
             traders=orders.seats_with(clearing.cleared_kw).sum(-1, dtype=quantity_kw.dtype),
+            contract=market.contract,
             refused=None if settled is None else settled.before.to(quantity_kw),
             metered_kwh=metered_kwh,
         )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.simulation import Simulation
+from gridbazaar.ledger_sim.layers.protocol import chain_config
 from gridbazaar.ledger_sim.protocol import Inclusions, Receipts
 from gridbazaar.ledger_sim.record.homomorphic import EncryptedSums
 from gridbazaar.ledger_sim.record.privacy import committed_s
@@ -68,13 +69,21 @@ class Audit:
         simulation: whose intervals are recorded.
         seed: [B] of its markets; fixes the keys.
         markets: [R] of them to record.
+        readings: whether every seat's meter reading is signed and recorded too.
     """
 
-    def __init__(self, simulation: Simulation, seed: Tensor, markets: Tensor):
+    def __init__(
+        self, simulation: Simulation, seed: Tensor, markets: Tensor, readings: bool = False
+    ):
         self._simulation, self._markets, self._slot = simulation, markets, 0
+        self._readings = readings
         self._slot_s = simulation.community.slot_minutes * 60
         self._recorder = Recorder(
-            seed[markets].cpu(), simulation.num_seats, self._slot_s, simulation.disclosure
+            seed[markets].cpu(),
+            simulation.num_seats,
+            self._slot_s,
+            simulation.disclosure,
+            getattr(chain_config(simulation.ledger), "work_bits", 0),
         )
         hidden = simulation.disclosure
         self._sums = EncryptedSums(hidden, len(markets[:1])) if hidden.cipher_bits else None
@@ -114,6 +123,9 @@ class Audit:
         )
         market_fee_eur = -bill.fee - interval.receipts.fee
         recorder.record_settlement(slot, bill.trade[pick], market_fee_eur[pick], self._slot_s)
+        if self._readings:
+            net_kwh = interval.delivered.net_kw[pick] * (self._slot_s / 3600)
+            recorder.record_readings(slot, net_kwh, self._slot_s)
         if interval.published is not None:
             recorder.record_volumes(slot, interval.published.of(pick), self._slot_s)
         self._execute(interval)

@@ -108,6 +108,9 @@ class EvaluationConfig(Config):
     signed_days: Count | None = Field(
         description="in how many of the days, evenly spaced; null: all",
     )
+    signed_readings: bool = Field(
+        description="whether every seat signs its meter's reading into the chain, too",
+    )
     verified_share: Share = Field(description="of the signatures that is checked again at the end")
     format: Literal["png", "pdf", "svg"] = Field(
         description="of the plots for a paper's column, beside those for the screen; png: none"

@@ -433,7 +433,7 @@ class _Stage:
     def _audit(self, simulation: Simulation) -> Audit:
         days = len(self.first_slot)
         markets = _spread(days, min(self._config.signed_days or days, days))
-        return Audit(simulation, self._seed, markets)
+        return Audit(simulation, self._seed, markets, self._config.signed_readings)
 
 
 def without_positions(world: WorldConfig) -> WorldConfig:

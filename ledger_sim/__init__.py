@@ -9,6 +9,7 @@ from gridbazaar.errors import LedgerError
 from gridbazaar.ledger_sim.layers.build import make
 from gridbazaar.ledger_sim.layers.protocol import LAYERS
 from gridbazaar.ledger_sim.protocol import (
+    Contract,
     Inclusions,
     Ledger,
     LedgerConfig,
@@ -22,6 +23,7 @@ from gridbazaar.ledger_sim.registry import LEDGERS, configure
 __all__ = [
     "LAYERS",
     "LEDGERS",
+    "Contract",
     "Inclusions",
     "Ledger",
     "LedgerConfig",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gridbazaar.ledger_sim import gas
+from gridbazaar.ledger_sim.protocol import Contract
 
 
 class Schedule(Protocol):
@@ -17,8 +18,11 @@ class Schedule(Protocol):
     order: float  # a signed order
     message: float  # one message of an iterative mechanism
 
-    def settlement(self, orders: Tensor, traders: Tensor) -> Tensor:
-        """Return the gas of clearing a book and settling it, [B] from [B] each."""
+    def clearing(self, orders: Tensor, traders: Tensor, contract: Contract) -> Tensor:
+        """Return the gas of what the contract does of clearing a book, [B] from [B] each."""
+
+    def settlement(self, orders: Tensor, traders: Tensor, contract: Contract) -> Tensor:
+        """Return the gas of that and of settling it, [B] from [B] each."""
 
 
 class UnitSchedule:
@@ -27,7 +31,11 @@ class UnitSchedule:
     order = 1.0
     message = 1.0
 
-    def settlement(self, orders: Tensor, traders: Tensor) -> Tensor:
+    def clearing(self, orders: Tensor, traders: Tensor, contract: Contract) -> Tensor:
+        """Return 1: clearing is one transaction."""
+        return torch.ones_like(orders)
+
+    def settlement(self, orders: Tensor, traders: Tensor, contract: Contract) -> Tensor:
         """Return 1: clearing and settlement are one transaction."""
         return torch.ones_like(orders)
 
@@ -40,17 +48,30 @@ class EvmSchedule:
         # A message is kept as one word in the contract's storage, as a commitment is.
         self.message = gas.commit_gas()
 
-    def settlement(self, orders: Tensor, traders: Tensor) -> Tensor:
-        """Return the gas of checking a sorted book, matching it and settling by meter readings.
+    def clearing(self, orders: Tensor, traders: Tensor, contract: Contract) -> Tensor:
+        """Return the gas of matching a book whose order is given, or of checking what was matched.
 
         Raises:
             LedgerError: where one transaction cannot hold it.
         """
-        return (
-            orders.new_tensor(0.0)
-            + gas.clear_gas(orders, traders, hinted=True)
-            + (gas.settle_gas(traders))
-        )
+        if contract == "none":
+            return torch.zeros_like(orders)
+        if contract == "auction":
+            cleared = gas.clear_gas(orders, traders, hinted=True)
+        else:
+            cleared = gas.clear_otherwise_gas(contract, orders, traders)
+        return orders.new_tensor(0.0) + cleared
+
+    def settlement(self, orders: Tensor, traders: Tensor, contract: Contract) -> Tensor:
+        """Return the gas of that and of settling by meter readings, or of net payments alone.
+
+        Raises:
+            LedgerError: where one transaction cannot hold it.
+        """
+        if contract == "none":
+            return orders.new_tensor(0.0) + gas.batch_gas(traders)
+        settled = gas.settle_gas(traders, deals=contract != "auction")
+        return self.clearing(orders, traders, contract) + settled
 
 
 _SCHEDULES: dict[str, Callable[[], Schedule]] = {"unit": UnitSchedule, "evm": EvmSchedule}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from pydantic import Field
@@ -96,6 +96,13 @@ def _check_range(
         )
 
 
+def together(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """Return the sum of two figures, either of which may not be there."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other.to(one)
+
+
 def check_deadline(deadline_s: float, slot_s: float) -> None:
     """Raise `LedgerError` unless the deadline lies within the slot: 0 < deadline_s <= slot_s."""
     if not (math.isfinite(deadline_s) and 0 < deadline_s <= slot_s):
@@ -154,6 +161,9 @@ class Receipts:
         incomes: float64 [B, V], of each validator; adds up to `validator_income` and `minted`.
         slashed: float64 [B, V], currency's worth that each validator's stake lost; None where
             there are no stakes.
+        stored_bytes: float [B], that every full node keeps of the slot: the transactions that came
+            into a block in it, and the blocks' headers; None where nothing is kept.
+        header_bytes: float [B], of it what a lightweight node keeps, the headers.
     """
 
     included: Tensor
@@ -171,6 +181,14 @@ class Receipts:
     minted: Tensor | None = None
     incomes: Tensor | None = None
     slashed: Tensor | None = None
+    stored_bytes: Tensor | None = None
+    header_bytes: Tensor | None = None
+
+
+# What of a market a contract does, beside settling it (IOT Table III). auction: it matches a sorted
+# book at one price; pairs: it matches it at a price for each pair; checked: it checks what was
+# cleared elsewhere; none: it settles alone.
+Contract = Literal["auction", "pairs", "checked", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +207,7 @@ class MarketTransactions:
             that is settled; None: the first one is.
         metered_kwh: float [B, N], what each account fed in (positive) or took in the interval that
             was metered last; None: the ledger sees no meter.
+        contract: what the contract does of the clearing.
     """
 
     rounds: Tensor
@@ -198,6 +217,7 @@ class MarketTransactions:
     gas: Tensor | None = None
     refused: Tensor | None = None
     metered_kwh: Tensor | None = None
+    contract: Contract = "auction"
 
     def __post_init__(self) -> None:
         names = ("rounds", "messages", "orders", "traders", "gas", "refused")
@@ -233,6 +253,7 @@ class MarketReceipts:
         incomes: float64 [B, V], of each validator; adds up to `fee` less `burned`. None as there.
         award: float64 [B, N], currency's worth of coins made for accounts that fed energy in; None
             where the ledger makes none.
+        stored_bytes: float [B], on top of `Receipts.stored_bytes`; None as there.
     """
 
     fee: Tensor
@@ -242,6 +263,7 @@ class MarketReceipts:
     energy_kwh: Tensor
     incomes: Tensor | None = None
     award: Tensor | None = None
+    stored_bytes: Tensor | None = None
 
 
 class Ledger(Protocol):

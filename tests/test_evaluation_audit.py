@@ -44,7 +44,7 @@ class Day:
         self.simulation = Simulation(
             sim.community, sim.delivery, sim.market, ledger, sim.rules, 2, "train", 0
         )
-        self.audit = Audit(self.simulation, SEED, torch.tensor([MARKET]))
+        self.audit = Audit(self.simulation, SEED, torch.tensor([MARKET]), readings=True)
         self.intervals = []
         policy = random_policy(7, entries=len(sim.game.layout.actions))
         for interval in play(self.simulation, policy, slots=SLOTS):
@@ -104,6 +104,14 @@ def test_an_audit_finds_what_was_cut_off_after_it_was_written(town):
     day.chain.blocks.pop()
     (fault,) = day.audit.verify(0.0).faults
     assert "blocks are missing, added or changed" in fault
+
+
+def test_the_chain_holds_what_every_meter_showed(open_day):
+    """To a Wh, and signed by the seat whose meter it is."""
+    net = torch.stack([one.delivered.net_kw[MARKET] for one in open_day.intervals], -1)
+    shown = open_day.chain.readings()[: len(net)] / 250
+    assert abs(shown - net.numpy()).max() <= 0.002
+    assert abs(net).max() > 1
 
 
 def test_late_orders_stand_in_the_chain_at_the_time_of_their_block(town, open_day):

@@ -14,6 +14,7 @@ from gridbazaar import ledger_sim
 from gridbazaar.errors import LedgerError
 from gridbazaar.ledger_sim import Transactions
 from gridbazaar.ledger_sim.record import merkle
+from gridbazaar.ledger_sim.record.privacy import OPEN
 from gridbazaar.ledger_sim.record.recorder import Recorder
 from gridbazaar.ledger_sim.record.signed_chain import (
     FEE,
@@ -215,7 +216,7 @@ def test_a_forged_transaction_is_named_though_the_validator_colludes(chain):
         ({"kind": ORDER, "receiver": 1, "amount": -5}, "order: only a payment moves -5"),
         ({"kind": FEE, "receiver": 1, "amount": 5}, "fee: only a payment moves 5"),
         ({"kind": ORDER, "slot": 0, "price": 9}, "second order of account 0 in slot 0"),
-        ({"kind": 7}, "unknown kind 7"),
+        ({"kind": 8}, "unknown kind 8"),
     ],
 )
 def test_what_is_against_the_rules_is_named_though_sender_and_validator_collude(fields, says):
@@ -331,3 +332,39 @@ def test_merkle_root_is_that_of_rfc_6962(count):
     leaves = [merkle.leaf_hash(bytes([i])) for i in range(count)]
     assert merkle.root(leaves) == tree(leaves)
     assert merkle.root([]) == sha256(b"").digest()
+
+
+def test_meter_readings_are_signed_once_a_slot_and_read_back():
+    net = torch.tensor([[0.5, -1.25, 0.0]])
+    recorder = Recorder(torch.tensor([4]), 3, 900.0)
+    for slot in range(3):
+        recorder.record_readings(slot, net * (slot + 1), 900.0)
+    (chain,) = recorder.chains
+    assert verify(chain, genesis=recorder.genesis[0], tip=recorder.tips[0]) == []
+    assert chain.readings()[:3].tolist() == [
+        [500, 1000, 1500], [-1250, -2500, -3750], [0, 0, 0],
+    ]  # fmt: skip
+    again = chain.records()[:1].copy()
+    again["nonce"] += 7
+    signature = private_key(4, 0).sign(chain.message(again[0].tobytes()))
+    chain.append(again, [signature], 10**7, private_key(4, 4))
+    assert [fault.what for fault in verify(chain)] == [
+        "second meter reading of account 0 in slot 0, place 0"
+    ]
+    market = SignedChain.start(4, 5)
+    forged = chain.records()[:1].copy()
+    forged["sender"] = market.market
+    signature = private_key(4, market.market).sign(market.message(forged[0].tobytes()))
+    market.append(forged, [signature], 0, private_key(4, 4))
+    assert "meter reading: not for account 3 to send" in str(verify(market))
+    with pytest.raises(LedgerError, match="reading holds a value that is not finite"):
+        recorder.record_readings(3, net * torch.nan, 900.0)
+
+
+def test_a_sealed_reading_shows_its_hash_alone():
+    recorder = Recorder(torch.tensor([4]), 3, 900.0, replace(OPEN, slots=4))
+    recorder.record_readings(0, torch.tensor([[0.5, -1.25, 0.0]]), 900.0)
+    (chain,) = recorder.chains
+    assert verify(chain) == []
+    assert (chain.readings() == 0).all()
+    assert len({record["secret"].tobytes() for record in chain.records()}) == 3

@@ -16,8 +16,11 @@ import torch
 import yaml
 from reference.demand_response import response_gas, response_offer_gas
 
+from gridbazaar.configs import complete_ledger, option
+from gridbazaar.envs.markets import MARKETS
 from gridbazaar.errors import ConfigError, LedgerError
-from gridbazaar.ledger_sim import gas
+from gridbazaar.ledger_sim import MarketTransactions, Transactions, gas, make
+from gridbazaar.ledger_sim.gas_schedule import schedule_of
 from gridbazaar.sourced import STATUSES
 from gridbazaar.studies.contract import MECHANISMS, source_digest
 
@@ -223,3 +226,38 @@ def test_a_broken_source_is_refused(tmp_path):
     broken.write_text(json.dumps(rows))
     with pytest.raises(ConfigError, match=r"settle\.seat has no source"):
         gas.table(broken)
+
+
+def test_each_kind_of_market_is_billed_its_contracts_part():
+    """Table III: auctions wholly, games and central solutions a check, parallel ADMM nothing."""
+    parts = {name: MARKETS[name].contract for name in MARKETS.names()}
+    assert parts["uniform_auction"] == "auction"
+    assert parts["pay_as_bid"] == "pairs"
+    assert parts["admm_parallel"] == "none"
+    for name in ("price_game", "stackelberg", "shapley", "nucleolus", "admm_sequential"):
+        assert parts[name] == "checked", name
+    orders, traders = (torch.tensor([n], dtype=torch.float64) for n in (41.0, 22.0))
+    settlement = schedule_of("evm").settlement
+    found = {part: settlement(orders, traders, part).item() for part in set(parts.values())}
+    # What an auction takes is as it was before there were others.
+    hinted = gas.clear_gas(41.0, 22.0, hinted=True) + gas.settle_gas(22.0)
+    assert found["auction"] == pytest.approx(hinted, rel=1e-12)
+    assert found["none"] == pytest.approx(gas.batch_gas(22.0), rel=1e-12)
+    assert found["none"] < found["checked"] < found["auction"] < found["pairs"]
+    for part in found:
+        assert schedule_of("unit").settlement(orders, traders, part).item() == 1
+
+
+@pytest.mark.parametrize("layer", ["multisig", "two_chains", "noise"])
+def test_layers_bill_the_contracts_part_too(layer):
+    """Where a layer leaves the clearing on the chain, it is this market's."""
+    ledger = make(complete_ledger({**option("ledger", "proof_of_authority"), "layers": [layer]}))
+    ledger.reset(torch.tensor([0]))
+    sent = torch.ones(1, 41, dtype=torch.bool)
+    ledger.step(Transactions(sent, torch.zeros(1, 41), torch.zeros(1, 41)), 870.0)
+    one = torch.ones(1, dtype=torch.float64)
+    fee = {}
+    for part in ("auction", "pairs", "checked", "none"):
+        market = MarketTransactions(one, 0 * one, 41 * one, 22 * one, contract=part)
+        fee[part] = ledger.submit_market(market).fee.item()
+    assert fee["none"] < fee["checked"] < fee["auction"] < fee["pairs"], fee

@@ -74,3 +74,15 @@ def reverted_slots(day: DayRecord) -> Tensor:
 def refused_clearings(day: DayRecord) -> Tensor:
     """Clearings that solvers proposed and the check refused"""
     return day.refused.sum(0)
+
+
+@kpi("MB/day", "lower", "ledger")
+def chain_growth(day: DayRecord) -> Tensor:
+    """What a full node stores: this market's transactions and the headers of all blocks"""
+    return day.stored_bytes.sum(0) / 1e6
+
+
+@kpi("MB/day", "lower", "ledger")
+def header_growth(day: DayRecord) -> Tensor:
+    """What a lightweight node stores: the headers of all blocks"""
+    return day.header_bytes.sum(0) / 1e6

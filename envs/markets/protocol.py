@@ -29,6 +29,10 @@ Claim = Literal[
     "one_price",
 ]
 
+# auction: the contract matches a sorted book at one price; pairs: at a price for each pair of
+# orders; checked: it checks a clearing that was found elsewhere; none: it settles alone.
+ContractPart = Literal["auction", "pairs", "checked", "none"]
+
 # Beyond it the order book cannot sort, EUR/kWh.
 PRICE_BOUND = 1e6
 
@@ -233,6 +237,8 @@ class Market(Protocol):
         time_priority: whether the order of arrival matters to it.
         messages_on_ledger: whether its messages are transactions; false where seats talk to each
             other and not to a contract.
+        contract: what of the clearing a contract does where the ledger runs one (Table III of the
+            trading survey); what no function of the contract matches, it checks.
         no_gradient: why what it clears and pays has no derivative with respect to the orders; empty
             where autograd finds it, up to orders that change their rank. A mechanism without one
             clears under `torch.no_grad`, so that nobody gets a wrong one.
@@ -243,6 +249,7 @@ class Market(Protocol):
     single_order_claims: frozenset[Claim] = frozenset()
     time_priority: bool = False
     messages_on_ledger: bool = True
+    contract: ContractPart = "checked"
     no_gradient: str = ""
 
     def __init__(self, config: Any): ...

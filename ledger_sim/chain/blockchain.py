@@ -165,6 +165,9 @@ class Blockchain:
                 (earlier.environment, earlier.seat), earlier.fee, accumulate=True
             )
         like = fee.new_zeros(sent.shape[0])
+        made = self._made(block, on_chain, blocks)
+        network = self.config.network
+        header_bytes = like + made * network.message_bytes
         final_s = self._timeline.final_s(self._slot, deadline_s)
         reverted = self._timeline.reverted(self._slot, deadline_s, final_s)
         energy_kwh = slot_energy_kwh(self.consensus, on_chain, self._gas_of(pool))
@@ -184,12 +187,14 @@ class Blockchain:
             backlog=waiting.sum(dim=1),
             burned=burned,
             validator_income=fee.sum(dim=1) - burned,
-            messages=like + self._made(block, on_chain, blocks) * self.consensus.block_messages,
+            messages=like + made * self.consensus.block_messages,
             energy_kwh=(like + energy_kwh * work).to(like.dtype),
             earlier=earlier,
             minted=minted,
             incomes=incomes,
             slashed=slashed,
+            stored_bytes=header_bytes + on_chain.sum(dim=1) * network.transaction_bytes,
+            header_bytes=header_bytes,
         )
 
     def submit_market(self, market: MarketTransactions) -> MarketReceipts:
@@ -202,13 +207,16 @@ class Blockchain:
         schedule, interval_s = self._schedule, self.consensus.interval_s
         settled, settlement = market.settled, market.gas
         if settlement is None:
-            settlement = schedule.settlement(market.orders, market.traders) * settled
+            settlement = settled * schedule.settlement(
+                market.orders, market.traders, market.contract
+            )
         gas = messages * schedule.message + settlement
         per_round = messages * schedule.message / rounds.clamp(min=1)
         room = self._room.gas
         blocks = rounds * (per_round / room).ceil() + (settlement / room).ceil() - 1
         fee = gas * self._price
         burned = fee * self._fees.burned_share
+        fee = fee + settled * self.consensus.solver_reward
         delay_s = blocks.clamp(min=0) * interval_s
         energy_kwh = market_energy_kwh(self.consensus, messages + settled, gas)
         if market.refused is not None:
@@ -218,13 +226,14 @@ class Blockchain:
         work, metered_kwh = self.consensus.work_left(self._contribution), market.metered_kwh
         self._contribution = self.consensus.contribution(self._contribution, metered_kwh)
         return MarketReceipts(
-            fee=fee + settled * self.consensus.solver_reward,
+            fee=fee,
             burned=burned,
             delay_s=delay_s,
             transactions=messages + settled,
             energy_kwh=(energy_kwh * work).to(messages.dtype),
             incomes=market_payout(self.consensus, seed, slot, fee - burned),
             award=None if metered_kwh is None else self.consensus.award_eur(metered_kwh),
+            stored_bytes=(messages + settled) * self.config.network.transaction_bytes,
         )
 
     def proposals(self) -> Proposals | None:

@@ -43,6 +43,14 @@ class ProofOfWorkConfig(ChainConfig):
     block_bytes: NonNegative = Field(
         description="size of a full block", json_schema_extra={"unit": "B"}
     )
+    work_bits: int = Field(
+        default=0,
+        ge=0,
+        le=24,
+        description="zero bits that hashes of recorded blocks begin with, found by nonces; "
+        "2**bits hashes a block in an evaluation, none in a simulated day; 0: nothing is mined",
+        json_schema_extra={"unit": "bit"},
+    )
 
 
 W = TypeVar("W", bound=ProofOfWorkConfig)

@@ -21,6 +21,7 @@ from gridbazaar.ledger_sim.protocol import (
     MarketTransactions,
     Receipts,
     Transactions,
+    together,
 )
 from gridbazaar.ledger_sim.random_streams import OfDay
 
@@ -72,7 +73,12 @@ class Consortium(Layer):
     def _carry(self, transactions: Transactions, deadline_s: float) -> Receipts:
         got = self.inner.step(transactions, deadline_s)
         public = idle_step(self.public, transactions.tip, deadline_s)
-        got = replace(got, energy_kwh=got.energy_kwh + public.energy_kwh.to(got.energy_kwh))
+        got = replace(
+            got,
+            energy_kwh=got.energy_kwh + public.energy_kwh.to(got.energy_kwh),
+            stored_bytes=together(got.stored_bytes, public.stored_bytes),
+            header_bytes=together(got.header_bytes, public.header_bytes),
+        )
         if self.config.final == "private":
             return got
         wait_s = self._anchors.left(self.slot) * self.slot_s

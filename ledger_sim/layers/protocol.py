@@ -12,7 +12,6 @@ from torch import Tensor
 
 from gridbazaar.config import Config
 from gridbazaar.errors import LedgerError
-from gridbazaar.ledger_sim import gas
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig
 from gridbazaar.ledger_sim.gas_schedule import schedule_of
 from gridbazaar.ledger_sim.proposals import Proposals, proposals_of
@@ -157,13 +156,13 @@ class Layer:
         """Return the gas [B] that clearing and settlement take without this layer."""
         if market.gas is not None:
             return market.gas
-        settled = self.schedule.settlement(market.orders, market.traders)
+        settled = self.schedule.settlement(market.orders, market.traders, market.contract)
         return settled * (market.traders > 0)
 
     def clearing_gas(self, market: MarketTransactions) -> Tensor:
         """Return the gas [B] of clearing on the chain, where payments go elsewhere."""
         if self.evm and market.gas is None:
-            cleared = gas.clear_gas(market.orders, market.traders, hinted=True)
+            cleared = self.schedule.clearing(market.orders, market.traders, market.contract)
             return cleared * (market.traders > 0)
         return self.settlement_gas(market)
 

@@ -157,14 +157,19 @@ class Sharding(Layer):
             messages=self._of_shards(got.messages).sum(1),
             energy_kwh=self._of_shards(got.energy_kwh).sum(1),
             earlier=earlier,
-            minted=None if got.minted is None else self._of_shards(got.minted).sum(1),
+            minted=self._summed(got.minted),
             incomes=self._accounts(got.incomes),
             slashed=self._accounts(got.slashed),
+            stored_bytes=self._summed(got.stored_bytes),
+            header_bytes=self._summed(got.header_bytes),
         )
 
     def _accounts(self, of_shards: Tensor | None) -> Tensor | None:
         """Return the accounts of all shards' validators, [B, S V] from [B S, V]."""
         return None if of_shards is None else of_shards.reshape(len(self.seed), -1)
+
+    def _summed(self, value: Tensor | None) -> Tensor | None:
+        return None if value is None else self._of_shards(value).sum(1)
 
     def _spread(self, all_orders: Transactions, cross: Tensor, at_home: Tensor) -> Transactions:
         """Return the orders by shard, [B S, N]."""
@@ -221,6 +226,7 @@ class Sharding(Layer):
                 orders=part(market.orders),
                 traders=part(market.traders),
                 gas=None if market.gas is None else part(market.gas),
+                contract=market.contract,
                 refused=None
                 if market.refused is None
                 else market.refused.repeat_interleave(shards),
@@ -242,6 +248,7 @@ class Sharding(Layer):
             award=None
             if written.award is None
             else written.award.view(len(self.seed), shards, -1).mean(1),
+            stored_bytes=self._summed(written.stored_bytes),
         )
 
 

@@ -19,6 +19,7 @@ from gridbazaar.ledger_sim.protocol import (
     MarketTransactions,
     Receipts,
     Transactions,
+    together,
 )
 from gridbazaar.ledger_sim.random_streams import OfDay
 
@@ -67,6 +68,8 @@ class TwoChains(Layer):
             reverted=got.reverted | other.reverted,
             messages=got.messages + other.messages.to(got.messages),
             energy_kwh=got.energy_kwh + other.energy_kwh.to(got.energy_kwh),
+            stored_bytes=together(got.stored_bytes, other.stored_bytes),
+            header_bytes=together(got.header_bytes, other.header_bytes),
         )
 
     def submit_market(self, market: MarketTransactions) -> MarketReceipts:
@@ -91,6 +94,7 @@ def added(one: MarketReceipts, other: MarketReceipts) -> MarketReceipts:
         energy_kwh=one.energy_kwh + other.energy_kwh,
         incomes=side_by_side_accounts(one.incomes, other.incomes),
         award=one.award if other.award is None else other.award,
+        stored_bytes=together(one.stored_bytes, other.stored_bytes),
     )
 
 

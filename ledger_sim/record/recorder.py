@@ -15,6 +15,7 @@ from gridbazaar.ledger_sim.record.privacy import OPEN, Disclosure, Published, na
 from gridbazaar.ledger_sim.record.signed_chain import (
     COMMIT,
     FEE,
+    METER,
     ORDER,
     PAYMENT,
     RECORD,
@@ -27,7 +28,8 @@ from gridbazaar.ledger_sim.record.signed_chain import (
 MICRO, MILLI = 1_000_000, 1_000
 _DAY_S = 86400
 # Nonces of a kind of transaction begin here, so that no two of a sender's are alike.
-_COMMITS, _VOLUMES, _FEES = 1 << 40, 1 << 41, 1 << 42
+_COMMITS, _VOLUMES, _FEES, _READINGS = 1 << 40, 1 << 41, 1 << 42, 1 << 43
+_READING_SALTS = 1 << 20  # beyond any slot's orders
 
 
 def fixed_point(name: str, value: Tensor, scale: int) -> np.ndarray:
@@ -85,15 +87,23 @@ class Recorder:
     """
 
     def __init__(
-        self, seed: Tensor, seats: int, slot_s: float, disclosure: Disclosure = OPEN
+        self,
+        seed: Tensor,
+        seats: int,
+        slot_s: float,
+        disclosure: Disclosure = OPEN,
+        work_bits: int = 0,
     ) -> None:
-        """Start empty chains; `seed` int64 [B] also fixes all keys."""
+        """Start empty chains; `seed` int64 [B] also fixes all keys.
+
+        Every block is mined with so many bits of work, 2**work_bits hashes on average.
+        """
         self._seats, self._slot_s, self._disclosure = seats, slot_s, disclosure
         self._seed, self._seeds = seed.cpu(), seed.tolist()
         self._slots = max(1, round(_DAY_S / slot_s))
         self._market = seats * self._slots if disclosure.pseudonyms else seats
         accounts = self._market + 2
-        self.chains = [SignedChain.start(number, accounts) for number in self._seeds]
+        self.chains = [SignedChain.start(number, accounts, work_bits) for number in self._seeds]
         self.genesis = [chain.id for chain in self.chains]
         self.tips = list(self.genesis)
         self._keys = [[private_key(number, a) for a in range(accounts)] for number in self._seeds]
@@ -177,6 +187,28 @@ class Recorder:
         records["quantity"] = fixed_point("volume", published.volume, MILLI)
         self._write_last(slot, block_s, published.shown.cpu().numpy(), records)
 
+    def record_readings(self, slot: int, net_kwh: Tensor, block_s: float) -> None:
+        """Append every seat's meter reading, signed by its own account.
+
+        Where orders are sealed a reading is too: its hash stands there.
+
+        Args:
+            slot: number of the slot that was metered.
+            net_kwh: [B, N], positive exported.
+            block_s: the block's time in seconds since the slot's window opened.
+
+        Raises:
+            LedgerError: for readings that are not finite.
+        """
+        records = np.zeros(tuple(net_kwh.shape), RECORD)
+        records["kind"], records["slot"], records["nonce"] = METER, slot, slot + _READINGS
+        records["sender"], records["receiver"] = self.accounts(slot), self._market
+        records["quantity"] = fixed_point("reading", net_kwh, MILLI)
+        everyone = torch.ones(records.shape, dtype=torch.bool)
+        if self._disclosure.sealed:
+            self._seal(records, slot, everyone, _READING_SALTS)
+        self._write_last(slot, block_s, everyone.numpy(), records)
+
     def accounts(self, slot: int) -> np.ndarray:
         """Return each seat's account in a slot, int64 [B, N].
 
@@ -238,10 +270,10 @@ class Recorder:
             for name in ("price", "quantity"):
                 orders[name][~known] = 0
 
-    def _seal(self, orders: np.ndarray, slot: int, chosen: Tensor) -> None:
+    def _seal(self, orders: np.ndarray, slot: int, chosen: Tensor, salts: int = 0) -> None:
         """Put hashes in place of prices and quantities; those of orders not chosen just go."""
         for b, order in chosen.nonzero().tolist():
-            own = salt(self._seeds[b], slot, order)
+            own = salt(self._seeds[b], slot, order + salts)
             digest = self.chains[b].commitment(orders[b, order], own)
             orders["secret"][b, order] = np.void(digest)
         orders["price"], orders["quantity"] = 0, 0

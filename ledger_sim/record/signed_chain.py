@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from gridbazaar import files
 from gridbazaar.errors import LedgerError
-from gridbazaar.ledger_sim.record import merkle
+from gridbazaar.ledger_sim.record import merkle, work
 
-ORDER, PAYMENT, COMMIT, REVEAL, VOLUME, FEE = 1, 2, 3, 4, 5, 6
+ORDER, PAYMENT, COMMIT, REVEAL, VOLUME, FEE, METER = 1, 2, 3, 4, 5, 6, 7
 KINDS = {
     ORDER: "order",
     PAYMENT: "payment",
@@ -29,6 +29,7 @@ KINDS = {
     REVEAL: "reveal",
     VOLUME: "published volume",
     FEE: "fee",
+    METER: "meter reading",
 }
 
 # Big-endian and without gaps, so that an array's bytes are what is hashed and signed.
@@ -41,7 +42,7 @@ RECORD = np.dtype(
         ("place", ">u2"),  # of an order among its sender's in the slot; else 0
         ("nonce", ">u8"),  # never used twice by a sender
         ("price", ">i8"),  # millionths of the currency per unit
-        ("quantity", ">i8"),  # thousandths of a unit; positive sells, negative buys
+        ("quantity", ">i8"),  # thousandths of a unit (a reading: Wh); positive sells, negative buys
         ("tip", ">i8"),  # millionths of the currency, offered
         ("fee", ">i8"),  # millionths of the currency, charged to the sender
         ("amount", ">i8"),  # millionths of the currency; negative flows back to the sender
@@ -51,7 +52,7 @@ RECORD = np.dtype(
 _COMMITTED = ("sender", "slot", "place", "price", "quantity")
 _HEADER = struct.Struct(">32sQ32s32sQII")
 _GENESIS = struct.Struct(">8sqI")
-_MAGIC = b"GBCHAIN3"
+_MAGIC, _MINED = b"GBCHAIN3", b"GBMINED3"  # of a mined chain the bits of work follow
 _SIGNATURE, _KEY = 64, 32
 
 
@@ -93,7 +94,10 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A header, its proposer's signature, and the transactions' records and signatures in turn."""
+    """A header, its proposer's seal, and the transactions' records and signatures in turn.
+
+    The seal is the proposer's signature of the header, and in a mined chain a nonce behind it.
+    """
 
     header: Header
     seal: bytes
@@ -103,7 +107,12 @@ class Block:
     @property
     def hash(self) -> bytes:
         """The 32 bytes that the next block names as its predecessor."""
-        return sha256(self.header.to_bytes() + self.seal).digest()
+        return hash_of(self.header, self.seal)
+
+    @property
+    def sealed_by(self) -> bytes:
+        """The proposer's signature, without a nonce."""
+        return self.seal[:_SIGNATURE]
 
     def record(self, index: int) -> bytes:
         """Return the encoded transaction `index`."""
@@ -123,6 +132,12 @@ class Block:
         )
 
 
+def hash_of(header: Header, seal: bytes) -> bytes:
+    """Return a block's hash: SHA-256 of header and seal, twice where a nonce is behind the seal."""
+    sealed = header.to_bytes() + seal
+    return work.double_sha256(sealed) if len(seal) > _SIGNATURE else sha256(sealed).digest()
+
+
 @dataclass(frozen=True)
 class SignedChain:
     """The blocks of one environment's ledger, and the accounts that may write to it.
@@ -135,17 +150,24 @@ class SignedChain:
             validators, whose key seals the blocks and whose account receives all fees, burned
             parts included; the one before it is the market's, and all others are seats'.
         blocks: the blocks so far.
+        work_bits: zero bits that a block's hash begins with; 0: nothing is mined.
     """
 
     seed: int
     keys: tuple[bytes, ...]
     blocks: list[Block]
+    work_bits: int = 0
 
     @classmethod
-    def start(cls, seed: int, accounts: int) -> SignedChain:
+    def start(cls, seed: int, accounts: int, work_bits: int = 0) -> SignedChain:
         """Return an empty chain whose accounts' keys all derive from `seed`."""
         keys = (private_key(seed, account).public_key() for account in range(accounts))
-        return cls(seed, tuple(key.public_bytes_raw() for key in keys), [])
+        return cls(seed, tuple(key.public_bytes_raw() for key in keys), [], work_bits)
+
+    @property
+    def seal_bytes(self) -> int:
+        """Length of a block's seal."""
+        return _SIGNATURE + (work.NONCE_BYTES if self.work_bits else 0)
 
     @cached_property
     def id(self) -> bytes:
@@ -163,7 +185,8 @@ class SignedChain:
         return self.blocks[-1].hash if self.blocks else self.id
 
     def _genesis(self) -> bytes:
-        return _GENESIS.pack(_MAGIC, self.seed, len(self.keys)) + b"".join(self.keys)
+        magic, bits = (_MINED, bytes([self.work_bits])) if self.work_bits else (_MAGIC, b"")
+        return _GENESIS.pack(magic, self.seed, len(self.keys)) + bits + b"".join(self.keys)
 
     def message(self, record: bytes) -> bytes:
         """Return what a sender signs: the record, bound to this chain."""
@@ -210,13 +233,30 @@ class SignedChain:
             self.id, len(self.blocks), self.tip, merkle.root(leaves), timestamp_ms,
             len(self.keys) - 1, len(records),
         )  # fmt: skip
-        block = Block(header, validator.sign(header.to_bytes()), encoded, signed)
+        seal = validator.sign(header.to_bytes())
+        if self.work_bits:
+            seal += work.mine(header.to_bytes() + seal, self.work_bits)
+        block = Block(header, seal, encoded, signed)
         self.blocks.append(block)
         return block
 
     def records(self) -> np.ndarray:
         """Return every transaction in order, as `RECORD` [T]."""
         return np.frombuffer(b"".join(block.records for block in self.blocks), RECORD)
+
+    def readings(self) -> np.ndarray:
+        """Return the signed meter readings, int64 [accounts, slots], Wh, positive exported.
+
+        Slots are counted from 0 to the last with a reading; an account without one has 0 there, as
+        a sealed one has.
+        """
+        records = self.records()
+        metered = records[records["kind"] == METER]
+        slots = int(metered["slot"].max()) + 1 if len(metered) else 0
+        found = np.zeros((len(self.keys), slots), np.int64)
+        known = metered[metered["sender"] < len(self.keys)]
+        found[known["sender"].astype(int), known["slot"].astype(int)] = known["quantity"]
+        return found
 
     def balances(self) -> np.ndarray:
         """Rebuild all balances from the blocks alone.
@@ -254,22 +294,23 @@ class SignedChain:
         Raises:
             LedgerError: when the data ends within the genesis or a block, naming it.
         """
-        if len(data) < _GENESIS.size or not data.startswith(_MAGIC):
+        if len(data) <= _GENESIS.size or not data.startswith((_MAGIC, _MINED)):
             raise LedgerError(f"no chain: the data must begin with {_MAGIC!r} and the genesis")
-        _, seed, accounts = _GENESIS.unpack_from(data)
-        at = _GENESIS.size + accounts * _KEY
+        magic, seed, accounts = _GENESIS.unpack_from(data)
+        first = _GENESIS.size + (magic == _MINED)
+        at = first + accounts * _KEY
         if len(data) < at:
             raise LedgerError(f"the data ends within the genesis of {accounts} accounts")
-        keys = tuple(data[i : i + _KEY] for i in range(_GENESIS.size, at, _KEY))
-        chain = cls(seed, keys, [])
+        keys = tuple(data[i : i + _KEY] for i in range(first, at, _KEY))
+        chain = cls(seed, keys, [], data[_GENESIS.size] if magic == _MINED else 0)
         while at < len(data):
-            body = at + _HEADER.size + _SIGNATURE
+            body = at + _HEADER.size + chain.seal_bytes
             header = Header(*_HEADER.unpack_from(data, at)) if body <= len(data) else None
             signed = body + header.count * RECORD.itemsize if header else body
             end = signed + header.count * _SIGNATURE if header else body
             if header is None or end > len(data):
                 raise LedgerError(f"the data ends within block {len(chain.blocks)}")
-            seal = data[body - _SIGNATURE : body]
+            seal = data[body - chain.seal_bytes : body]
             chain.blocks.append(Block(header, seal, data[body:signed], data[signed:end]))
             at = end
         return chain

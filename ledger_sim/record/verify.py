@@ -12,6 +12,7 @@ from gridbazaar.errors import LedgerError
 from gridbazaar.ledger_sim.record.signed_chain import (
     COMMIT,
     KINDS,
+    METER,
     ORDER,
     PAYMENT,
     RECORD,
@@ -21,8 +22,9 @@ from gridbazaar.ledger_sim.record.signed_chain import (
     SignedChain,
     signed_by,
 )
+from gridbazaar.ledger_sim.record.work import is_enough
 
-_ORDERS = (ORDER, COMMIT, REVEAL)
+_ONCE = (ORDER, COMMIT, REVEAL, METER)
 _MARKETS_OWN = (PAYMENT, VOLUME)
 
 
@@ -41,12 +43,12 @@ class _Past:
 
     Attributes:
         nonces: by sender.
-        orders: whether committed to, sender, slot, place.
+        orders: kind where it is no order, sender, slot, place.
         commitments: hashes.
     """
 
     nonces: set[tuple[int, int]] = field(default_factory=set)
-    orders: set[tuple[bool, int, int, int]] = field(default_factory=set)
+    orders: set[tuple[int, int, int, int]] = field(default_factory=set)
     commitments: set[bytes] = field(default_factory=set)
 
 
@@ -62,11 +64,12 @@ def verify(
 
     Hashes, links, seals, times, nonces, revealed orders and these rules are checked throughout:
 
-    - The market alone pays and publishes volumes; seats alone order, commit, reveal and are
-      charged fees apart. The validators send nothing.
+    - The market alone pays and publishes volumes; seats alone order, commit, reveal, sign meter
+      readings and are charged fees apart. The validators send nothing.
     - No fee is negative, and nothing but a payment moves an amount.
     - An account has one order in each place of a slot, open or revealed, and one commitment; so
-      that a commitment, which binds account, slot and place, is opened once.
+      that a commitment, which binds account, slot and place, is opened once. It has one meter
+      reading of a slot.
 
     So are the signatures of all transactions in a block whose Merkle root is wrong, to tell which
     one was changed. What an amount should be, the market knows: its signature is not questioned.
@@ -150,7 +153,9 @@ def _block_faults(
         yield Fault(height, None, f"at {header.timestamp_ms} ms precedes its predecessor")
     if header.proposer != len(chain.keys) - 1:
         yield Fault(height, None, f"proposer {header.proposer} is no validator")
-    if not signed_by(chain.keys[-1], block.seal, header.to_bytes()):
+    if chain.work_bits and not is_enough(block.hash, chain.work_bits):
+        yield Fault(height, None, f"hash begins with less than {chain.work_bits} zero bits")
+    if not signed_by(chain.keys[-1], block.sealed_by, header.to_bytes()):
         yield Fault(height, None, "seal is not the validator's signature of this header")
     if len(block.records) != header.count * RECORD.itemsize:
         yield Fault(height, None, f"does not hold the {header.count} transactions it says")
@@ -189,13 +194,13 @@ def _repeated(records: np.ndarray, past: _Past) -> Iterator[tuple[int, str]]:
     """List the transactions that come a second time, to which `past` adds these."""
     columns = (records[name].tolist() for name in ("kind", "sender", "slot", "place", "nonce"))
     for index, (kind, sender, slot, place, nonce) in enumerate(zip(*columns, strict=True)):
-        order = (kind == COMMIT, sender, slot, place)
+        order = (kind if kind in (COMMIT, METER) else ORDER, sender, slot, place)
         if (sender, nonce) in past.nonces:
             yield index, f"replayed: account {sender} used nonce {nonce} before"
-        elif kind in _ORDERS and order in past.orders:
+        elif kind in _ONCE and order in past.orders:
             yield index, f"second {KINDS[kind]} of account {sender} in slot {slot}, place {place}"
         past.nonces.add((sender, nonce))
-        if kind in _ORDERS:
+        if kind in _ONCE:
             past.orders.add(order)
 
 

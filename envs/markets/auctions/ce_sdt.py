@@ -76,6 +76,7 @@ class CeSdt(Market):
 
     Config = CeSdtConfig
     claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
+    contract = "pairs"
 
     def __init__(self, config: CeSdtConfig):
         self.config = config

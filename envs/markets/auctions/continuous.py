@@ -54,6 +54,7 @@ class Continuous(Market):
     Config = ContinuousConfig
     claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
     time_priority = True
+    contract = "pairs"
 
     def __init__(self, config: ContinuousConfig):
         self.config = config

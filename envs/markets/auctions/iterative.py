@@ -75,6 +75,7 @@ class Iterative(Market):
     claims: frozenset[Claim] = frozenset(
         {"budget_balanced", "no_deficit", "individually_rational", "one_price"}
     )
+    contract = "auction"
 
     def __init__(self, config: IterativeConfig):
         self.tolerance, self.max_rounds = config.tolerance, config.max_rounds

@@ -63,6 +63,7 @@ class McAfee(Market):
     Config = McAfeeConfig
     claims: frozenset[Claim] = frozenset({"no_deficit", "individually_rational", "truthful"})
     single_order_claims: frozenset[Claim] = frozenset({"truthful"})
+    contract = "auction"
 
     def __init__(self, config: McAfeeConfig):
         self.config = config

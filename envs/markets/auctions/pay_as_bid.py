@@ -36,6 +36,7 @@ class PayAsBid(Market):
     claims: frozenset[Claim] = frozenset(
         {"budget_balanced", "no_deficit", "individually_rational", "efficient"}
     )
+    contract = "pairs"
 
     def __init__(self, config: PayAsBidConfig):
         self.k = config.k

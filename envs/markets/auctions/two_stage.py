@@ -45,6 +45,7 @@ class TwoStage(Market):
     Config = TwoStageConfig
     claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
     time_priority = True
+    contract = "pairs"
 
     def __init__(self, config: TwoStageConfig):
         self.call_share, self.k, self.band = config.call_share, config.k, config.band

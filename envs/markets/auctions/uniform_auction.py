@@ -33,6 +33,7 @@ class UniformAuction(Market):
     claims: frozenset[Claim] = frozenset(
         {"budget_balanced", "no_deficit", "individually_rational", "efficient", "one_price"}
     )
+    contract = "auction"
 
     def __init__(self, config: UniformAuctionConfig):
         self.k = config.k

@@ -34,6 +34,7 @@ class VickreyClarkeGroves(Market):
     """
 
     claims: frozenset[Claim] = frozenset({"individually_rational", "truthful", "efficient"})
+    contract = "pairs"
 
     def __init__(self, config: MarketConfig):
         self.config = config

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from gridbazaar.envs.markets.bilateral.admm import (
     AdmmConfig,
@@ -39,6 +41,7 @@ class AdmmParallel(Market):
     Config = AdmmConfig
     claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
     messages_on_ledger = False
+    contract = "none"
 
     def __init__(self, config: AdmmConfig):
         self.config = config
@@ -48,9 +51,14 @@ class AdmmParallel(Market):
         return clear_by_rounds(orders, context, self.config, PARTNERS, with_contract=False)
 
 
-def partners_round(at: Rounds, config: AdmmConfig) -> Rounds:
-    """Play a round of the equations above; `relaxation` takes each step by that much longer."""
-    y = propose(at, config.rho)
+def partners_round(
+    at: Rounds, config: AdmmConfig, proposals: Callable[[Rounds, float], Tensor] = propose
+) -> Rounds:
+    """Play a round of the equations above; `relaxation` takes each step by that much longer.
+
+    `proposals` gives y; another than `propose` stands for seats that do not keep to it.
+    """
+    y = proposals(at, config.rho)
     centre = torch.lerp(at.centre, (y - partner(y)) / 2, config.relaxation)
     multiplier = at.multiplier - config.relaxation * config.rho / 2 * (y + partner(y))
     return replace(at, proposal=y, centre=centre, multiplier=multiplier)

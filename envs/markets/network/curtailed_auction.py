@@ -55,6 +55,7 @@ class CurtailedAuction(Market):
 
     Config = CurtailedAuctionConfig
     claims: frozenset[Claim] = frozenset({"budget_balanced", "no_deficit", "individually_rational"})
+    contract = "auction"
 
     def __init__(self, config: CurtailedAuctionConfig):
         self.config = config

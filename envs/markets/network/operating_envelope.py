@@ -64,6 +64,7 @@ class OperatingEnvelope(Market):
     claims: frozenset[Claim] = frozenset(
         {"budget_balanced", "no_deficit", "individually_rational", "one_price"}
     )
+    contract = "auction"
 
     def __init__(self, config: OperatingEnvelopeConfig):
         self.config = config
