@@ -16,6 +16,7 @@ class OfDay(IntEnum):
     SHARD = 14
     SECOND_CHAIN = 15
     PUBLIC_CHAIN = 16
+    SIDE_CHAIN = 17
     WHO_FAILS = 1 << 20  # and one more for each event of the day
 
 
@@ -35,4 +36,7 @@ class OfSlot(IntEnum):
     NAME = 20
     PROPOSER = 21
     MARKET_PROPOSER = 22
+    SERVER_THERE = 23
+    SERVER_DELAY = 24
+    ALTERED = 25
     ARRIVALS = 32
