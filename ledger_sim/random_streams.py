@@ -40,3 +40,12 @@ class OfSlot(IntEnum):
     SERVER_DELAY = 24
     ALTERED = 25
     ARRIVALS = 32
+
+
+@unique
+class OfGraph(IntEnum):
+    """Streams of the seed of a tangle's graph, or of one derived from it."""
+
+    ARRIVALS = 0
+    CHOICE = 1
+    WALK = 1 << 20  # and one more for each step of a walk
