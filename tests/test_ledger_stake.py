@@ -274,3 +274,26 @@ def test_the_order_in_which_stakes_fail():
     assert stakes.shares(3).tolist() == [2 / 8, 5 / 8, 1 / 8]
     assert [stakes.most(x) for x in (4.9, 5.0, 7.5, 8)] == [0, 1, 2, 3]
     assert [stakes.most(x, strictly=True) for x in (5.0, 5.1)] == [0, 1]
+
+
+def test_ripple_s_lists_must_overlap_by_more_than_two_fifths():
+    """Against a count: can two lists reach 80 % each for different ledgers?"""
+    n, quorum = 20, 16
+    for shared in range(n + 1):
+        config = config_of("ripple", validators=n, overlap=shared / n)
+        consensus = ledger_sim.make(config).consensus
+        for liars in range(shared + 1):
+            own, honest = n - shared, shared - liars
+            # Each list has its own, all liars, and those honest ones of both that heard it first.
+            split = any(
+                own + liars + first >= quorum and own + liars + honest - first >= quorum
+                for first in range(honest + 1)
+            )
+            assert split == (liars > consensus.unsplit)
+        assert consensus.reversal_probability == float(shared <= 8)
+    assert consensus.tolerance.lying == 3
+    assert consensus.health(0, 3, 0).safe
+    fewer = ledger_sim.make(config_of("ripple", validators=n, overlap=0.5)).consensus
+    assert fewer.tolerance.lying == 1
+    assert fewer.health(0, 1, 0).safe
+    assert not fewer.health(0, 2, 0).safe
