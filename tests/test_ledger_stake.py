@@ -238,6 +238,32 @@ def test_incomes_add_up_to_fees_and_rewards(name):
         assert torch.equal(blocks, blocks.round())
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"name": "two_chains", "settlement_ledger": "second"},
+        {"name": "consortium", "public_ledger": "second", "slots_per_anchor": 1},
+        {"name": "side_chain", "side_ledger": "second"},
+    ],
+)
+def test_validators_of_two_ledgers_have_an_account_each(layer):
+    income = {"block_reward_eur": 0.5}
+    second = config_of("block", validators=5, income=income, layers=[], interval_s=45.0)
+    layer = {key: second if value == "second" else value for key, value in layer.items()}
+    config = complete_ledger(config_of("block", validators=3, income=income, layers=[layer]))
+    ledger = ledger_sim.make(config)
+    ledger.reset(torch.arange(B))
+    for orders in day():
+        got = ledger.step(orders, DEADLINE_S)
+        assert got.incomes.shape == (B, 8)
+        torch.testing.assert_close(got.incomes.sum(1), got.validator_income + got.minted)
+        assert got.minted.tolist() == [0.5 * (30 + 20)] * B
+        one = torch.ones(B).double()
+        wrote = ledger.submit_market(MarketTransactions(2 * one, 9 * one, 7 * one, 5 * one))
+        assert wrote.incomes.shape == (B, 8)
+        torch.testing.assert_close(wrote.incomes.sum(1), wrote.fee - wrote.burned)
+
+
 def test_the_load_study_tells_how_unequal_income_is():
     words = ["validators=4", "income={block_reward_eur: 1.0, to_proposer: 0.0}"]
     equal = simulate(read("tendermint", words), 0.05, hours=0.5, seeds=2)
