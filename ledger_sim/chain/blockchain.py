@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +15,7 @@ from gridbazaar.ledger_sim.chain.payout import market_payout, slot_payout, slot_
 from gridbazaar.ledger_sim.chain.queueing import assign_blocks, assign_by_gas, tie_order
 from gridbazaar.ledger_sim.chain.ranking import rising
 from gridbazaar.ledger_sim.chain.room import room_of
+from gridbazaar.ledger_sim.chain.state import ChainState
 from gridbazaar.ledger_sim.chain.timeline import Timeline
 from gridbazaar.ledger_sim.consensus.block_times import Blocks
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Consensus
@@ -40,29 +39,6 @@ from gridbazaar.ledger_sim.random_streams import OfSlot
 _LATE_SHARE = 0.01
 # Several slots at once: fewer operations for one environment, still in the cache for a thousand.
 _SLOTS_PER_DRAW = 4
-
-
-@dataclass(frozen=True, slots=True)
-class ChainState:
-    """State of a blockchain between two slots.
-
-    Attributes:
-        seed: int64 [B], the day's.
-        slot: number of the slot that comes next, from 0.
-        seats: accounts N; 0 before the first slot.
-        mempool: what waits.
-        price: currency per gas after the last slot, [B] or one for all.
-        fees: the fee rule's state.
-        contribution: share of demand [B] that accounts fed in lately; None where no meter counts.
-    """
-
-    seed: Tensor
-    slot: int
-    seats: int
-    mempool: Mempool
-    price: Tensor | float
-    fees: Any
-    contribution: Tensor | None = None
 
 
 class Blockchain:
@@ -170,6 +146,7 @@ class Blockchain:
         header_bytes = like + made * network.message_bytes
         final_s = self._timeline.final_s(self._slot, deadline_s)
         reverted = self._timeline.reverted(self._slot, deadline_s, final_s)
+        loaded_s = self.consensus.confirmation_s(sent.sum(dim=1) / self.slot_s)
         energy_kwh = slot_energy_kwh(self.consensus, on_chain, self._gas_of(pool))
         work = self.consensus.work_left(self._contribution)
         slashed = slot_slashed(self.consensus, seed, self._slot)
@@ -181,7 +158,7 @@ class Blockchain:
             .clamp_(min=0)
             .to(transactions.submitted_s.dtype),
             fee=own_fee,
-            finality_s=(final_s - deadline_s).to(like),
+            finality_s=(final_s - deadline_s + loaded_s).to(like),
             reverted=reverted,
             base_fee=like + self._price * self._schedule.order,
             backlog=waiting.sum(dim=1),
