@@ -248,7 +248,7 @@ def test_each_group_has_its_turn_and_the_last_takes_the_rest(biller):
     for slot in range(49):
         volume = torch.full((1, 5), 1.0 + slot, dtype=torch.float64)
         published = publisher.publish(volume)
-        published.volume += slot in (24, 25)
+        published.volume.add_(slot in (24, 25))
         found.append(sums.add(volume, published))
     assert sums.readings == 2 + 3 + 2
     assert [slot for slot, faults in enumerate(found) if faults] == [24]
