@@ -182,7 +182,7 @@ def mask_table(plain: Simulation, most: int) -> str:
     facts = Facts.of(plain.community, 0.0)
     homes = (facts.battery_kwh > 0) & ~facts.seats_of("storage")
     masks = [(f"`{MASKED}`, {h:g} h", MASKED, {"smoothing_h": h}) for h in MASK_HOURS]
-    rows = []
+    rows: list[tuple[Learned, str]] = []
     for name, bidder, changes in ((f"`{OPEN}`", OPEN, {}), *masks):
         bids = make(bidder, world.game, changes)
         seed = torch.arange(len(days))
