@@ -86,15 +86,16 @@ def test_intervals_settle_the_hour_s_power_over_their_own_length():
     load, sun = torch.rand(3, 5, 24).double(), torch.rand(3, 5, 24).double()
     seed = torch.arange(3)
     hourly = replace(SMALL, users=5, shortest_min=60, longest_min=60)
-    for clock in ("own", "hourly"):
-        events = community.settle(load, sun, seed, replace(hourly, clock=clock))
+    flat = torch.ones_like(load) * 0.7  # an interval of two hours has the power of the first, (14)
+    for clock, given in (("hourly", load), ("own", flat)):
+        events = community.settle(given, sun, seed, replace(hourly, clock=clock))
         total = community.per_user(events, events.load_kwh, 5)
-        torch.testing.assert_close(total, load.sum(-1))
+        torch.testing.assert_close(total, given.sum(-1))
         assert (events.hour.diff(dim=-1) >= 0).all()
     events = community.settle(load, sun, seed, SMALL)
     real = events.hours[events.hours > 0] * 60
     assert real.max() <= 75
-    assert (real >= 45 - 1e-9).double().mean() > 0.9  # all but the day's last ones
+    assert (real >= 45 - 1e-9).double().mean() > 0.9  # all but the first and last
     torch.testing.assert_close(
         community.per_user(events, events.hours, 5), torch.full((3, 5), 24.0).double()
     )
