@@ -21,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from gridbazaar import files
+from gridbazaar import files, randomness
 from gridbazaar.errors import GridBazaarError, in_one_line
 from gridbazaar.studies.ce_sdt import profiles, report, sweeps
 from gridbazaar.studies.ce_sdt.community import read_prices
@@ -72,7 +72,6 @@ def _save(chosen: Sequence[Case], fits: Sequence[Case], path: Path) -> None:
     frame = pd.concat(
         [case.rows.assign(profiles=case.name, level=case.level) for case in (*chosen, *fits)]
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     files.write(path, frame.to_csv(index=False))
 
 
@@ -97,8 +96,11 @@ def main(words: Sequence[str] | None = None) -> int:
     options = parser.parse_args(words)
     torch.set_num_threads(1)
     try:
-        if min(options.draws, options.size, *options.users) < 1:
-            parser.error("--draws, --size and --users take whole numbers from 1 on")
+        if options.draws < 1 or min(options.size, *options.users) < 2:
+            parser.error("--draws is at least 1, --size and --users are at least 2")
+        randomness.whole_seed(options.seed, options.draws)
+        for path in filter(None, (options.csv, options.plot)):
+            path.parent.mkdir(parents=True, exist_ok=True)
         tables = study(options)
         print("\n\n".join(f"{name}\n{table}" for name, table in tables.items()))
         if options.write:

@@ -204,8 +204,8 @@ class _Day:
             ("grid", grid), ("paid_grid", grid * grid_price),
         ):  # fmt: skip
             self.sums[name][who] += amount
-        self.hourly["need"][self._rows, self.at.hour] += need
-        self.hourly["grid"][self._rows, self.at.hour] += grid
+        self.hourly["need"][self._rows, self.at.middle] += need
+        self.hourly["grid"][self._rows, self.at.middle] += grid
 
     def _remember(self, taken: Tensor, offer: Tensor, request: Tensor) -> None:
         self.asks.add(offer, taken > 0)
