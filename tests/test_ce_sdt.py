@@ -86,18 +86,22 @@ def test_intervals_settle_the_hour_s_power_over_their_own_length():
     load, sun = torch.rand(3, 5, 24).double(), torch.rand(3, 5, 24).double()
     seed = torch.arange(3)
     hourly = replace(SMALL, users=5, shortest_min=60, longest_min=60)
-    for clock in ("own", "hourly"):
-        events = community.settle(load, sun, seed, replace(hourly, clock=clock))
+    flat = torch.ones_like(load) * 0.7  # an interval of two hours has the power of the first, (14)
+    for clock, given in (("hourly", load), ("own", flat)):
+        events = community.settle(given, sun, seed, replace(hourly, clock=clock))
         total = community.per_user(events, events.load_kwh, 5)
-        torch.testing.assert_close(total, load.sum(-1))
+        torch.testing.assert_close(total, given.sum(-1))
         assert (events.hour.diff(dim=-1) >= 0).all()
     events = community.settle(load, sun, seed, SMALL)
     real = events.hours[events.hours > 0] * 60
     assert real.max() <= 75
-    assert (real >= 45 - 1e-9).double().mean() > 0.9  # all but the day's last ones
+    assert (real >= 45 - 1e-9).double().mean() > 0.9  # all but the first and last
     torch.testing.assert_close(
         community.per_user(events, events.hours, 5), torch.full((3, 5), 24.0).double()
     )
+    minutes = torch.zeros(3, 24).double().scatter_add(1, events.middle, events.hours * 60)
+    torch.testing.assert_close(minutes.sum(-1), torch.full((3,), 5 * 1440.0).double())
+    assert (minutes / 5 - 60).abs().max() < 40  # no hour has twice its time, nor half of it
     rows = torch.arange(3)[:, None]
     expected = load[rows, events.user, events.hour] * events.hours
     torch.testing.assert_close(events.load_kwh, expected)
@@ -127,7 +131,7 @@ def plain_day(c, r, rules, weight):
     events = [column[r].tolist() for column in c.events]
     owner, users = c.owner[r].tolist(), range(rules.users)
     surplus, need_of = [0.0] * rules.users, [0.0] * rules.users
-    for user, _, _, load, sun in zip(*events, strict=True):
+    for user, _, _, _, load, sun in zip(*events, strict=True):
         surplus[user] += max(sun - load, 0)
         need_of[user] += load
     later = list(surplus)
@@ -135,7 +139,7 @@ def plain_day(c, r, rules, weight):
     stored = [floor if owner[i] else 0.0 for i in users]
     cost, asked, bid = [0.0] * rules.users, [[rules.level] for _ in users], None
     bid = [[rules.level] for _ in users]
-    for user, hour, _, load, sun in zip(*events, strict=True):
+    for user, hour, _, _, load, sun in zip(*events, strict=True):
         grid = float(PRICES.grid[hour])
 
         def free(i):
@@ -306,13 +310,13 @@ def test_a_share_lies_where_a_line_crosses_zero():
     assert pytest.approx(43.1) == (60.2 + 19.6 * report.IMPLIED) / (1 + report.IMPLIED)
 
 
-def test_the_command_writes_tables_figures_and_rows(tmp_path, monkeypatch, capsys):
+def test_the_command_writes_tables_figures_and_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(sweeps, "READINGS", {"as chosen": {}, "lost": {"feed_in": False}})
     monkeypatch.setattr(sweeps, "SHARES", (0.0, 0.5, 1.0))
     monkeypatch.setattr(fit, "LEVELS", (0.1, 0.3))
     monkeypatch.setattr(fit, "LOADS", (10.0, 30.0))
     names = ("profiles", "headline", "fitted", "traditional", "sizes", "readings")
-    page, plot, csv = tmp_path / "page.md", tmp_path / "plot.svg", tmp_path / "rows.csv"
+    page, plot, csv = tmp_path / "page.md", tmp_path / "new" / "plot.svg", tmp_path / "rows.csv"
     page.write_text("\n".join(f"<!-- {n} -->\n<!-- end of {n} -->" for n in names))
     words = f"--size 6 --users 4 6 --draws 1 --csv {csv} --write {page} --plot {plot}"
     assert run.main(words.split()) == 0
@@ -323,5 +327,19 @@ def test_the_command_writes_tables_figures_and_rows(tmp_path, monkeypatch, capsy
     text = page.read_text()
     assert text.count("60.2") >= 3
     assert "| lost |" in text
-    assert run.main(["--profiles", "nsw", "--data", str(tmp_path)]) == 2
-    assert "is missing" in capsys.readouterr().err
+
+
+def test_wrong_words_are_one_line(tmp_path, capsys):
+    rows = ["--csv", str(tmp_path / "rows.csv")]
+    for words, line in (
+        (["--profiles", "nsw", "--data", str(tmp_path)], "is missing"),
+        (["--seed", "-1"], "seed is -1"),
+        (["--profiles", "nsv"], "unknown set of profiles 'nsv'"),
+    ):
+        assert run.main([*rows, *words]) == 2
+        err = capsys.readouterr().err
+        assert line in err
+        assert "Traceback" not in err
+    with pytest.raises(SystemExit):
+        run.main([*rows, "--size", "1"])
+    assert not (tmp_path / "rows.csv").exists()

@@ -1,6 +1,7 @@
 """Clocks, formats and units of a user's files: each gives its right value or one line."""
 
 import gzip
+import json
 import logging
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from gridbazaar import envs
+from gridbazaar import command_line, envs
 from gridbazaar.envs.data.time_axis import event_time, standard_offset
 from gridbazaar.envs.data.user_files import PriceFile, TimedFile, read_power, read_prices
 from gridbazaar.envs.data.user_series import UserData, user_series
@@ -374,6 +375,18 @@ def test_ledgers_take_the_slots_of_the_data(tmp_path, slot_minutes, ledger):
     sim.reset(seed=0)
     interval = sim.step(torch.zeros(2, sim.num_seats, 6))
     assert interval.reward.total.isfinite().all()
+
+
+def test_the_command_evaluates_hourly_data(tmp_path, capsys):
+    table(22).to_csv(tmp_path / "a.csv", index=False)
+    place = (f"folder={tmp_path}", "name=hourly", "task=own_data", "days=1", "planner=false")
+    chosen = ("market=ce_sdt", "bidder=own_use", "ledger=block")
+    assert command_line.main(["evaluate", *place, *chosen, *words(tmp_path / "a.csv")]) == 0
+    summary = json.loads((tmp_path / "hourly" / "summary.json").read_text())
+    played = {(row["market"], row["ledger"]) for row in summary["rows"] if not row["baseline"]}
+    assert ("ce_sdt", "block") in played
+    costs = [row["kpis"]["community_cost"]["mean"] for row in summary["rows"]]
+    assert min(costs) > 0
 
 
 def test_too_few_days_are_told_with_how_many_a_split_needs(tmp_path):

@@ -25,7 +25,8 @@ class Events(NamedTuple):
     """Settlements of a day in the order of time, [R, E]; those without a length end the day."""
 
     user: Tensor  # int64
-    hour: Tensor  # int64, of the day
+    hour: Tensor  # int64, of the day, in which it begins
+    middle: Tensor  # int64, the hour in which its middle lies, for sums by hour
     hours: Tensor  # length
     load_kwh: Tensor
     sun_kwh: Tensor  # 0 for users without PV
@@ -95,7 +96,7 @@ def settle(load_kw: Tensor, sun_kw: Tensor, seed: Tensor, rules: Rules) -> Event
         seed: int64 [R].
     """
     count, users = load_kw.shape[:2]
-    most = 24 if rules.clock == "hourly" else math.ceil(_DAY_MIN / rules.shortest_min)
+    most = 24 if rules.clock == "hourly" else math.ceil(_DAY_MIN / rules.shortest_min) + 1
     shape = [users, most]
     spread = rules.longest_min - rules.shortest_min
     length = rules.shortest_min + spread * randomness.uniform(seed, _LENGTH, shape, torch.float64)
@@ -103,16 +104,18 @@ def settle(load_kw: Tensor, sun_kw: Tensor, seed: Tensor, rules: Rules) -> Event
     if rules.clock == "hourly":
         start = 60 * (torch.arange(24) + order)
     else:
+        length[..., 0] *= order[..., 0]  # at midnight each is somewhere in an interval
         end = length.cumsum(-1).clamp(max=_DAY_MIN)
         start = torch.nn.functional.pad(end, (1, 0))[..., :-1]
         length = end - start
     hour = (start / 60).long().clamp(max=23)
-    # All begin at midnight: a hair of chance decides who is first.
+    middle = hour if rules.clock == "hourly" else ((start + length / 2) / 60).long().clamp(max=23)
+    # The first of all begin at midnight: a hair of chance decides who is served before whom.
     line = (start + 1e-6 * order).reshape(count, -1).argsort(-1)
     last = int((length > 0).reshape(count, -1).sum(-1).max())
     user = torch.arange(users)[:, None].expand(users, most).expand(count, users, most)
     columns = (
-        user, hour, length / 60, load_kw.gather(-1, hour) * length / 60,
+        user, hour, middle, length / 60, load_kw.gather(-1, hour) * length / 60,
         sun_kw.gather(-1, hour) * length / 60,
     )  # fmt: skip
     return Events(*(column.reshape(count, -1).gather(-1, line)[:, :last] for column in columns))

@@ -69,4 +69,5 @@ def _cost(axes: Axes, rows: pd.DataFrame) -> None:
     axes.plot(share, rows.gross_2, color=ORANGE, ls=":", label="Ω² traditionally")
     axes.axhline(0, color=GREY, lw=0.8)
     axes.set(title="10: cost of a user, AUD a day", xlabel="share who generate, %")
-    axes.legend(fontsize=8)
+    axes.set_ylim(top=1.3 * rows.grid_1.max())
+    axes.legend(fontsize=8, loc="upper center", ncols=2)

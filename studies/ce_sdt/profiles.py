@@ -149,7 +149,9 @@ def _table(folder: Path, name: str) -> pd.DataFrame:
 
 def _mean_day(series: pd.Series) -> Tensor:
     """Return the mean of each hour of the day, [24]."""
-    return torch.tensor(series.groupby(series.index.hour).mean().to_numpy(dtype=np.float64))
+    return torch.tensor(
+        series.groupby(pd.DatetimeIndex(series.index).hour).mean().to_numpy(dtype=np.float64)
+    )
 
 
 def _scaled(days: list[Tensor], mean_kwh: float) -> Tensor:

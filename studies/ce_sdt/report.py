@@ -75,14 +75,16 @@ def sources(told: Mapping[str, str], cases: Sequence[Case]) -> str:
     return piped(lines)
 
 
-def sizes(rows: pd.DataFrame) -> str:
-    """Return what a community's size changes, at the default share."""
-    lines = [["users", "need, kWh", "traded, kWh", "grid, kWh", "Ω¹, %", "messages a user"]]
-    for row in rows.itertuples():
+def sizes(rows: pd.DataFrame, by_chance: pd.DataFrame) -> str:
+    """Return what a community's size changes, at the default share, exact or drawn user by user."""
+    head = ["users", "need, kWh", "traded, kWh", "grid, kWh", "Ω¹, %", "messages a user"]
+    lines = [[*head, "grid, kWh, generators drawn"]]
+    for row, drawn in zip(rows.to_dict("records"), by_chance.to_dict("records"), strict=True):
+        traded, grid = row["bought_kwh_all"], row["grid_kwh_all"]
         lines.append([
-            str(row.users), f"{row.grid_kwh_all + row.bought_kwh_all:.2f}",
-            f"{row.bought_kwh_all:.2f}", f"{row.grid_kwh_all:.2f}",
-            _percent(row.cost_1 / row.grid_1), f"{row.messages / row.users:.0f}",
+            str(row["users"]), f"{grid + traded:.2f}", f"{traded:.2f}", f"{grid:.2f}",
+            _percent(row["cost_1"] / row["grid_1"]), f"{row['messages'] / row['users']:.0f}",
+            f"{drawn['grid_kwh_all']:.2f}",
         ])  # fmt: skip
     return piped(lines)
 
@@ -130,6 +132,8 @@ _ROWS = (
      lambda rows: _percent(_ratio(rows, _HALF, "cost_all", "gross_all"))),
     ("all at 50 %, no PV traditionally", "43.1",
      lambda rows: _percent(_ratio(rows, _HALF, "cost_all", "grid_all"))),
+    ("Ω² at 50 %, AUD a day", "–", lambda rows: f"{_at(rows, _HALF).cost_2:.2f}"),
+    ("the same with its store and no trade", "–", lambda rows: f"{_at(rows, _HALF).store_2:.2f}"),
     ("Ω¹ at 70 %", "44.7", lambda rows: _percent(_ratio(rows, _MORE, "cost_1", "grid_1"))),
     ("Ω² at 70 %, AUD a day", "earns", lambda rows: f"{_at(rows, _MORE).cost_2:.2f}"),
     ("Ω² earns above a share of, %", "70", lambda rows: share_where(rows, rows.cost_2)),

@@ -42,6 +42,7 @@ class Rules:
     scope: Literal["user", "market"] = "user"  # whose quantities and prices (5) and (6) sum
     history: Literal["mean", "sum"] = "mean"  # under the root: the text's, or the formula's
     spread: float = 0.1  # an offer is the suggestion, up to so much more or less; assumed
+    first: Literal["cheapest", "dearest"] = "cheapest"  # offer; the text's, or the printed (12)'s
     accept: Literal["grid", "request"] = "grid"  # offers up to the grid's price, or the request's
     price: Literal["offer", "request", "middle"] = "offer"  # at which a pair trades
     answer_s: float = 20.0  # a supplier answers within; assumed

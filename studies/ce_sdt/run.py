@@ -15,15 +15,16 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from gridbazaar import files
+from gridbazaar import files, randomness
 from gridbazaar.errors import GridBazaarError, in_one_line
 from gridbazaar.studies.ce_sdt import profiles, report, sweeps
-from gridbazaar.studies.ce_sdt.community import Prices, read_prices
+from gridbazaar.studies.ce_sdt.community import read_prices
 from gridbazaar.studies.ce_sdt.fit import fitted
 from gridbazaar.studies.ce_sdt.plot import draw
 from gridbazaar.studies.ce_sdt.report import Case
@@ -34,41 +35,36 @@ from gridbazaar.studies.pages import write
 def study(options: argparse.Namespace) -> dict[str, str]:
     """Play what the options ask for; return the tables by name and write what was asked."""
     prices, rules, sizes = read_prices(), Rules(users=options.size), tuple(options.users)
+    told = (prices, sweeps.SHARES, options.draws, options.seed, True)
     sets = {name: profiles.read(name, options.data) for name in options.profiles}
-    chosen, fits, first_hours = [], [], None
+    chosen, fits, by_hours = [], [], []
     for name, kind in sets.items():
         _tell(f"{name}: shares")
-        rows, by_hour = _shares(kind, rules, prices, options, store=True)
-        first_hours = first_hours or by_hour
+        rows, by_hour = sweeps.by_share(kind, rules, *told)
         chosen.append(Case(name, rules.level, rows))
+        by_hours.append(by_hour)
         _tell(f"{name}: fit of two of the paper's figures")
         found = fitted(kind, rules, prices, max(1, options.draws // 2), options.seed)
-        rows, _ = _shares(kind, found, prices, options, store=False)
-        fits.append(Case(name, found.level, rows))
+        fits.append(Case(name, found.level, sweeps.by_share(kind, found, *told)[0]))
+    first = sets[options.profiles[0]]
+    _tell("sizes")
+    size = (prices, sizes, options.draws, options.seed)
+    by_size, of_sizes = sweeps.by_users(first, rules, *size)
+    by_chance, _ = sweeps.by_users(first, replace(rules, owners="drawn"), *size)
     tables = {
         "profiles": report.sources({name: kind.source for name, kind in sets.items()}, chosen),
         "headline": report.headline(chosen),
         "fitted": report.headline(fits),
         "traditional": report.traditional(chosen),
+        "sizes": report.sizes(by_size, by_chance),
     }
-    first = sets[options.profiles[0]]
-    _tell("sizes")
-    by_size, of_sizes = sweeps.by_users(first, rules, prices, sizes, options.draws, options.seed)
-    tables["sizes"] = report.sizes(by_size)
     if options.readings:
-        draws = max(1, options.draws // 2)
-        found = sweeps.by_reading(first, rules, prices, (0.5, 0.7), draws, options.seed, _tell)
-        tables["readings"] = report.readings(found)
+        few = (prices, (0.5, 0.7), max(1, options.draws // 2), options.seed)
+        tables["readings"] = report.readings(sweeps.by_reading(first, rules, *few, _tell))
     if options.plot:
-        draw(chosen[0].rows, first_hours, sizes, of_sizes, options.plot)
+        draw(chosen[0].rows, by_hours[0], sizes, of_sizes, options.plot)
     _save(chosen, fits, options.csv)
     return tables
-
-
-def _shares(
-    kind: profiles.Profiles, rules: Rules, prices: Prices, options: argparse.Namespace, store: bool
-) -> tuple[pd.DataFrame, dict[str, torch.Tensor]]:
-    return sweeps.by_share(kind, rules, prices, sweeps.SHARES, options.draws, options.seed, store)
 
 
 def _save(chosen: Sequence[Case], fits: Sequence[Case], path: Path) -> None:
@@ -76,7 +72,6 @@ def _save(chosen: Sequence[Case], fits: Sequence[Case], path: Path) -> None:
     frame = pd.concat(
         [case.rows.assign(profiles=case.name, level=case.level) for case in (*chosen, *fits)]
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     files.write(path, frame.to_csv(index=False))
 
 
@@ -101,8 +96,11 @@ def main(words: Sequence[str] | None = None) -> int:
     options = parser.parse_args(words)
     torch.set_num_threads(1)
     try:
-        if min(options.draws, options.size, *options.users) < 1:
-            parser.error("--draws, --size and --users take whole numbers from 1 on")
+        if options.draws < 1 or min(options.size, *options.users) < 2:
+            parser.error("--draws is at least 1, --size and --users are at least 2")
+        randomness.whole_seed(options.seed, options.draws)
+        for path in filter(None, (options.csv, options.plot)):
+            path.parent.mkdir(parents=True, exist_ok=True)
         tables = study(options)
         print("\n\n".join(f"{name}\n{table}" for name, table in tables.items()))
         if options.write:

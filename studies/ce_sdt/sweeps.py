@@ -27,6 +27,7 @@ READINGS: Mapping[str, Mapping[str, Any]] = {
     "(5), (6) of the moment's energy": {"quantity": "now"},
     "(5), (6) of the whole market": {"scope": "market"},
     "root of the sum, not the mean": {"history": "sum"},
+    "dearest offer first, as (12) is printed": {"first": "dearest"},
     "an offer must not exceed the request": {"accept": "request"},
     "a pair pays the request": {"price": "request"},
     "a pair pays the middle": {"price": "middle"},

@@ -144,7 +144,8 @@ class _Day:
             request = request.clamp(min=self.prices.feed_in).minimum(grid_price)
             offered, offer = self._offers(ask, grid_price, asks, step)
             highest = grid_price if rules.accept == "grid" else request
-            taken = accept(offered * (offer <= highest[:, None]), offer, need)
+            rank = offer if rules.first == "cheapest" else -offer
+            taken = accept(offered * (offer <= highest[:, None]), rank, need)
             price = _paid(offer, request, rules.price)
             self._remember(taken, offer, request)
             suppliers = self.c.owner.sum(-1) - self.c.owner[self.who].long()
@@ -203,8 +204,8 @@ class _Day:
             ("grid", grid), ("paid_grid", grid * grid_price),
         ):  # fmt: skip
             self.sums[name][who] += amount
-        self.hourly["need"][self._rows, self.at.hour] += need
-        self.hourly["grid"][self._rows, self.at.hour] += grid
+        self.hourly["need"][self._rows, self.at.middle] += need
+        self.hourly["grid"][self._rows, self.at.middle] += grid
 
     def _remember(self, taken: Tensor, offer: Tensor, request: Tensor) -> None:
         self.asks.add(offer, taken > 0)
@@ -257,18 +258,18 @@ def _paid(offer: Tensor, request: Tensor, rule: str) -> Tensor:
     return {"offer": offer, "request": asked, "middle": (offer + asked) / 2}[rule]
 
 
-def accept(offered_kwh: Tensor, price: Tensor, need_kwh: Tensor) -> Tensor:
-    """Accept offers from the cheapest up until a request is met, steps 7 and 8, (12).
+def accept(offered_kwh: Tensor, rank: Tensor, need_kwh: Tensor) -> Tensor:
+    """Accept offers in their order until a request is met, steps 7 and 8.
 
     Args:
         offered_kwh: [R, N], 0 for no offer.
-        price: [R, N].
+        rank: [R, N], the least first: the price.
         need_kwh: [R].
 
     Returns:
         energy taken of each, [R, N].
     """
-    line = torch.where(offered_kwh > 0, price, torch.inf).argsort(dim=-1, stable=True)
+    line = torch.where(offered_kwh > 0, rank, torch.inf).argsort(dim=-1, stable=True)
     queued = offered_kwh.gather(-1, line)
     ahead = queued.cumsum(-1) - queued
     taken = queued.minimum((need_kwh[:, None] - ahead).clamp(min=0))
