@@ -32,13 +32,18 @@ from gridbazaar.errors import OptimumError
 Array = NDArray[np.float64]
 
 
-def unknown(days: list[Day], least_feed_in: float = 0.0) -> str:
+def unknown(days: list[Day], least_feed_in: float = 0.0, schemes: bool = False) -> str:
     """Return why the linear program is no bound of these days, empty where it is.
 
     Where retail is negative or below feed-in, it pays to draw and feed in at once; where feed-in is
     below `least_feed_in`, see Optimum, to charge and discharge. To forbid that takes a binary for
-    each seat, unit and slot.
+    each seat, unit and slot. Nor does it know what incentive `schemes` pay.
     """
+    if schemes:
+        return (
+            "the optimum is missing: its linear program knows no incentive schemes, and their "
+            "money may take the cost below it; evaluate with incentives=[] to have it"
+        )
     crossed = [
         day
         for day in days

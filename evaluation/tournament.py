@@ -327,7 +327,7 @@ class _Stage:
         self.days = days_of(simulation)
         self.plans: list[Plan] = []
         self._feeder = FeederOptimum(self.optimum, probe)
-        missing = unknown(self.days, self.optimum.least_feed_in)
+        missing = unknown(self.days, self.optimum.least_feed_in, bool(config.incentives))
         self.bounded = not missing
         if missing:
             _log.warning("%s", missing)

@@ -23,10 +23,15 @@ TRAINING = (
     *WORLD, "algorithm=toy_reinforce", "num_envs=1", "total_agent_steps=4400", "num_env_runners=1",
     "ray.num_cpus=2",
 )  # fmt: skip
-EVALUATION = (*WORLD, "ledger.layers=[toy_layer]", "days=1", "resamples=100", "signed_days=1")
-NAMES = (
-    "toy-v0", "toy_market", "toy_ledger", "toy_layer", "toy_tank", "toy_bidder", "toy_reinforce",
+EVALUATION = (
+    *WORLD, "ledger.layers=[toy_layer]", "incentives=[toy_coin]", "days=1", "resamples=100",
+    "signed_days=1",
 )  # fmt: skip
+NAMES = (
+    "toy-v0", "toy_market", "toy_ledger", "toy_layer", "toy_coin", "toy_tank", "toy_bidder",
+    "toy_reinforce",
+)  # fmt: skip
+FAMILIES = ("markets", "market_gradients", "devices", "incentives")
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +83,9 @@ def test_a_package_plays_its_own_world_and_its_own_bidders_to_its_own_figure(
 
 def test_the_laws_of_every_family_are_run_on_it(installed):
     """Each family's tests ask its registry; where the toy is installed, it is among the names."""
-    files = [f"tests/test_{family}.py" for family in ("markets", "market_gradients", "devices")]
-    laws = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", "toy_market or toy_tank"]
+    files = [f"tests/test_{family}.py" for family in FAMILIES]
+    chosen = ["-k", "toy_market or toy_tank or toy_coin"]
+    laws = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *files, *chosen]
     done = run(laws, installed)
     assert done.returncode == 0, done.stdout
     assert done.stdout.count(".") > 25

@@ -21,6 +21,11 @@ WORLDS = {
         "tendermint",
         ("ledger.layers=[commit_reveal,aggregated_disclosure,noise]",),
     ),
+    "coins and certificates": (
+        "uniform_auction",
+        "block",
+        ("incentives=[demurrage,nrgcoin,green_certificates,energy_and_data_coins]",),
+    ),
     "curtailed": ("locational_price", "block", ("task.rules.limits.action=curtail",)),
 }
 every_world = pytest.mark.parametrize("name", WORLDS)

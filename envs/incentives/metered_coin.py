@@ -46,8 +46,9 @@ class MeteredCoin(Incentive):
     ) -> Outcome:
         """Issue coins, let those held age, and redeem a share."""
         issued = self.earned_kwh(reading) / self.config.kwh_per_coin
-        expired = aged(held[COIN], self.config.demurrage_per_h, reading.slot_h)
-        redeemed = self.redeemed(held[COIN] - expired + issued, reading)
+        before = held[COIN].clamp(min=0)  # rounding may leave less than nothing
+        expired = aged(before, self.config.demurrage_per_h, reading.slot_h)
+        redeemed = self.redeemed(before - expired + issued, reading)
         movement = Movement(issued, torch.zeros_like(issued), redeemed, expired)
         return Outcome(redeemed * self.config.redeem_price, {COIN: movement}, {})
 

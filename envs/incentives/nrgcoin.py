@@ -67,7 +67,7 @@ class NrgCoin(Incentive):
         """Issue coins for what is injected, and let them pay for green energy."""
         c, retail = self.config, reading.tariff.retail
         issued = reading.sun_exported_kwh / c.kwh_per_coin
-        at_hand = held[_COIN] + issued
+        at_hand = (held[_COIN] + issued).clamp(min=0)  # rounding may leave less than nothing
         wanted = green_draw_kwh(reading) / c.kwh_per_coin
         supply, demand = at_hand.sum(-1, keepdim=True), wanted.sum(-1, keepdim=True)
         # Nobody hands in coins where energy is free.

@@ -31,6 +31,7 @@ class Reading:
             time.
         deviation_kwh: meter less position and firming for others; positive is long.
         trade_eur: received (positive) and paid for trades, EUR.
+        bill_eur: received (positive) and paid in all, incentives left out, EUR.
         kept: share of what was traded that the meter confirms; 1 where nothing was.
         reports: 1 where the seat's order was on the ledger in time.
         tariff: prices outside the market, [B, 1].
@@ -50,6 +51,7 @@ class Reading:
     car_reserve_kwh: Tensor
     deviation_kwh: Tensor
     trade_eur: Tensor
+    bill_eur: Tensor
     kept: Tensor
     reports: Tensor
     tariff: Tariff
@@ -130,6 +132,7 @@ class Reading:
             car_reserve_kwh=reserve_kw * slot_h,
             deviation_kwh=traded.deviation_kw * slot_h,
             trade_eur=bill.trade,
+            bill_eur=bill.total,
             kept=1 - broken,
             reports=reports.to(net_kw),
             tariff=tariff,

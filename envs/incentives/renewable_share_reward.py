@@ -40,18 +40,20 @@ class RenewableShareReward(MeteredCoin):
 
     def earned_kwh(self, reading: Reading) -> Tensor:
         """Return the renewable use beyond the grid's share of it."""
-        mix = self.config.grid_share * reading.used_kwh
-        return (renewable_use_kwh(reading, self.config.grid_share) - mix).clamp(min=0)
+        green = green_use_kwh(reading)
+        supplied = torch.minimum(reading.from_supplier_kwh, reading.used_kwh - green)
+        mix = self.config.grid_share * (reading.used_kwh - supplied)
+        return (green - mix).clamp(min=0)
 
 
-def renewable_use_kwh(reading: Reading, grid_share: float) -> Tensor:
-    """Return the renewable part of what each seat used, [B, N] kWh, no more than all of it.
+def green_use_kwh(reading: Reading) -> Tensor:
+    """Return what each seat used of its own sun and its neighbours', [B, N] kWh.
 
-    What a store took from own sun counts in the interval in which it was taken.
+    What a store took from own sun counts in the interval in which it was taken, as far as the seat
+    uses so much.
     """
     sun = reading.sun_exported_kwh.sum(-1, keepdim=True)
     exported = reading.exported_kwh.sum(-1, keepdim=True)
-    neighbours_share = sun / exported.where(exported > 0, 1.0)
+    bought = reading.from_neighbours_kwh * (sun / exported.where(exported > 0, 1.0))
     own = reading.pv_kwh - reading.sun_exported_kwh
-    bought = reading.from_neighbours_kwh * neighbours_share
-    return torch.minimum(own + bought + reading.from_supplier_kwh * grid_share, reading.used_kwh)
+    return torch.minimum(own + bought, reading.used_kwh)

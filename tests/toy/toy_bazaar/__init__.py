@@ -1,9 +1,9 @@
-"""A market, bidder, ledger, layer, device, algorithm and key figure of a package none of ours."""
+"""A market, bidder, ledger, layer, coin, device, algorithm and key figure of another package."""
 
 from pathlib import Path
 
-from toy_bazaar import ledger, reinforce, tank, trade
+from toy_bazaar import coin, ledger, reinforce, tank, trade
 
 CONFIGS = Path(__file__).parent / "yaml"
 
-__all__ = ["CONFIGS", "ledger", "reinforce", "tank", "trade"]
+__all__ = ["CONFIGS", "coin", "ledger", "reinforce", "tank", "trade"]
