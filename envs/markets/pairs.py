@@ -100,13 +100,13 @@ def preference(context: Context, config: PreferenceConfig) -> Tensor | float:
     return config.distance_price * grid.distance / farthest + config.grey_price * grey
 
 
-def pair_up(orders: Orders, cost: Tensor | float) -> PairBook:
+def pair_up(orders: Orders, cost: Tensor | float, losing: bool = False) -> PairBook:
     """Sort the orders into sellers' and buyers', in float64; `cost` is `preference`'s by order.
 
-    Two orders of one seat are no pair.
+    Two orders of one seat are no pair. Pairs that gain nothing are open only where `losing`.
     """
     quantity, limit = orders.quantity_kw.double(), orders.limit_price.double()
-    sells, buys = gaining(quantity, limit)
+    sells, buys = (quantity > 0, quantity < 0) if losing else gaining(quantity, limit)
     sellers, buyers = _listed(sells), _listed(buys)
     ask, bid = limit.gather(-1, sellers), limit.gather(-1, buyers)
     supply = (quantity * sells).gather(-1, sellers)
@@ -114,7 +114,9 @@ def pair_up(orders: Orders, cost: Tensor | float) -> PairBook:
     gain = bid.unsqueeze(-2) - ask.unsqueeze(-1)
     if isinstance(cost, Tensor):
         gain = gain - cost.to(gain)[sellers.unsqueeze(-1), buyers.unsqueeze(-2)]
-    is_open = (gain > 0) & (supply > 0).unsqueeze(-1) & (demand > 0).unsqueeze(-2)
+    is_open = (supply > 0).unsqueeze(-1) & (demand > 0).unsqueeze(-2)
+    if not losing:
+        is_open = is_open & (gain > 0)
     if orders.shared is not None:
         seat = orders.shared.seat
         is_open &= seat[sellers].unsqueeze(-1) != seat[buyers].unsqueeze(-2)
@@ -137,7 +139,7 @@ def bill_pairs(
     iterations: Tensor,
     messages: Tensor,
 ) -> Clearing:
-    """Bill every trade at its own price, kept between the two limits.
+    """Bill every trade at its own price, kept between the two limits where there is a between.
 
     Args:
         orders, context: as given to the market.
@@ -149,9 +151,9 @@ def bill_pairs(
     least_kw = tolerance_kw(orders.quantity_kw.double()).unsqueeze(-1)
     stands = book.open & converged[:, None, None] & (pair_kw > least_kw)
     pair_kw = book.within(pair_kw * stands)
-    price = torch.minimum(
-        torch.maximum(pair_price, book.ask.unsqueeze(-1)), book.bid.unsqueeze(-2)
-    ).where(stands, 0.0)
+    ask, bid = book.ask.unsqueeze(-1), book.bid.unsqueeze(-2)
+    between = torch.minimum(torch.maximum(pair_price, ask), bid)
+    price = torch.where(ask <= bid, between, pair_price).where(stands, 0.0)
     money = pair_kw * price
     nothing = torch.zeros_like(orders.quantity_kw, dtype=torch.float64)
     cleared = nothing.scatter_add(-1, book.sellers, pair_kw.sum(-1)).scatter_add(

@@ -239,6 +239,8 @@ def _parts(
     traded = out.cleared_kw != 0
     energy, loss = prices[:, 1] * traded, prices[:, 2] * traded
     congestion = energy - loss - out.price
-    rents = [(part * out.cleared_kw).sum(-1) * context.slot_h for part in (congestion, loss)]
-    cost = torch.zeros_like(rents[0]) if losses_cost is None else losses_cost * context.slot_h
-    return PriceParts(energy, congestion, loss, *rents, cost)
+    congestion_rent, loss_rent = (
+        (part * out.cleared_kw).sum(-1) * context.slot_h for part in (congestion, loss)
+    )
+    cost = torch.zeros_like(loss_rent) if losses_cost is None else losses_cost * context.slot_h
+    return PriceParts(energy, congestion, loss, congestion_rent, loss_rent, cost)
