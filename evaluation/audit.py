@@ -62,7 +62,7 @@ class Audit:
 
     A chain holds every order that came into a block, late ones as well, every payment between
     market and seats, all fees, and the volumes that are published. What the layers encrypt or sign
-    blindly is executed for some intervals.
+    blindly is executed for some intervals of the first of the markets.
 
     Args:
         simulation: whose intervals are recorded.
@@ -77,7 +77,7 @@ class Audit:
             seed[markets].cpu(), simulation.num_seats, self._slot_s, simulation.disclosure
         )
         hidden = simulation.disclosure
-        self._sums = EncryptedSums(hidden, len(markets)) if hidden.cipher_bits else None
+        self._sums = EncryptedSums(hidden, len(markets[:1])) if hidden.cipher_bits else None
         self._credentials = (
             SampledCredentials(hidden, simulation.num_seats) if hidden.credential_bits else None
         )
@@ -122,18 +122,19 @@ class Audit:
 
     def _execute(self, interval: Interval) -> None:
         """Do what cryptography an interval is sampled for; faults are told by `verify`."""
-        pick, slot = self._markets, self._slot
+        first, slot = self._markets[:1], self._slot
         if self._sums is not None:
-            volume = interval.orders.by_seat(interval.clearing.cleared_kw.abs())[pick]
-            told = interval.published and interval.published.of(pick)
+            # Half of a trade is each side's, as in what is published.
+            volume = interval.orders.by_seat(interval.clearing.cleared_kw.abs())[first] / 2
+            told = interval.published and interval.published.of(first)
             self._faults += self._sums.add(volume.cpu(), told)
         if self._credentials is not None:
             accounts = self._recorder.accounts(slot)
             keys = [
                 [chain.keys[account] for account in of_market]
-                for chain, of_market in zip(self.chains, accounts, strict=True)
+                for chain, of_market in zip(self.chains[:1], accounts[:1], strict=True)
             ]
-            in_block = interval.receipts.latency_s[pick].isfinite().cpu()
+            in_block = interval.receipts.latency_s[first].isfinite().cpu()
             self._faults += self._credentials.check(slot, keys, in_block)
 
     def verify(self, share: float) -> AuditResult:

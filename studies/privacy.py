@@ -4,8 +4,8 @@
     python studies/privacy.py --days 7 --ledger block --page docs/privacy.md
 
 The same test days of the default task with the same chances, each recorded in signed blocks. The
-observer has the blocks alone; the biller has what the meters tell it. Printed is the Markdown table
-of docs/privacy.md.
+observer has the blocks alone; the biller has what the meters tell it. Printed are the Markdown
+tables of docs/privacy.md: every way to hide, and the battery's mask by how long it remembers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,9 +33,11 @@ from gridbazaar.ledger_sim.layers.protocol import chain_config, layers_of
 from gridbazaar.ledger_sim.record.privacy import grouped_sums
 from gridbazaar.studies import pages
 
+Layer = str | dict[str, Any]
 OPEN, MASKED = "own_use", "load_masking"
 # Layers, the lowest first, and who bids.
-WAYS: tuple[tuple[tuple[str, ...], str], ...] = (
+DAILY = {"name": "homomorphic_aggregation", "slots": 96}
+WAYS: tuple[tuple[tuple[Layer, ...], str], ...] = (
     ((), OPEN),
     (("pseudonyms",), OPEN),
     (("blind_credentials",), OPEN),
@@ -42,10 +45,13 @@ WAYS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("noise",), OPEN),
     (("aggregated_disclosure",), OPEN),
     (("homomorphic_aggregation",), OPEN),
-    (("homomorphic_aggregation", "blind_credentials"), OPEN),
+    ((DAILY,), OPEN),
+    ((DAILY, "blind_credentials"), OPEN),
     ((), MASKED),
-    (("homomorphic_aggregation", "blind_credentials"), MASKED),
+    ((DAILY, "blind_credentials"), MASKED),
 )
+MASK_HOURS = (1.0, 3.0, 6.0, 12.0, 24.0)
+MASK_HEADS = ("meter", "bits", "busy guessed, %", "switched guessed, %", "a home's cost, EUR/day")
 HEADS = (
     "what hides",
     "linked, %",
@@ -89,7 +95,7 @@ class Outcome:
     final_s: float
 
 
-def outcome(plain: Simulation, ledger: str, most: int, way: tuple[Sequence[str], str]) -> Outcome:
+def outcome(plain: Simulation, ledger: str, most: int, way: tuple[Sequence[Layer], str]) -> Outcome:
     """Play and record some days under one way to hide, and observe them."""
     layers, bidder = way
     days = choose_days(plain, plain.split, most)
@@ -115,7 +121,7 @@ def outcome(plain: Simulation, ledger: str, most: int, way: tuple[Sequence[str],
     config = chain_config(world.ledger)
     each = config.network.transaction_bytes if config else 0
     return Outcome(
-        name=" + ".join([*layers, *([bidder] if bidder != OPEN else [])]) or "none",
+        name=name_of(layers, bidder),
         linked=float(np.nanmean(linked)),
         public=most_learned(load, public_series(audit.chains, n, slots), slots),
         biller=most_learned(load, {"meter": meter}, slots),
@@ -125,6 +131,16 @@ def outcome(plain: Simulation, ledger: str, most: int, way: tuple[Sequence[str],
         beside=sum(b[1] for b in beyond),
         final_s=float(figures["finality_p50"].median()),
     )
+
+
+def name_of(layers: Sequence[Layer], bidder: str) -> str:
+    """Name a way to hide by its layers, what they change, and a bidder that is not the usual."""
+    words = []
+    for layer in layers:
+        values = {"name": layer} if isinstance(layer, str) else dict(layer)
+        changed = ", ".join(f"{key} {value}" for key, value in values.items() if key != "name")
+        words.append(f"{values['name']} ({changed})" if changed else str(values["name"]))
+    return " + ".join([*words, *([bidder] if bidder != OPEN else [])]) or "none"
 
 
 def read_by_biller(day: DayRecord, world: Simulation) -> Tensor:
@@ -156,6 +172,36 @@ def table(found: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
+def mask_table(plain: Simulation, most: int) -> str:
+    """Return Markdown of what the meters of homes with a battery tell of their loads, and cost."""
+    days = choose_days(plain, plain.split, most)
+    world = Simulation(
+        plain.community, plain.delivery, plain.market, plain.ledger, plain.rules,
+        len(days), plain.split, 0,
+    )  # fmt: skip
+    facts = Facts.of(plain.community, 0.0)
+    homes = (facts.battery_kwh > 0) & ~facts.seats_of("storage")
+    masks = [(f"`{MASKED}`, {h:g} h", MASKED, {"smoothing_h": h}) for h in MASK_HOURS]
+    rows: list[tuple[Learned, str]] = []
+    for name, bidder, changes in ((f"`{OPEN}`", OPEN, {}), *masks):
+        bids = make(bidder, world.game, changes)
+        seed = torch.arange(len(days))
+        day = play(world, bids, days, seed, facts, plain.delivery.limits)
+        load, meter, bare = (
+            series.permute(2, 1, 0).flatten(1)[homes]
+            for series in (day.load_kw, day.net_kw, day.pv_kw - day.load_kw)
+        )
+        slots, cost = day.load_kw.shape[0], f"{float(day.cost.sum(0)[:, homes].mean()):.2f}"
+        if not rows:
+            rows.append((most_learned(load, {"load and sun alone": bare}, slots), ""))
+        rows.append((most_learned(load, {name: meter}, slots), cost))
+    lines = [f"| {' | '.join(MASK_HEADS)} |", f"|{'---|' * len(MASK_HEADS)}"]
+    for told, cost in rows:
+        guessed = f"{100 * told.high:.0f} | {100 * told.steps:.0f}"
+        lines.append(f"| {told.name} | {told.bits:.3f} | {guessed} | {cost} |")
+    return "\n".join(lines)
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Print the table, and write it into a page where one is given."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -166,9 +212,13 @@ def main(words: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     plain = batched(num_envs=1, split="test")
     found = [outcome(plain, options.ledger, options.days, way) for way in WAYS]
-    print(table(found))
+    tables = {
+        "study: privacy": table(found),
+        "study: masks": mask_table(plain, options.days),
+    }
+    print("\n\n".join(tables.values()))
     if options.page:
-        pages.write(options.page, {"table: privacy": table(found)})
+        pages.write(options.page, tables)
 
 
 if __name__ == "__main__":

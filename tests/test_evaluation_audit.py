@@ -1,5 +1,7 @@
 """What evaluation writes into its chains: all money, every order's time, no more than disclosed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -221,3 +223,37 @@ def test_results_name_the_layers_of_a_ledger():
 def test_impossible_changes_are_refused_at_once(words, error, hint):
     with pytest.raises(error, match=hint):
         configure(["name=a", *words])
+
+
+def again(day, *intervals):
+    """Record some intervals of a day anew, and return what verification finds."""
+    audit = Audit(day.simulation, SEED, torch.tensor([MARKET]))
+    for interval in intervals:
+        audit.record(interval)
+    return audit.verify(0.0).faults
+
+
+def test_an_audit_opens_sums_of_ciphertexts_and_finds_others(town):
+    pytest.importorskip("phe", reason="the extra `privacy` is not installed")
+    layer = {"name": "homomorphic_aggregation", "seats": 2, "slots": 1, "key_bits": 512}
+    day = Day(town, layer)
+    assert day.audit.verify(0.0).faults == ()
+    first = day.intervals[0]
+    assert first.published.shown[MARKET, 0]
+    wrong = first.published.volume.clone()
+    wrong[MARKET, 0] += 0.5
+    (fault,) = again(day, replace(first, published=replace(first.published, volume=wrong)))
+    assert "sum of group 0" in fault
+
+
+def test_who_is_not_registered_stands_in_no_block_and_is_found_where_it_does(town):
+    day = Day(town, {"name": "blind_credentials", "unregistered": [0]})
+    assert day.audit.verify(0.0).faults == ()
+    seat = day.simulation.order_slots.owners.seat
+    assert any((interval.sent_kw[MARKET, seat == 0] != 0).any() for interval in day.intervals)
+    own = [day.audit.accounts(slot)[0, 0] for slot in range(SLOTS)]
+    assert not np.isin(day.records(ORDER)["sender"], own).any()
+    careless = Day(town, "blind_credentials")
+    careless.simulation.disclosure = replace(careless.simulation.disclosure, unregistered=(0,))
+    (fault,) = again(careless, careless.intervals[0])
+    assert "slot 0: seat 0 is not registered" in fault

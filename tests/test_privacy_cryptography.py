@@ -230,10 +230,26 @@ def test_a_published_sum_that_is_not_the_ciphertexts_is_found(biller, told):
         volume = torch.rand(2, 5, generator=draw, dtype=torch.float64) * 7
         published = publisher.publish(volume)
         if published is not None:
-            published.volume[1, 1] += told
+            published.volume[1, 0] += told
         faults += sums.add(volume, published)
-    # One period of 24 is encrypted: 3 slots of 2 markets of 5 seats.
-    assert sums.readings == 30
+    # One period of 24 and one group are encrypted: 3 slots of 2 seats of 2 markets.
+    assert sums.readings == 12
     assert len(faults) == (told > 0)
     if faults:
-        assert faults[0].startswith("chain 1, sum of group 1: ")
+        assert faults[0].startswith("chain 1, sum of group 0: ")
+
+
+def test_each_group_has_its_turn_and_the_last_takes_the_rest(biller):
+    layer = {"name": "homomorphic_aggregation", "seats": 2, "slots": 1, "key_bits": 512}
+    disclosure = disclosure_of(ledger_with(layer))
+    publisher = VolumePublisher(disclosure, torch.tensor([3]), 96)
+    sums = homomorphic.EncryptedSums(disclosure, 1)
+    found = []
+    for slot in range(49):
+        volume = torch.full((1, 5), 1.0 + slot, dtype=torch.float64)
+        published = publisher.publish(volume)
+        published.volume.add_(slot in (24, 25))
+        found.append(sums.add(volume, published))
+    assert sums.readings == 2 + 3 + 2
+    assert [slot for slot, faults in enumerate(found) if faults] == [24]
+    assert "sum of group 1: 76.000 was published, 75.000 is" in found[24][0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -57,7 +57,7 @@ class BlindCredentials(Pseudonyms):
     `gridbazaar.ledger_sim.record.registrar`, which does so on recorded days.
     """
 
-    Config = BlindCredentialsConfig
+    Config: ClassVar[type[Any]] = BlindCredentialsConfig
     config: BlindCredentialsConfig
 
     def __init__(self, inner: Ledger, config: BlindCredentialsConfig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -51,7 +52,7 @@ class HomomorphicAggregation(AggregatedDisclosure):
     `gridbazaar.ledger_sim.record.homomorphic`, which does so on recorded days.
     """
 
-    Config = HomomorphicAggregationConfig
+    Config: ClassVar[type[Any]] = HomomorphicAggregationConfig
     config: HomomorphicAggregationConfig
 
     def __init__(self, inner: Ledger, config: HomomorphicAggregationConfig) -> None:

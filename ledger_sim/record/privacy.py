@@ -78,8 +78,8 @@ def disclosure_of(ledger: Ledger) -> Disclosure:
             found = replace(found, committed=True)
         elif isinstance(layer, AggregatedDisclosure):
             found = replace(found, seats=layer.config.seats, slots=layer.config.slots)
-            encrypts = isinstance(layer, HomomorphicAggregation)
-            found = replace(found, cipher_bits=layer.config.key_bits if encrypts else 0)
+            encrypted = layer.config.key_bits if isinstance(layer, HomomorphicAggregation) else 0
+            found = replace(found, cipher_bits=encrypted)
         elif isinstance(layer, Noise):
             config = layer.config
             found = replace(found, epsilon=config.epsilon, sensitivity=config.sensitivity)
