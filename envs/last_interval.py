@@ -44,6 +44,7 @@ class LastInterval:
         history: [B, K] EUR/kWh, published prices, newest first, NaN before the first.
         voltages: complex [B, buses] p.u., where the next power flow starts; None at first.
         escrow: money that waits for finality.
+        net_kw: [B, N] at the meters, positive exported.
     """
 
     own: OwnState
@@ -52,6 +53,7 @@ class LastInterval:
     history: Tensor
     voltages: Tensor | None
     escrow: Escrow
+    net_kw: Tensor
 
     @classmethod
     def none(cls, like: Tensor, devices: int) -> LastInterval:
@@ -70,6 +72,7 @@ class LastInterval:
             history=zero.new_full((len(zero), _HISTORY), torch.nan),
             voltages=None,
             escrow=Escrow.empty(zero),
+            net_kw=zero,
         )
 
     @property
@@ -140,6 +143,7 @@ class LastInterval:
             history=torch.cat([price.unsqueeze(-1), self.history[:, :-1]], -1),
             voltages=delivered.solution.v,
             escrow=escrow,
+            net_kw=delivered.net_kw,
         )
         return last, published
 

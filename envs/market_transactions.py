@@ -10,7 +10,12 @@ from gridbazaar.ledger_sim import Ledger, MarketReceipts, MarketTransactions
 
 
 def submit(
-    ledger: Ledger, market: Market, orders: Orders, clearing: Clearing, due: Tensor
+    ledger: Ledger,
+    market: Market,
+    orders: Orders,
+    clearing: Clearing,
+    due: Tensor,
+    metered_kwh: Tensor | None = None,
 ) -> tuple[MarketReceipts, Tensor]:
     """Write messages, clearing and settlement of an interval.
 
@@ -20,11 +25,12 @@ def submit(
         orders: the book at gate closure.
         clearing: what became of it.
         due: [B] transactions of incentive schemes, for what meters showed an interval before.
+        metered_kwh: [B, N] of the last interval, fed in (positive) or taken.
 
     Returns:
         what the ledger says of it, and the fee of each seat [B, N] EUR: shared alike by the seats
         with an order in the book, for whom the market did its work; by all where there is none
-        and something of earlier intervals is due.
+        and something of earlier intervals is due. What the ledger awards a seat is taken off.
     """
     quantity_kw = orders.quantity_kw
     ordered = orders.seats_with(quantity_kw).to(quantity_kw)
@@ -39,8 +45,10 @@ def submit(
             messages=messages + due,
             orders=count,
             traders=orders.seats_with(clearing.cleared_kw).sum(-1, dtype=quantity_kw.dtype),
+            metered_kwh=metered_kwh,
         )
     )
     payers = ordered.masked_fill((count == 0).unsqueeze(-1), 1.0)
     share = receipts.fee.to(quantity_kw).unsqueeze(-1) / payers.sum(-1, keepdim=True)
-    return receipts, payers * share
+    fee = payers * share
+    return receipts, fee if receipts.award is None else fee - receipts.award.to(fee)

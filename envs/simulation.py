@@ -213,7 +213,12 @@ class Simulation:
         quantity_kw, orders, receipts = self._submit(decision, curve)
         clearing = self._clear(orders, context)
         market_receipts, market_fee_eur = submit(
-            self.ledger, self.market, orders, clearing, self._books.due
+            self.ledger,
+            self.market,
+            orders,
+            clearing,
+            self._books.due,
+            self._last.net_kw * context.slot_h,
         )
         finality_s = receipts.finality_s + market_receipts.delay_s
 

@@ -169,9 +169,9 @@ class Audit:
 def _of(receipts: Receipts, markets: Tensor) -> Receipts:
     """Return some markets' receipts, int64 [R]."""
     of_each = {
-        field.name: getattr(receipts, field.name)[markets]
+        field.name: value[markets]
         for field in fields(receipts)
-        if field.name != "earlier"
+        if field.name != "earlier" and (value := getattr(receipts, field.name)) is not None
     }
     earlier = receipts.earlier
     if earlier is not None:

@@ -149,6 +149,11 @@ class Receipts:
         energy_kwh: float [B], that validators used in the slot for this ledger's transactions.
         earlier: the earlier slots' transactions that came into a block now; None if there was no
             backlog in any environment.
+        minted: float [B], currency's worth of coins made as rewards for the slot's blocks; None
+            where the ledger counts no single validator's income.
+        incomes: float64 [B, V], of each validator; adds up to `validator_income` and `minted`.
+        slashed: float64 [B, V], currency's worth that each validator's stake lost; None where
+            there are no stakes.
     """
 
     included: Tensor
@@ -163,6 +168,9 @@ class Receipts:
     messages: Tensor
     energy_kwh: Tensor
     earlier: Inclusions | None = None
+    minted: Tensor | None = None
+    incomes: Tensor | None = None
+    slashed: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +185,8 @@ class MarketTransactions:
         orders: float [B], orders in the book.
         traders: float [B], accounts that trade.
         gas: float [B], what clearing and settlement take, 0 for none; None: as the ledger counts.
+        metered_kwh: float [B, N], what each account fed in (positive) or took in the interval that
+            was metered last; None: the ledger sees no meter.
     """
 
     rounds: Tensor
@@ -184,6 +194,7 @@ class MarketTransactions:
     orders: Tensor
     traders: Tensor
     gas: Tensor | None = None
+    metered_kwh: Tensor | None = None
 
     def __post_init__(self) -> None:
         names = ("rounds", "messages", "orders", "traders", "gas")
@@ -197,6 +208,8 @@ class MarketTransactions:
         if not _within(torch.stack([*given.values()]), sys.float_info.max):
             for name, value in given.items():
                 _check_range(name, value)
+        if self.metered_kwh is not None and not self.metered_kwh.isfinite().all():
+            raise LedgerError("metered_kwh holds what is no number; a reading is finite")
 
     @property
     def settled(self) -> Tensor:
@@ -214,6 +227,9 @@ class MarketReceipts:
         delay_s: float [B], by how much later than `Receipts.finality_s` says all is final.
         transactions: float [B], number of transactions written.
         energy_kwh: float [B], on top of `Receipts.energy_kwh`.
+        incomes: float64 [B, V], of each validator; adds up to `fee` less `burned`. None as there.
+        award: float64 [B, N], currency's worth of coins made for accounts that fed energy in; None
+            where the ledger makes none.
     """
 
     fee: Tensor
@@ -221,6 +237,8 @@ class MarketReceipts:
     delay_s: Tensor
     transactions: Tensor
     energy_kwh: Tensor
+    incomes: Tensor | None = None
+    award: Tensor | None = None
 
 
 class Ledger(Protocol):

@@ -16,6 +16,7 @@ class OfDay(IntEnum):
     SHARD = 14
     SECOND_CHAIN = 15
     PUBLIC_CHAIN = 16
+    SIDE_CHAIN = 17
     WHO_FAILS = 1 << 20  # and one more for each event of the day
 
 
@@ -33,4 +34,18 @@ class OfSlot(IntEnum):
     SIGNER_DELAY = 18
     NOISE = 19
     NAME = 20
+    PROPOSER = 21
+    MARKET_PROPOSER = 22
+    SERVER_THERE = 23
+    SERVER_DELAY = 24
+    ALTERED = 25
     ARRIVALS = 32
+
+
+@unique
+class OfGraph(IntEnum):
+    """Streams of the seed of a tangle's graph, or of one derived from it."""
+
+    ARRIVALS = 0
+    CHOICE = 1
+    WALK = 1 << 20  # and one more for each step of a walk

@@ -67,6 +67,18 @@ CASES |= {
     ),
     "payments": lambda: busy({"name": "channels", "carries": "payments"}),
     "slow channels": lambda: busy({"name": "channels", "round_trip_s": 5_000.0}),
+    "by coin age": lambda: config_of(
+        "proof_of_stake",
+        slot_s=SLOT_S,
+        validators=5,
+        proposer="coin_age",
+        stake={"concentration": 1.0, "locked_eur": 100.0, "slashed_lying": 0.5},
+        income={"block_reward_eur": 1.0},
+        faults=[{"from_s": SLOT_S, "to_s": 3 * SLOT_S, "lying": 1, "crashed": 1}],
+        interval_s=600.0,
+        background_gas_per_s=0.0,
+        missed_share=0.2,
+    ),
     "roots over shards": lambda: busy("sharding", "merkle_batch"),
     "shards over roots": lambda: busy("merkle_batch", "sharding"),
     "disclosed commitments": lambda: busy("commit_reveal", "aggregated_disclosure"),
@@ -123,6 +135,8 @@ def assert_same_row(one, row, other, other_row):
                 a, b = getattr(mine, field.name), getattr(its, field.name)
                 if field.name == "earlier":
                     assert by_environment(a, row) == by_environment(b, other_row), slot
+                elif a is None:
+                    assert b is None
                 else:
                     torch.testing.assert_close(
                         a[row], b[other_row], rtol=1e-12, atol=1e-6 * (field.name == "finality_s"),

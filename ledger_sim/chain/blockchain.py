@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,9 +11,11 @@ from gridbazaar import randomness
 from gridbazaar.errors import ConfigError, LedgerError
 from gridbazaar.ledger_sim.chain.energy import market_energy_kwh, slot_energy_kwh
 from gridbazaar.ledger_sim.chain.mempool import Mempool
+from gridbazaar.ledger_sim.chain.payout import market_payout, slot_payout, slot_slashed
 from gridbazaar.ledger_sim.chain.queueing import assign_blocks, assign_by_gas, tie_order
 from gridbazaar.ledger_sim.chain.ranking import rising
 from gridbazaar.ledger_sim.chain.room import room_of
+from gridbazaar.ledger_sim.chain.state import ChainState
 from gridbazaar.ledger_sim.chain.timeline import Timeline
 from gridbazaar.ledger_sim.consensus.block_times import Blocks
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Consensus
@@ -38,27 +38,6 @@ from gridbazaar.ledger_sim.random_streams import OfSlot
 _LATE_SHARE = 0.01
 # Several slots at once: fewer operations for one environment, still in the cache for a thousand.
 _SLOTS_PER_DRAW = 4
-
-
-@dataclass(frozen=True, slots=True)
-class ChainState:
-    """State of a blockchain between two slots.
-
-    Attributes:
-        seed: int64 [B], the day's.
-        slot: number of the slot that comes next, from 0.
-        seats: accounts N; 0 before the first slot.
-        mempool: what waits.
-        price: currency per gas after the last slot, [B] or one for all.
-        fees: the fee rule's state.
-    """
-
-    seed: Tensor
-    slot: int
-    seats: int
-    mempool: Mempool
-    price: Tensor | float
-    fees: Any
 
 
 class Blockchain:
@@ -89,6 +68,7 @@ class Blockchain:
         self._mempool = Mempool.empty(0, torch.device("cpu"), self._schedule.order)
         self._slot = self._seats = 0
         self._price: Tensor | float = 0.0
+        self._contribution: Tensor | None = None
         self._delay_s = torch.empty(0)
         self._drawn: tuple[int, int] | None = None  # first slot and accounts of these delays
 
@@ -107,14 +87,21 @@ class Blockchain:
         check_seed(seed)
         self._fees.reset(seed)
         empty = Mempool.empty(seed.shape[0], seed.device, self._schedule.order)
-        self.state = ChainState(seed.clone(), 0, 0, empty, 0.0, self._fees.state)
+        contribution = self.consensus.first_contribution(seed)
+        self.state = ChainState(seed.clone(), 0, 0, empty, 0.0, self._fees.state, contribution)
 
     @property
     def state(self) -> ChainState:
         """All that changes during a day; blocks and delays follow from seed and slot."""
         seed = check_started(self._seed)
         return ChainState(
-            seed, self._slot, self._seats, self._mempool, self._price, self._fees.state
+            seed,
+            self._slot,
+            self._seats,
+            self._mempool,
+            self._price,
+            self._fees.state,
+            self._contribution,
         )
 
     @state.setter
@@ -123,6 +110,7 @@ class Blockchain:
             self._drawn = None
         self._seed, self._slot, self._seats = state.seed, state.slot, state.seats
         self._mempool, self._price, self._fees.state = state.mempool, state.price, state.fees
+        self._contribution = state.contribution
         self._timeline.reset(state.seed)
 
     def step(self, transactions: Transactions, deadline_s: float) -> Receipts:
@@ -139,7 +127,12 @@ class Blockchain:
         block_s = blocks.time_s(block)
         on_chain = block_s < torch.inf
         waiting = (pool.arrival_s < torch.inf).logical_and_(~on_chain)
-        fee, burned = self._charge(pool, block, on_chain, waiting, blocks)
+        fee, base = self._charge(pool, block, on_chain, waiting, blocks)
+        burned_share = self._fees.burned_share
+        burned = base.sum(dim=1) * burned_share
+        minted, incomes = slot_payout(
+            self.consensus, seed, self._slot, fee - base * burned_share, block, blocks
+        )
         own_fee, own_block = fee[:, first_new:], block[:, first_new:]
         earlier = self._earlier(on_chain, block_s, fee, pool) if first_new else None
         if earlier is not None:
@@ -149,6 +142,10 @@ class Blockchain:
         like = fee.new_zeros(sent.shape[0])
         final_s = self._timeline.final_s(self._slot, deadline_s)
         reverted = self._timeline.reverted(self._slot, deadline_s, final_s)
+        loaded_s = self.consensus.confirmation_s(sent.sum(dim=1) / self.slot_s)
+        energy_kwh = slot_energy_kwh(self.consensus, on_chain, self._gas_of(pool))
+        work = self.consensus.work_left(self._contribution)
+        slashed = slot_slashed(self.consensus, seed, self._slot)
         self._mempool = pool.carried(waiting, order, self.slot_s)
         self._slot += 1
         return Receipts(
@@ -157,15 +154,18 @@ class Blockchain:
             .clamp_(min=0)
             .to(transactions.submitted_s.dtype),
             fee=own_fee,
-            finality_s=(final_s - deadline_s).to(like),
+            finality_s=(final_s - deadline_s + loaded_s).to(like),
             reverted=reverted,
             base_fee=like + self._price * self._schedule.order,
             backlog=waiting.sum(dim=1),
             burned=burned,
             validator_income=fee.sum(dim=1) - burned,
             messages=like + self._made(block, on_chain, blocks) * self.consensus.block_messages,
-            energy_kwh=like + slot_energy_kwh(self.consensus, on_chain, self._gas_of(pool)),
+            energy_kwh=(like + energy_kwh * work).to(like.dtype),
             earlier=earlier,
+            minted=minted,
+            incomes=incomes,
+            slashed=slashed,
         )
 
     def submit_market(self, market: MarketTransactions) -> MarketReceipts:
@@ -184,12 +184,19 @@ class Blockchain:
         room = self._room.gas
         blocks = rounds * (per_round / room).ceil() + (settlement / room).ceil() - 1
         fee = gas * self._price
+        burned = fee * self._fees.burned_share
+        energy_kwh = market_energy_kwh(self.consensus, messages + settled, gas)
+        seed, slot = check_started(self._seed), self._slot - 1
+        work, metered_kwh = self.consensus.work_left(self._contribution), market.metered_kwh
+        self._contribution = self.consensus.contribution(self._contribution, metered_kwh)
         return MarketReceipts(
             fee=fee,
-            burned=fee * self._fees.burned_share,
+            burned=burned,
             delay_s=blocks.clamp(min=0) * interval_s,
             transactions=messages + settled,
-            energy_kwh=market_energy_kwh(self.consensus, messages + settled, gas),
+            energy_kwh=(energy_kwh * work).to(messages.dtype),
+            incomes=market_payout(self.consensus, seed, slot, fee - burned),
+            award=None if metered_kwh is None else self.consensus.award_eur(metered_kwh),
         )
 
     def _check(self, transactions: Transactions, deadline_s: float) -> Tensor:
@@ -242,7 +249,7 @@ class Blockchain:
     def _charge(
         self, pool: Mempool, block: Tensor, on_chain: Tensor, waiting: Tensor, blocks: Blocks
     ) -> tuple[Tensor, Tensor]:
-        """Return the fee per transaction [B, W + N], and what is burned of it [B]."""
+        """Return the fee per transaction [B, W + N], and the same without tips."""
         gas, price = self._gas_of(pool), self._fees.flat
         if price is not None:
             self._price = price
@@ -257,8 +264,7 @@ class Blockchain:
                 fee = fee * charge.price.to(fee).gather(1, index) if index is not None else fee
             else:
                 fee = fee * charge.price
-        burned = fee.sum(dim=1) * self._fees.burned_share
-        return (fee if self.config.queue == "fifo" else fee + pool.tip * on_chain), burned
+        return (fee if self.config.queue == "fifo" else fee + pool.tip * on_chain), fee
 
     def _usage(
         self, gas: Tensor | float, block: Tensor, on_chain: Tensor, waiting: Tensor, blocks: Blocks

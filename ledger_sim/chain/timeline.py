@@ -29,7 +29,7 @@ class Timeline:
         self._slot_s = config.slot_s
         self._events = [
             (event, consensus.health(event.crashed, event.lying, event.cut_off))
-            for event in sorted(config.faults, key=lambda event: event.from_s)
+            for event in consensus.faults
         ]
         self._seed = torch.empty(0, dtype=torch.int64)
         self._drawn = False

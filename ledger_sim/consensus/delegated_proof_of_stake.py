@@ -1,4 +1,4 @@
-"""Delegated proof of stake: a few elected producers in turn, as in EOS."""
+"""Delegated proof of stake: a few producers in turn, elected by stake, as in EOS."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Consensus, Health, Tolerance
+from gridbazaar.ledger_sim.consensus.election import Elected, ElectedConfig
+from gridbazaar.ledger_sim.consensus.protocol import Health, Tolerance
 from gridbazaar.ledger_sim.consensus.rotation import clock, missed
 from gridbazaar.ledger_sim.registry import LEDGERS
 
 
-class DelegatedProofOfStakeConfig(ChainConfig):
+class DelegatedProofOfStakeConfig(ElectedConfig):
     """Parameters of delegated proof of stake; the validators are the elected producers."""
 
     turn_blocks: int = Field(
@@ -27,13 +28,14 @@ class DelegatedProofOfStakeConfig(ChainConfig):
 
 
 @LEDGERS.register("delegated_proof_of_stake")
-class DelegatedProofOfStake(Consensus[DelegatedProofOfStakeConfig]):
-    """Given producers make several blocks each in turn; irreversible after two rounds of votes
+class DelegatedProofOfStake(Elected[DelegatedProofOfStakeConfig]):
+    """Producers make several blocks each in turn; irreversible after two rounds of votes
 
     A producer that is away misses all blocks of its turn. Without more than two thirds of the
     producers nothing becomes irreversible (EOSIO, "DPOS BFT - Pipelined Byzantine Fault Tolerance",
-    2018; before the finality gadget of Antelope 1.0). Holders elect the producers there; here none
-    is voted in or out.
+    2018; before the finality gadget of Antelope 1.0). Where `election` is given, holders' stakes
+    elect the producers, and one that misses its turns loses votes and seat to the next candidate;
+    else they are given, and stay.
     """
 
     Config = DelegatedProofOfStakeConfig
@@ -54,9 +56,17 @@ class DelegatedProofOfStake(Consensus[DelegatedProofOfStakeConfig]):
             return None
         number = clock(slot, config.slot_s, self.interval_s, seed.device)
         due_s = (number + 1).double() * self.interval_s
-        turn = number // config.turn_blocks % config.validators
-        gone = missed(seed, config.faults, config.validators, due_s, turn)
+        if self.turnover is not None:
+            gone = self.absent(due_s.unsqueeze(0))
+        else:
+            turn = number // config.turn_blocks % config.validators
+            gone = missed(seed, config.faults, config.validators, due_s, turn)
         return (due_s - slot * config.slot_s).expand(gone.shape).masked_fill(gone, torch.inf)
+
+    @property
+    def turn_blocks(self) -> int:
+        """As configured."""
+        return self.config.turn_blocks
 
     @property
     def confirmations(self) -> int:

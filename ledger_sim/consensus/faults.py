@@ -43,3 +43,21 @@ def check_faults(events: list[FaultEvent], validators: int) -> None:
                 f"{other.from_s:g} to {other.to_s:g} s overlap; give one event for each stretch "
                 "of the day, with all that fail in it"
             )
+
+
+def cut_short(event: FaultEvent, after_s: float, **left: int) -> list[FaultEvent]:
+    """Return an event, and from so many seconds after it began on, what is left of it.
+
+    Args:
+        event: the faults.
+        after_s: until some of those who fail are put out.
+        left: `crashed`, `lying` and `cut_off` from then on, 0 where nothing is said.
+    """
+    end_s = event.from_s + after_s
+    if end_s >= event.to_s:
+        return [event]
+    early = [event.model_copy(update={"to_s": end_s})] if after_s > 0 else []
+    late = {"crashed": 0, "lying": 0, "cut_off": 0} | left
+    if not any(late.values()):
+        return early
+    return [*early, event.model_copy(update={"from_s": end_s} | late)]

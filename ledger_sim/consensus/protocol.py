@@ -11,7 +11,9 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from gridbazaar.config import Config, NonNegative, bounded
+from gridbazaar.ledger_sim.consensus.accounts import ValidatorAccounts
 from gridbazaar.ledger_sim.consensus.faults import FaultEvent, check_faults
+from gridbazaar.ledger_sim.consensus.income import IncomeConfig, check_accounts
 from gridbazaar.ledger_sim.consensus.propagation import propagation_s
 from gridbazaar.ledger_sim.protocol import LedgerConfig
 from gridbazaar.ledger_sim.registry import LEDGERS
@@ -83,6 +85,10 @@ class ChainConfig(LedgerConfig):
     faults: list[FaultEvent] = Field(
         description="outages, lies and partitions in the day, one after the other"
     )
+    income: IncomeConfig | None = Field(
+        default=None,
+        description="block reward and an account of each validator; null: no reward, and one sum",
+    )
 
     @model_validator(mode="after")
     def _has_room(self) -> ChainConfig:
@@ -92,6 +98,8 @@ class ChainConfig(LedgerConfig):
                 f"fills block_gas {self.block_gas}; it must leave room in the blocks"
             )
         check_faults(self.faults, self.validators)
+        if self.income is not None:
+            check_accounts(self.validators)
         return self
 
     @property
@@ -135,7 +143,7 @@ Permission = Literal["none", "permissioned", "both"]
 Spread = Literal["low", "medium", "high"]
 
 
-class Consensus(ABC, Generic[C]):
+class Consensus(ValidatorAccounts, ABC, Generic[C]):
     """One way for validators to agree.
 
     A subclass says how blocks come (by default by the clock), when they are final and what faults
@@ -209,6 +217,13 @@ class Consensus(ABC, Generic[C]):
         Times are seconds since the day's start, [B]; at once, by default.
         """
         return block_s
+
+    def confirmation_s(self, orders_per_s: Tensor) -> Tensor | float:
+        """Return how much later all is final where that follows the load, [B] s or one for all.
+
+        `orders_per_s` [B] is what the market's accounts send in a slot.
+        """
+        return 0.0
 
     @property
     def reversal_probability(self) -> float:

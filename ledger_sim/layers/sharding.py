@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gridbazaar import randomness
+from gridbazaar.ledger_sim import gas
 from gridbazaar.ledger_sim.layers.pending import PendingOrders
 from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig
 from gridbazaar.ledger_sim.protocol import (
@@ -29,6 +30,10 @@ class ShardingConfig(LayerConfig):
     """Parameters of the sharding."""
 
     shards: int = Field(ge=1, description="S", json_schema_extra={"unit": "1"})
+    boss: bool = Field(
+        default=False,
+        description="whether one more shard verifies the others' blocks and merges them",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,10 @@ class Sharding(Layer):
     second half stands for the shard that it goes to, and weighs on its own, which is as busy), and
     comes in after twice the time that its own shard took. Each shard settles its part, with the
     same share across shards.
+
+    With `boss`, the shards' blocks are sub-blocks (EPS 8): one more copy of the ledger, which no
+    seat is at home in, verifies them and merges them into the final block, one transaction a slot.
+    It costs its own energy and messages, and its finality comes on top of the shards'.
     """
 
     Config = ShardingConfig
@@ -74,11 +83,12 @@ class Sharding(Layer):
     def __init__(self, inner: Ledger, config: ShardingConfig) -> None:
         super().__init__(inner)
         self.config = config
+        self._copies = config.shards + config.boss
 
     def reset(self, seed: Tensor) -> None:
         """Start a day in every shard; `seed` int64 [B]. Shard 0 has the seed itself."""
         check_seed(seed)
-        shards = self.config.shards
+        shards = self._copies
         number = torch.arange(shards, device=seed.device).repeat(len(seed))
         each = seed.repeat_interleave(shards)
         super().reset(seed)
@@ -89,7 +99,7 @@ class Sharding(Layer):
         self._between = PendingOrders.none(seed.device)
 
     def _get_parts(self) -> Any:
-        shards = ShardStates(self.config.shards, self.inner.state)
+        shards = ShardStates(self._copies, self.inner.state)
         return shards, self._in_shard, self._between
 
     def _set_parts(self, parts: Any) -> None:
@@ -118,7 +128,7 @@ class Sharding(Layer):
         return draw.view(environment.shape) >= 1 / self.config.shards
 
     def _carry(self, transactions: Transactions, deadline_s: float) -> Receipts:
-        shards, seats = self.config.shards, self._seats
+        shards, copies, seats = self.config.shards, self._copies, self._seats
         batch, device = len(self.seed), transactions.sent.device
         row = torch.arange(batch, device=device).unsqueeze(1).expand(batch, seats)
         seat = torch.arange(seats, device=device).expand(batch, seats)
@@ -126,11 +136,11 @@ class Sharding(Layer):
         home = (
             randomness.uniform(self.seed, OfDay.HOME, (seats,), torch.float64).mul_(shards).long()
         )
-        at_home = home.unsqueeze(1) == torch.arange(shards, device=device).view(1, -1, 1)
+        at_home = home.unsqueeze(1) == torch.arange(copies, device=device).view(1, -1, 1)
         got = self.inner.step(self._spread(transactions, cross, at_home), deadline_s)
 
         def one(value: Tensor) -> Tensor:
-            return value.view(batch, shards, seats).gather(1, home.unsqueeze(1)).squeeze(1)
+            return value.view(batch, copies, seats).gather(1, home.unsqueeze(1)).squeeze(1)
 
         start_s, submitted_s = self.slot * self.slot_s, transactions.submitted_s.double()
         first_s = one(got.latency_s)
@@ -142,14 +152,14 @@ class Sharding(Layer):
         self._in_shard = self._in_shard.with_seats(
             transactions.sent & (first_s == torch.inf), self.slot, submitted_s + start_s
         )
-        per_shard = got.fee.view(batch, shards, seats)
+        per_shard = got.fee.view(batch, copies, seats)
         return Receipts(
             included=one(got.included) & (~cross | (block_s <= deadline_s)),
             latency_s=latency_s.masked_fill(beyond, torch.inf),
             fee=per_shard.sum(1),
-            finality_s=self._of_shards(got.finality_s).amax(1) * (2 if shards > 1 else 1),
+            finality_s=self._finality_s(self._of_shards(got.finality_s)),
             reverted=self._of_shards(got.reverted).any(1),
-            base_fee=self._of_shards(got.base_fee).mean(1),
+            base_fee=self._of_shards(got.base_fee)[:, :shards].mean(1),
             backlog=self._of_shards(got.backlog).sum(1)
             + torch.bincount(self._between.environment, minlength=batch),
             burned=self._of_shards(got.burned).sum(1),
@@ -157,18 +167,31 @@ class Sharding(Layer):
             messages=self._of_shards(got.messages).sum(1),
             energy_kwh=self._of_shards(got.energy_kwh).sum(1),
             earlier=earlier,
+            minted=None if got.minted is None else self._of_shards(got.minted).sum(1),
+            incomes=self._accounts(got.incomes),
+            slashed=self._accounts(got.slashed),
         )
+
+    def _accounts(self, of_shards: Tensor | None) -> Tensor | None:
+        """Return the accounts of all shards' validators, [B, S V] from [B S, V]."""
+        return None if of_shards is None else of_shards.reshape(len(self.seed), -1)
+
+    def _finality_s(self, of_copies: Tensor) -> Tensor:
+        """Return when a slot is final, [B] from [B, copies]: its sub-blocks, then the boss's."""
+        shards = self.config.shards
+        final_s = of_copies[:, :shards].amax(1) * (2 if shards > 1 else 1)
+        return final_s + of_copies[:, shards] if self.config.boss else final_s
 
     def _spread(self, all_orders: Transactions, cross: Tensor, at_home: Tensor) -> Transactions:
         """Return the orders by shard, [B S, N]."""
-        shards, gas = self.config.shards, all_orders.gas
-        if shards > 1:
-            gas = self.order_gas(all_orders) * (1 + cross.to(all_orders.tip))
+        copies, taken = self._copies, all_orders.gas
+        if self.config.shards > 1:
+            taken = self.order_gas(all_orders) * (1 + cross.to(all_orders.tip))
         return Transactions(
             sent=(all_orders.sent.unsqueeze(1) & at_home).flatten(0, 1),
-            submitted_s=all_orders.submitted_s.repeat_interleave(shards, 0),
-            tip=all_orders.tip.repeat_interleave(shards, 0),
-            gas=None if gas is None else gas.repeat_interleave(shards, 0),
+            submitted_s=all_orders.submitted_s.repeat_interleave(copies, 0),
+            tip=all_orders.tip.repeat_interleave(copies, 0),
+            gas=None if taken is None else taken.repeat_interleave(copies, 0),
         )
 
     def _earlier(self, came: Inclusions | None, deadline_s: float) -> Inclusions | None:
@@ -177,7 +200,7 @@ class Sharding(Layer):
         ready, self._between = self._between.released(start_s, start_s + self.slot_s)
         if came is None:
             return ready
-        environment = came.environment // self.config.shards
+        environment = came.environment // self._copies
         found = self._in_shard.find(environment, came.seat, came.slot)
         wait_s = came.block_s.double() + start_s - self._in_shard.time_s[found]
         still = torch.ones_like(self._in_shard.seat, dtype=torch.bool).index_fill(0, found, False)
@@ -196,33 +219,65 @@ class Sharding(Layer):
         return direct if ready is None else _together(direct, ready)
 
     def _of_shards(self, value: Tensor) -> Tensor:
-        return value.view(-1, self.config.shards)
+        return value.view(-1, self._copies)
 
     def submit_market(self, market: MarketTransactions) -> MarketReceipts:
         """Let each shard write its part; what goes across shards pays and waits twice."""
-        shards = self.config.shards
-        if shards == 1:
+        copies, metered_kwh = self._copies, market.metered_kwh
+        if copies == 1:
             return self.inner.submit_market(market)
-
-        def part(value: Tensor) -> Tensor:
-            return (value / shards).repeat_interleave(shards)
-
+        takes, shards = market.gas, self.config.shards
+        if takes is None and self.config.boss:
+            orders, traders = market.orders / shards, market.traders / shards
+            takes = shards * self.settlement_gas(replace(market, orders=orders, traders=traders))
+        merged = market.settled * self.gas(gas.root_gas()) if self.config.boss else None
         written = self.inner.submit_market(
             MarketTransactions(
-                rounds=market.rounds.repeat_interleave(shards),
-                messages=part(market.messages),
-                orders=part(market.orders),
-                traders=part(market.traders),
-                gas=None if market.gas is None else part(market.gas),
+                rounds=market.rounds.repeat_interleave(copies),
+                messages=self._parts(market.messages),
+                orders=self._parts(market.orders),
+                traders=self._parts(market.traders),
+                gas=None if takes is None else self._parts(takes, merged),
+                # Every shard sees all meters, and makes its part of the award.
+                metered_kwh=None
+                if metered_kwh is None
+                else metered_kwh.repeat_interleave(copies, 0),
             )
         )
+        return self._added_up(written)
+
+    def _parts(self, value: Tensor, of_boss: Tensor | None = None) -> Tensor:
+        """Return each shard's part of [B] and the boss's own, 0 where nothing is said; [B S]."""
+        shards = self.config.shards
+        part = (value / shards).repeat_interleave(shards)
+        if not self.config.boss:
+            return part
+        own = torch.zeros_like(value) if of_boss is None else of_boss
+        return torch.cat([part.view(-1, shards), own.to(part).unsqueeze(1)], 1).flatten()
+
+    def _added_up(self, written: MarketReceipts) -> MarketReceipts:
+        """Return what all shards, and the boss after them, wrote."""
+        shards = self.config.shards
         legs = 2 - 1 / shards
+
+        def total(value: Tensor) -> Tensor:
+            each = self._of_shards(value)
+            return each[:, :shards].sum(1) * legs + each[:, shards:].sum(1)
+
+        delay_s, incomes = self._of_shards(written.delay_s), self._accounts(written.incomes)
+        if incomes is not None:
+            of_shards = shards * incomes.shape[1] // self._copies
+            incomes = torch.cat([incomes[:, :of_shards] * legs, incomes[:, of_shards:]], 1)
+        across = 2 if shards > 1 else 1
+        award = written.award
         return MarketReceipts(
-            fee=self._of_shards(written.fee).sum(1) * legs,
-            burned=self._of_shards(written.burned).sum(1) * legs,
-            delay_s=self._of_shards(written.delay_s).amax(1) * 2,
-            transactions=self._of_shards(written.transactions).sum(1) * legs,
+            fee=total(written.fee),
+            burned=total(written.burned),
+            delay_s=delay_s[:, :shards].amax(1) * across + delay_s[:, shards:].sum(1),
+            transactions=total(written.transactions),
             energy_kwh=self._of_shards(written.energy_kwh).sum(1),
+            incomes=incomes,
+            award=award if award is None else award.view(len(self.seed), self._copies, -1).mean(1),
         )
 
 

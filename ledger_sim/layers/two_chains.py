@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gridbazaar import randomness
+from gridbazaar.config import NonNegative, Share
 from gridbazaar.ledger_sim import gas
 from gridbazaar.ledger_sim.layers.other_ledger import idle_step, ledger_of_slots
 from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig, is_evm
@@ -20,7 +21,7 @@ from gridbazaar.ledger_sim.protocol import (
     Receipts,
     Transactions,
 )
-from gridbazaar.ledger_sim.random_streams import OfDay
+from gridbazaar.ledger_sim.random_streams import OfDay, OfSlot
 
 
 class TwoChainsConfig(LayerConfig):
@@ -28,6 +29,19 @@ class TwoChainsConfig(LayerConfig):
 
     settlement_ledger: dict[str, Any] = Field(
         description="parameters of another ledger; a configuration file may give its name alone"
+    )
+    altered_share: Share = Field(
+        default=0.0,
+        description="of slots, whose settlement is not written as it was cleared",
+        json_schema_extra={"unit": "1"},
+    )
+    verified: bool = Field(
+        default=False, description="whether what is settled is worked out again and compared"
+    )
+    verify_s: NonNegative = Field(
+        default=0.0,
+        description="in which it is worked out again, before it stands",
+        json_schema_extra={"unit": "s"},
     )
 
 
@@ -37,6 +51,11 @@ class TwoChains(Layer):
 
     The settlement is written once the cleared book is final here, and stands once it is final
     there; it is lost when either loses it. Each ledger charges its own price.
+
+    Where `verified`, someone works out the settlement from the cleared book once more and compares
+    the two (the verifiers of EPS 5.3.1 [110]): an altered one is refused and written
+    again, paid twice and later; without that it stands, and the slot is lost to who was robbed.
+    Here a slot is altered or not; `gridbazaar.ledger_sim.record.cross_check` compares payments.
     """
 
     Config = TwoChainsConfig
@@ -64,7 +83,7 @@ class TwoChains(Layer):
         return replace(
             got,
             finality_s=got.finality_s + other.finality_s.to(got.finality_s),
-            reverted=got.reverted | other.reverted,
+            reverted=got.reverted | other.reverted | self._robbed(),
             messages=got.messages + other.messages.to(got.messages),
             energy_kwh=got.energy_kwh + other.energy_kwh.to(got.energy_kwh),
         )
@@ -78,7 +97,31 @@ class TwoChains(Layer):
         there = self.other.submit_market(
             replace(market, rounds=nothing, messages=nothing, gas=paid)
         )
-        return added(here, there)
+        found = (self.altered(self.slot) & self.config.verified).to(settled) * settled
+        again = replace(
+            there,
+            fee=there.fee * (1 + found),
+            burned=there.burned * (1 + found),
+            transactions=there.transactions + found,
+            energy_kwh=there.energy_kwh * (1 + found),
+            delay_s=there.delay_s * (1 + found) + self._verify_s() * (settled + found),
+            incomes=None if there.incomes is None else there.incomes * (1 + found).unsqueeze(1),
+        )
+        return added(here, again)
+
+    def _verify_s(self) -> float:
+        return self.config.verify_s if self.config.verified else 0.0
+
+    def altered(self, slot: int) -> Tensor:
+        """Return whether a slot's settlement is not as it was cleared, bool [B]."""
+        own = randomness.fold(self.seed, slot)
+        draw = randomness.uniform(own, OfSlot.ALTERED, [], torch.float64)
+        return draw < self.config.altered_share
+
+    def _robbed(self) -> Tensor:
+        """Return whether the slot that is carried is altered, and nobody looks, bool [B]."""
+        altered = self.altered(self.slot)
+        return altered & False if self.config.verified else altered
 
 
 def added(one: MarketReceipts, other: MarketReceipts) -> MarketReceipts:
@@ -89,4 +132,13 @@ def added(one: MarketReceipts, other: MarketReceipts) -> MarketReceipts:
         delay_s=one.delay_s + other.delay_s,
         transactions=one.transactions + other.transactions,
         energy_kwh=one.energy_kwh + other.energy_kwh,
+        incomes=side_by_side_accounts(one.incomes, other.incomes),
+        award=one.award if other.award is None else other.award,
     )
+
+
+def side_by_side_accounts(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """Return the accounts [B, V] of two ledgers' validators as one, where either has some."""
+    if one is None or other is None:
+        return other if one is None else one
+    return torch.cat([one, other.to(one)], 1)

@@ -24,6 +24,7 @@ from gridbazaar.ledger_sim.layers.noise import Noise
 from gridbazaar.ledger_sim.layers.period import slots_left
 from gridbazaar.ledger_sim.layers.protocol import layers_of
 from gridbazaar.ledger_sim.layers.pseudonyms import Pseudonyms
+from gridbazaar.ledger_sim.layers.secret_store import SecretStore
 from gridbazaar.ledger_sim.protocol import Ledger
 from gridbazaar.ledger_sim.random_streams import OfSlot
 
@@ -83,6 +84,8 @@ def disclosure_of(ledger: Ledger) -> Disclosure:
         elif isinstance(layer, Noise):
             config = layer.config
             found = replace(found, epsilon=config.epsilon, sensitivity=config.sensitivity)
+        elif isinstance(layer, SecretStore):
+            found = replace(found, seats=max(found.seats, layer.config.seats))
     return found
 
 

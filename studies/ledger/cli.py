@@ -134,6 +134,8 @@ def _run(given: argparse.Namespace) -> None:
     rows: list[Row] = [
         (name, unit, *(rounded(value(r)) for r in results)) for name, unit, value in _FIGURES
     ]
+    if isinstance(config, ChainConfig) and config.income is not None:
+        rows.append(("Gini of validators' income", "", *(rounded(r.income_gini) for r in results)))
     print(aligned(("", "", *(f"{rounded(r.load_per_s)} tx/s" for r in results)), rows))
     for r in results:
         if r.saturated:

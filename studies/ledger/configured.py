@@ -102,7 +102,7 @@ def _words(changes: Sequence[str], prefix: str) -> Iterator[str]:
     for change in changes:
         key, _, value = change.partition("=")
         if value.startswith("{"):
-            yield f"~{prefix}{key}"
-            yield f"+{prefix}{key}={value}"
+            yield f"{prefix}{key}=null"
+            yield f"{prefix}{key}={value}"
         else:
             yield f"{prefix}{change}"

@@ -51,6 +51,8 @@ class LoadResult:
         reverted_share: of the slots and days, those whose settlement was lost after it was final.
         reversal_probability: what that share tends to by the consensus's closed form, without
             faults; nan with layers, which may lose more.
+        income_gini: Gini coefficient of validators' income in all runs, 0 where all earn alike and
+            1 where one earns all; nan where the ledger keeps no account of each.
     """
 
     ledger: str
@@ -70,6 +72,7 @@ class LoadResult:
     capacity_per_s: float
     reverted_share: float
     reversal_probability: float
+    income_gini: float = math.nan
 
     @property
     def throughput_per_s(self) -> float:
@@ -181,6 +184,7 @@ def simulate(
         capacity_per_s=math.nan if config.layers else capacity_per_s(config),
         reverted_share=reverted / (slots * seeds),
         reversal_probability=math.nan if config.layers else probability,
+        income_gini=statistics.income_gini,
     )
 
 

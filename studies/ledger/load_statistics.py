@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gridbazaar.evaluation.comparison import gini
 from gridbazaar.ledger_sim.chain.timeline import Timeline
 from gridbazaar.ledger_sim.consensus.protocol import Consensus
 from gridbazaar.ledger_sim.protocol import Receipts, Transactions
@@ -33,6 +35,7 @@ class LoadStatistics:
         self._open: dict[int, Tensor] = {}  # when waiting transactions were sent, by slot
         self._waiting: dict[int, int] = {}
         self.latency, self.finality = Distribution(), Distribution()
+        self._incomes: Tensor | float = 0.0  # [B, V] of each validator so far
         self.sent = 0
         self.fee = self.burned = self.energy_kwh = self.messages = self.backlog = 0.0
 
@@ -53,6 +56,15 @@ class LoadStatistics:
         self.energy_kwh += float(got.energy_kwh.sum())
         self.messages += float(got.messages.sum())
         self.backlog = float(got.backlog.double().mean())
+        if got.incomes is not None:
+            self._incomes = self._incomes + got.incomes
+
+    @property
+    def income_gini(self) -> float:
+        """Mean Gini coefficient of the accounts of a run; nan where there are none."""
+        if not isinstance(self._incomes, Tensor):
+            return math.nan
+        return float(gini(self._incomes).mean())
 
     def _depth_s(self, slot: int, deadline_s: float, got: Receipts) -> Tensor:
         """Return how much later than itself the block after the deadline is final, [B] s."""

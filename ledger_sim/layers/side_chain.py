@@ -1,0 +1,122 @@
+"""Side chain: data are stored on a ledger beside this one, which controls and pays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from gridbazaar import randomness
+from gridbazaar.config import NonNegative
+from gridbazaar.ledger_sim import gas
+from gridbazaar.ledger_sim.gas_schedule import schedule_of
+from gridbazaar.ledger_sim.layers.other_ledger import idle_step, ledger_of_slots
+from gridbazaar.ledger_sim.layers.period import Period
+from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig, is_evm
+from gridbazaar.ledger_sim.layers.two_chains import added
+from gridbazaar.ledger_sim.protocol import (
+    Ledger,
+    MarketReceipts,
+    MarketTransactions,
+    Receipts,
+    Transactions,
+)
+from gridbazaar.ledger_sim.random_streams import OfDay
+
+
+class SideChainConfig(LayerConfig):
+    """Parameters of the side chain."""
+
+    side_ledger: dict[str, Any] = Field(
+        description="parameters of another ledger; a configuration file may give its name alone"
+    )
+    slots_per_anchor: int = Field(
+        ge=1, description="slots that an anchor vouches for", json_schema_extra={"unit": "slots"}
+    )
+    record_bytes: NonNegative = Field(
+        description="that a transaction takes where it is stored", json_schema_extra={"unit": "B"}
+    )
+
+
+@LAYERS.register("side_chain")
+class SideChain(Layer):
+    """Orders, messages and clearing are stored on a side chain; this ledger holds roots and money
+
+    The main chain is a layer of control and no longer one of storage (Cantillo-Luna et al. 2022,
+    V-D): every slot's net payments are written on it once the side chain's word is final, and a
+    root of what the side chain stores every `slots_per_anchor`, so that a later change of it is
+    evident. Orders wait and pay as the side chain says. A slot is lost when either loses it.
+
+    Attributes:
+        side: the ledger that stores.
+        main_bytes, side_bytes: float64 [B], what every node of either stored since the day began.
+    """
+
+    Config = SideChainConfig
+
+    def __init__(self, inner: Ledger, config: SideChainConfig) -> None:
+        super().__init__(inner)
+        self.config = config
+        self.side = ledger_of_slots(config.side_ledger, inner.slot_s)
+        self._main_evm = is_evm(inner)
+        # What lies on top sends its orders to the side chain, and counts gas as that does.
+        self.chain = self.side.chain if isinstance(self.side, Layer) else self.side
+        self.evm = is_evm(self.side)
+        self.schedule = schedule_of("evm" if self.evm else "unit")
+        self._anchors = Period(config.slots_per_anchor, self.slots_per_day)
+        self.main_bytes = self.side_bytes = torch.empty(0, dtype=torch.float64)
+
+    def lead_s(self, deadline_s: float) -> float:
+        """Return how long before a deadline to send to the side chain."""
+        return self.side.lead_s(deadline_s)
+
+    def reset(self, seed: Tensor) -> None:
+        """Start a day on both, with nothing stored; `seed` int64 [B]."""
+        super().reset(seed)
+        self.side.reset(randomness.fold(seed, OfDay.SIDE_CHAIN))
+        self._anchors.reset()
+        self.main_bytes = self.side_bytes = torch.zeros_like(seed, dtype=torch.float64)
+
+    def _get_parts(self) -> Any:
+        stored = self.main_bytes, self.side_bytes
+        return super()._get_parts(), self.side.state, self._anchors.active, stored
+
+    def _set_parts(self, parts: Any) -> None:
+        beneath, self.side.state, self._anchors.active, stored = parts
+        self.main_bytes, self.side_bytes = stored
+        super()._set_parts(beneath)
+
+    def _carry(self, transactions: Transactions, deadline_s: float) -> Receipts:
+        got = self.side.step(transactions, deadline_s)
+        main = idle_step(self.inner, transactions.tip, deadline_s)
+        written = got.latency_s.isfinite().sum(1)
+        if got.earlier is not None:
+            written = written + torch.bincount(got.earlier.environment, minlength=len(written))
+        self.side_bytes = self.side_bytes + written * self.config.record_bytes
+        return replace(
+            got,
+            finality_s=got.finality_s + main.finality_s.to(got.finality_s),
+            reverted=got.reverted | main.reverted,
+            messages=got.messages + main.messages.to(got.messages),
+            energy_kwh=got.energy_kwh + main.energy_kwh.to(got.energy_kwh),
+        )
+
+    def submit_market(self, market: MarketTransactions) -> MarketReceipts:
+        """Store messages and clearing beside, then write payments here, and a root when due."""
+        settled = (market.traders > 0).to(market.messages)
+        due = self._anchors.due(self.slot, market.traders > 0).to(market.messages)
+        paid = settled * (gas.batch_gas(market.traders) if self._main_evm else 1.0)
+        root = due * (gas.root_gas() if self._main_evm else 1.0)
+        nothing = torch.zeros_like(market.messages)
+        stored = self.side.submit_market(replace(market, gas=self.clearing_gas(market)))
+        pays = replace(market, rounds=nothing, messages=nothing, metered_kwh=None)
+        here = self.inner.submit_market(replace(pays, gas=paid))
+        anchor = self.inner.submit_market(replace(pays, gas=root))
+        record = self.config.record_bytes
+        self.side_bytes = self.side_bytes + stored.transactions * record
+        self.main_bytes = self.main_bytes + (here.transactions + anchor.transactions) * record
+        # Nobody waits for the root.
+        return replace(added(added(stored, here), anchor), delay_s=stored.delay_s + here.delay_s)
