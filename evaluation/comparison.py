@@ -90,7 +90,8 @@ class Yardstick:
     def _optimum_savings(self) -> Tensor:
         saved = self.seat_cost.sum(-1) - self.optimum_cost
         # Where nothing can be won on any day, as without devices and sun, rounding is no whole.
-        return saved if (saved.abs() > _NOTICEABLE).any() else torch.zeros_like(saved)
+        known = (saved.abs() > _NOTICEABLE) | saved.isnan()
+        return saved if known.any() else torch.zeros_like(saved)
 
 
 def compare(seat_cost: Tensor, baseline: Tensor) -> dict[str, Tensor]:

@@ -113,8 +113,9 @@ def groups(rows: Sequence[Row]) -> list[Group]:
 
 
 def cost(row: Row) -> float:
-    """Return a row's mean community cost."""
-    return float(row["kpis"]["community_cost"]["mean"])
+    """Return a row's mean community cost; infinite of an optimum that is missing."""
+    mean = row["kpis"]["community_cost"]["mean"]
+    return math.inf if mean is None else float(mean)
 
 
 def marks(row: Row) -> str:

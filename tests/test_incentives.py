@@ -19,6 +19,8 @@ from gridbazaar.envs.incentives import INCENTIVES, Incentive, Movement, Outcome,
 from gridbazaar.envs.incentives.programme import make_programme
 from gridbazaar.envs.prices import Tariff
 from gridbazaar.errors import ConfigError, GridBazaarError
+from gridbazaar.evaluation import mechanisms
+from gridbazaar.evaluation.comparison import Yardstick
 from gridbazaar.evaluation.config import configure as configure_evaluation
 from gridbazaar.evaluation.optimum import unknown
 from gridbazaar.evaluation.tournament import without_positions
@@ -53,6 +55,8 @@ def reading_of(pv, used, car, slot, g, slots=SLOTS):
         to_supplier_kwh=exported * share[1],
         car_kwh=car,
         car_reserve_kwh=2 * car.abs(),
+        battery_kwh=torch.zeros_like(net),
+        battery_reserve_kwh=torch.zeros_like(net),
         deviation_kwh=torch.randn(net.shape, generator=g, dtype=F64),
         trade_eur=part * traded * 0.2,
         bill_eur=net * 0.2,
@@ -148,7 +152,7 @@ def test_every_market_is_settled_as_if_it_were_alone(name):
     day, programme = a_day(), Programme({name: scheme(name)})
     together, books = booked(programme, day)
     for b in range(B):
-        tensors = [f.name for f in fields(Reading) if f.name not in ("tariff", "pv_kwp")][:-3]
+        tensors = [f.name for f in fields(Reading) if f.type == "Tensor" and f.name != "pv_kwp"]
         alone = [
             replace(
                 each,
@@ -194,12 +198,11 @@ def two(first, second):
 
 def shown(slot=0, slots=2, **given):
     """A reading of two seats in which nothing happened but what is given."""
-    names = [f.name for f in fields(Reading)][:13]
+    names = [f.name for f in fields(Reading) if f.type == "Tensor"]
     price = torch.full((1, 1), 0.3, dtype=F64)
     return Reading(
-        **{**dict.fromkeys(names, two(0, 0)), "kept": two(1, 1), **given},
+        **{**dict.fromkeys(names, two(0, 0)), "kept": two(1, 1), "pv_kwp": two(4, 0)[0], **given},
         tariff=Tariff(price, price - 0.22, price - 0.25),
-        pv_kwp=torch.tensor([4.0, 0.0], dtype=F64),
         slot=slot,
         slots=slots,
         slot_h=H,
@@ -318,6 +321,10 @@ def test_cars_are_paid_for_reserve_and_for_what_they_give_against_a_shortage():
     torch.testing.assert_close(done[0].payment_eur, two(1.5, 0.5 + 0.5))
     done, _ = booked(service, [shown(**{**short, "deviation_kwh": two(1, 0)})])
     torch.testing.assert_close(done[0].payment_eur, two(0, 0.5))
+    homes = scheme("v2g_balancing", units="batteries", reserve_price=0.1, energy_price=1.0)
+    kept = {**short, "battery_kwh": two(-1, 1), "battery_reserve_kwh": two(2, 0)}
+    done, _ = booked(Programme({"v": homes}), [shown(**kept)])
+    torch.testing.assert_close(done[0].payment_eur, two(0.2, 1))
 
 
 def test_who_cannot_pay_borrows_and_pays_interest():
@@ -460,6 +467,14 @@ def test_an_evaluation_pays_under_every_market_and_ledger_but_not_the_baseline()
     assert without_positions(world).incentives == ()
     assert "optimum is missing: its linear program knows no incentive" in unknown([], schemes=True)
     assert unknown([]) == ""
+
+
+def test_an_optimum_that_is_missing_is_no_figure_and_stands_last():
+    cost = torch.tensor([[1.0, 2.0]], dtype=F64)
+    best = Yardstick(cost, torch.full((1,), torch.nan, dtype=F64)).of_optimum()
+    assert all(best[name].isnan().all() for name in ("community_cost", "savings"))
+    rows = [{"kpis": {"community_cost": {"mean": mean}}} for mean in (None, 2.0, -1.0)]
+    assert [mechanisms.cost(row) for row in sorted(rows, key=mechanisms.cost)] == [-1, 2, torch.inf]
 
 
 def test_a_training_is_paid_too():
