@@ -8,6 +8,7 @@ import torch
 from test_ledger_privacy import SEEDS, SLOTS, Day, N
 
 from gridbazaar.evaluation.observer import linked_share, most_learned, public_series
+from gridbazaar.studies import privacy
 
 QUANTITY = torch.tensor([1.0, -2.0, 3.0, -1.5, 2.5, -3.0], dtype=torch.float64)
 
@@ -76,3 +77,24 @@ def test_the_series_that_tells_most_is_found_and_unused_seats_are_left_out():
     repeated = load[:, :96].repeat(1, 10)
     again = most_learned(repeated, {"load": repeated}, 96)
     assert again.of_another_day == again.bits
+
+
+def test_the_study_hides_accounts_from_the_public_and_readings_from_the_biller(town):
+    """Each way against an open chain on the same day, on a small community."""
+    pytest.importorskip("phe", reason="the extra `privacy` is not installed")
+    plain = town.simulation(ledger="block")
+    sums = {"name": "homomorphic_aggregation", "seats": 3, "slots": 2, "key_bits": 512}
+    ways = ((), (sums, "blind_credentials"))
+    bare, hidden = (privacy.outcome(plain, "block", 1, (way, "own_use")) for way in ways)
+    assert (bare.linked, hidden.linked) == (1, 0)
+    assert hidden.biller.bits < bare.biller.bits
+    assert hidden.public.bits <= bare.public.bits
+    assert bare.cost < hidden.cost
+    assert bare.on_chain < hidden.on_chain
+    assert bare.beside == 0 < hidden.beside
+    assert bare.final_s < hidden.final_s
+    assert bare.name == "none"
+    name = "homomorphic_aggregation (seats 3, slots 2, key_bits 512) + blind_credentials"
+    assert hidden.name == name
+    *_, last = privacy.table([bare, hidden]).splitlines()
+    assert last.startswith(f"| `{name}` | 0 | ")

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 from hashlib import sha384
 from pathlib import Path
 
@@ -253,3 +254,9 @@ def test_each_group_has_its_turn_and_the_last_takes_the_rest(biller):
     assert sums.readings == 2 + 3 + 2
     assert [slot for slot, faults in enumerate(found) if faults] == [24]
     assert "sum of group 1: 76.000 was published, 75.000 is" in found[24][0]
+
+
+def test_without_the_library_a_recorded_day_is_refused_with_the_mend(monkeypatch):
+    monkeypatch.setitem(sys.modules, "phe", None)
+    with pytest.raises(LedgerError, match=r"phe, which is not installed: pip install"):
+        homomorphic.Biller(BITS)
