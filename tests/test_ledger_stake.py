@@ -238,6 +238,32 @@ def test_incomes_add_up_to_fees_and_rewards(name):
         assert torch.equal(blocks, blocks.round())
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"name": "two_chains", "settlement_ledger": "second"},
+        {"name": "consortium", "public_ledger": "second", "slots_per_anchor": 1},
+        {"name": "side_chain", "side_ledger": "second"},
+    ],
+)
+def test_validators_of_two_ledgers_have_an_account_each(layer):
+    income = {"block_reward_eur": 0.5}
+    second = config_of("block", validators=5, income=income, layers=[], interval_s=45.0)
+    layer = {key: second if value == "second" else value for key, value in layer.items()}
+    config = complete_ledger(config_of("block", validators=3, income=income, layers=[layer]))
+    ledger = ledger_sim.make(config)
+    ledger.reset(torch.arange(B))
+    for orders in day():
+        got = ledger.step(orders, DEADLINE_S)
+        assert got.incomes.shape == (B, 8)
+        torch.testing.assert_close(got.incomes.sum(1), got.validator_income + got.minted)
+        assert got.minted.tolist() == [0.5 * (30 + 20)] * B
+        one = torch.ones(B).double()
+        wrote = ledger.submit_market(MarketTransactions(2 * one, 9 * one, 7 * one, 5 * one))
+        assert wrote.incomes.shape == (B, 8)
+        torch.testing.assert_close(wrote.incomes.sum(1), wrote.fee - wrote.burned)
+
+
 def test_the_load_study_tells_how_unequal_income_is():
     words = ["validators=4", "income={block_reward_eur: 1.0, to_proposer: 0.0}"]
     equal = simulate(read("tendermint", words), 0.05, hours=0.5, seeds=2)
@@ -274,3 +300,26 @@ def test_the_order_in_which_stakes_fail():
     assert stakes.shares(3).tolist() == [2 / 8, 5 / 8, 1 / 8]
     assert [stakes.most(x) for x in (4.9, 5.0, 7.5, 8)] == [0, 1, 2, 3]
     assert [stakes.most(x, strictly=True) for x in (5.0, 5.1)] == [0, 1]
+
+
+def test_ripple_s_lists_must_overlap_by_more_than_two_fifths():
+    """Against a count: can two lists reach 80 % each for different ledgers?"""
+    n, quorum = 20, 16
+    for shared in range(n + 1):
+        config = config_of("ripple", validators=n, overlap=shared / n)
+        consensus = ledger_sim.make(config).consensus
+        for liars in range(shared + 1):
+            own, honest = n - shared, shared - liars
+            # Each list has its own, all liars, and those honest ones of both that heard it first.
+            split = any(
+                own + liars + first >= quorum and own + liars + honest - first >= quorum
+                for first in range(honest + 1)
+            )
+            assert split == (liars > consensus.unsplit)
+        assert consensus.reversal_probability == float(shared <= 8)
+    assert consensus.tolerance.lying == 3
+    assert consensus.health(0, 3, 0).safe
+    fewer = ledger_sim.make(config_of("ripple", validators=n, overlap=0.5)).consensus
+    assert fewer.tolerance.lying == 1
+    assert fewer.health(0, 1, 0).safe
+    assert not fewer.health(0, 2, 0).safe

@@ -16,7 +16,7 @@ from gridbazaar.ledger_sim.gas_schedule import schedule_of
 from gridbazaar.ledger_sim.layers.other_ledger import idle_step, ledger_of_slots
 from gridbazaar.ledger_sim.layers.period import Period
 from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig, is_evm
-from gridbazaar.ledger_sim.layers.two_chains import added
+from gridbazaar.ledger_sim.layers.two_chains import added, with_accounts_of
 from gridbazaar.ledger_sim.protocol import (
     Ledger,
     MarketReceipts,
@@ -97,7 +97,7 @@ class SideChain(Layer):
             written = written + torch.bincount(got.earlier.environment, minlength=len(written))
         self.side_bytes = self.side_bytes + written * self.config.record_bytes
         return replace(
-            got,
+            with_accounts_of(got, main),
             finality_s=got.finality_s + main.finality_s.to(got.finality_s),
             reverted=got.reverted | main.reverted,
             messages=got.messages + main.messages.to(got.messages),
@@ -118,5 +118,8 @@ class SideChain(Layer):
         record = self.config.record_bytes
         self.side_bytes = self.side_bytes + stored.transactions * record
         self.main_bytes = self.main_bytes + (here.transactions + anchor.transactions) * record
+        main = added(here, anchor)
+        if here.incomes is not None and anchor.incomes is not None:
+            main = replace(main, incomes=here.incomes + anchor.incomes)  # of the same validators
         # Nobody waits for the root.
-        return replace(added(added(stored, here), anchor), delay_s=stored.delay_s + here.delay_s)
+        return replace(added(stored, main), delay_s=stored.delay_s + here.delay_s)

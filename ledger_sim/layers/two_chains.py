@@ -81,7 +81,7 @@ class TwoChains(Layer):
         got = self.inner.step(transactions, deadline_s)
         other = idle_step(self.other, transactions.tip, deadline_s)
         return replace(
-            got,
+            with_accounts_of(got, other),
             finality_s=got.finality_s + other.finality_s.to(got.finality_s),
             reverted=got.reverted | other.reverted | self._robbed(),
             messages=got.messages + other.messages.to(got.messages),
@@ -134,6 +134,19 @@ def added(one: MarketReceipts, other: MarketReceipts) -> MarketReceipts:
         energy_kwh=one.energy_kwh + other.energy_kwh,
         incomes=side_by_side_accounts(one.incomes, other.incomes),
         award=one.award if other.award is None else other.award,
+    )
+
+
+def with_accounts_of(got: Receipts, other: Receipts) -> Receipts:
+    """Return receipts with the coins made by another ledger too, and its validators' accounts."""
+    minted = got.minted if other.minted is None else other.minted
+    if got.minted is not None and other.minted is not None:
+        minted = got.minted + other.minted.to(got.minted)
+    return replace(
+        got,
+        minted=minted,
+        incomes=side_by_side_accounts(got.incomes, other.incomes),
+        slashed=side_by_side_accounts(got.slashed, other.slashed),
     )
 
 
