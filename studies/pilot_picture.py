@@ -27,7 +27,7 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
         _latency(panels[1], rows)
         _seen(panels[2], rows)
         _carbon(panels[3], rows)
-        names = [f"{row.preset.replace('_', ' ')}" for row in rows.itertuples()]
+        names = [str(name).replace("_", " ") for name in rows.preset]
         panels[0].set_yticks(range(len(rows)), names)
         panels[0].set_ylim(len(rows) - 0.5, -0.5)
         for axes in panels:
@@ -48,10 +48,9 @@ def _savings(axes: Axes, rows: pd.DataFrame) -> None:
     axes.hlines(y, kept, rows.saved_ideal, color=FAINT, lw=3)
     axes.plot(rows.saved_ideal, y, "o", color=SKY, ms=6, label="ideal ledger")
     axes.plot(kept, y, "D", color=BLUE, ms=5, label="its own")
-    for at, row in rows.iterrows():
-        if row.saved < _WORST:
-            text = f"{row.saved:,.0f} %"
-            axes.text(_WORST + 2, at, text, va="center", fontsize=8, color=RED)
+    for at, saved in enumerate(rows.saved):
+        if saved < _WORST:
+            axes.text(_WORST + 2, at, f"{saved:,.0f} %", va="center", fontsize=8, color=RED)
     axes.axvline(0, color=INK, lw=1)
     axes.set(xlabel="% of the cost on the grid alone", title="Savings of the members")
     axes.set_xlim(left=kept.min() - 2)
