@@ -49,6 +49,7 @@ def submit(
             orders=count,
             traders=orders.seats_with(clearing.cleared_kw).sum(-1, dtype=quantity_kw.dtype),
             contract=market.contract,
+            payments=orders.by_seat(clearing.payment_eur).detach(),
             refused=None if settled is None else settled.before.to(quantity_kw),
             metered_kwh=metered_kwh,
         )

@@ -436,6 +436,7 @@ class Simulation:
             decision.tip,
             self.submission_s,
             self.rules.gate_closure_s,
+            self.community.slot_h,
         )
         if self.market.time_priority:
             orders = shuffled(orders, self._today.day_seed, self.t)

@@ -43,6 +43,7 @@ def send_orders(
     tip: Tensor,
     submission_s: float,
     gate_closure_s: float,
+    slot_h: float,
 ) -> tuple[Orders, Receipts]:
     """Send the orders to the ledger; return the book of those that came in time.
 
@@ -54,9 +55,11 @@ def send_orders(
         tip: [B, N] EUR per transaction.
         submission_s: seconds from the book's opening until orders are sent.
         gate_closure_s: the same until the book closes.
+        slot_h: hours of the interval that is traded.
     """
     sent = owners.total((quantity_kw != 0).to(quantity_kw)) > 0
-    transactions = Transactions(sent, torch.full_like(tip, submission_s), tip)
+    at_most = owners.total((-quantity_kw * limit_price).clamp(min=0) * slot_h).detach()
+    transactions = Transactions(sent, torch.full_like(tip, submission_s), tip, amount=at_most)
     receipts = ledger.step(transactions, gate_closure_s)
     in_time_kw = quantity_kw * owners.of_seat(receipts.included)
     arrival_s = owners.of_seat(submission_s + receipts.latency_s)

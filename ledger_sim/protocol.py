@@ -40,12 +40,15 @@ class Transactions:
             slot's length. Ignored where nothing is sent, but finite.
         tip: float [B, N], currency offered on top of the base fee for a place ahead in the queue.
         gas: float [B, N], room that each takes in a block; None: what an order takes.
+        amount: float [B, N], currency that the sender may have to pay at most for what it orders;
+            None: nobody asks.
     """
 
     sent: Tensor
     submitted_s: Tensor
     tip: Tensor
     gas: Tensor | None = None
+    amount: Tensor | None = None
 
     def __post_init__(self) -> None:
         shape = self.sent.shape
@@ -58,6 +61,10 @@ class Transactions:
             )
         if self.gas is not None and self.gas.shape != shape:
             raise LedgerError(f"gas {tuple(self.gas.shape)} must have the shape {tuple(shape)}")
+        if self.amount is not None and self.amount.shape != shape:
+            raise LedgerError(
+                f"amount {tuple(self.amount.shape)} must have the shape {tuple(shape)}"
+            )
 
     def check(self, batch: int, slot_s: float) -> None:
         """Raise `LedgerError` unless B is `batch` and all times and tips are possible."""
@@ -208,6 +215,8 @@ class MarketTransactions:
         metered_kwh: float [B, N], what each account fed in (positive) or took in the interval that
             was metered last; None: the ledger sees no meter.
         contract: what the contract does of the clearing.
+        payments: float [B, N], currency that each account receives (positive) or pays; None: the
+            ledger does not see them.
     """
 
     rounds: Tensor
@@ -218,6 +227,7 @@ class MarketTransactions:
     refused: Tensor | None = None
     metered_kwh: Tensor | None = None
     contract: Contract = "auction"
+    payments: Tensor | None = None
 
     def __post_init__(self) -> None:
         names = ("rounds", "messages", "orders", "traders", "gas", "refused")

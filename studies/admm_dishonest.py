@@ -141,8 +141,10 @@ def books(markets: int, seats: int, seed: int = 0) -> tuple[Orders, Context]:
     draw = torch.Generator().manual_seed(seed)
     quantity = torch.rand(markets, seats, generator=draw, dtype=torch.float64) * 10 - 5
     limit = 0.08 + 0.26 * torch.rand(markets, seats, generator=draw, dtype=torch.float64)
-    ends = (torch.full((markets, 1), price, dtype=torch.float64) for price in (0.34, 0.08))
-    return Orders(quantity, limit, torch.zeros_like(limit)), Context(*ends, 0.25)
+    ceiling, floor = (
+        torch.full((markets, 1), price, dtype=torch.float64) for price in (0.34, 0.08)
+    )
+    return Orders(quantity, limit, torch.zeros_like(limit)), Context(ceiling, floor, 0.25)
 
 
 def pairing(markets: int, seats: int, seed: int = 0) -> tuple[PairBook, AdmmConfig]:

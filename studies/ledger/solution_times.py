@@ -42,9 +42,9 @@ def book(orders: int, seed: int = 0) -> tuple[Orders, Context]:
     """Draw one book: 5 kW at most, prices between 0.08 and 0.34 EUR/kWh."""
     draw = torch.Generator().manual_seed(seed)
     quantity, limit = torch.rand(2, 1, orders, generator=draw, dtype=torch.float64)
-    ends = (torch.full((1, 1), price, dtype=torch.float64) for price in (0.34, 0.08))
+    ceiling, floor = (torch.full((1, 1), price, dtype=torch.float64) for price in (0.34, 0.08))
     made = Orders(quantity * 10 - 5, 0.08 + 0.26 * limit, torch.zeros_like(limit))
-    return made, Context(*ends, 0.25)
+    return made, Context(ceiling, floor, 0.25)
 
 
 def by_highs(orders: Orders) -> float:
