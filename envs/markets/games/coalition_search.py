@@ -84,7 +84,8 @@ def some_below(
     """
     K = len(share)
     flip = torch.eye(K, dtype=torch.bool, device=share.device)
-    parents, found, last = known, known[:0], torch.inf
+    parents, found = known, known[:0]
+    last = share.new_full((), torch.inf)
     for _ in range(_DESCENTS):
         rows = (parents.bool().unsqueeze(-2) ^ flip).flatten(0, 1)
         rows = _different(torch.cat([rows, found.bool()])).to(share)
