@@ -56,10 +56,9 @@ class _Quadratic:
 
     def _residuals(self, at: Iterate) -> tuple[Tensor, Tensor]:
         """Return what is missing of stationarity [B, n] and of the equations [B, m]."""
-        pull = self.linear + _times(self.quadratic, at.slack)
-        return pull - at.multiplier - _times(self.matrix.mT, at.dual), self.right - _times(
-            self.matrix, at.slack
-        )
+        dual = self.linear + _times(self.quadratic, at.slack) - at.multiplier
+        dual = dual - _times(self.matrix.mT, at.dual)
+        return dual, self.right - _times(self.matrix, at.slack)
 
     def is_open(self, at: Iterate, gap: Tensor) -> Tensor:
         """Return where products or residuals are not small yet, [B, 1]."""

@@ -132,3 +132,13 @@ def test_unpriced_losses_have_no_part():
     free, alone = kind.clear_in_parts(orders, context(None, 4))
     assert torch.equal(alone.energy, free.price)
     assert alone.congestion.abs().max() == 0
+
+
+def test_where_nothing_could_be_traded_nothing_has_failed():
+    place, orders = place_on("semiurb4", 2), book(2, 5.0)
+    orders = replace(orders, quantity_kw=orders.quantity_kw * torch.tensor([[1.0], [0.0]]))
+    out = clear("locational_price", orders, place, **PRICED)
+    assert out.converged.all()
+    assert (out.volume_kw > 0).tolist() == [True, False]
+    same = replace(orders, quantity_kw=orders.quantity_kw.abs())
+    assert clear("locational_price", same, place, **PRICED).converged.all()

@@ -1,10 +1,10 @@
 """Trades between sellers and buyers under convex costs and lower bounds, by interior points.
 
-maximise  sum_ij gain_ij y_ij - sum_n steepness/2 P_n^2 / order_n - r/2 sum_ij .. y_ij^2
+maximise  sum_ij gain_ij y_ij - sum_n steepness/2 P_n^2 / order_n - a term in y_ij^2
 subject to  least order_n <= P_n <= order_n,  y >= 0
 
-with P_n = sum_j y_nj of sellers and sum_i y_in of buyers, and the small quadratic term of
-`transport` that makes the trades unique. The start is strictly feasible where there is such a
+with P_n = sum_j y_nj of sellers and sum_i y_in of buyers; the last term, which makes the trades
+unique, is small and that of `transport`. The start is strictly feasible where there is such a
 point, and so is every iterate; elsewhere the market has no solution.
 """
 

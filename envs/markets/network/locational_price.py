@@ -86,9 +86,10 @@ class LocationalPrice(Market):
 
     Losses are the supplier's to serve, as under all mechanisms. Where they are `unpriced` the
     prices do not carry them. Where they are `marginal`, the trades maximise the surplus less the
-    cost of the losses they cause, and a price is less by that cost's slope. Then every market goes
-    through the programme, and the rent of losses covers what they cost, since losses are convex;
-    trades that lower the losses are paid for it out of what the supplier saves.
+    cost of the losses they cause, and a price is less by that cost's slope. Then every market in
+    which the auction trades goes through the programme. The rent of losses covers what they cost,
+    since losses are convex; trades that lower them are paid for it out of what the supplier saves,
+    so that the operator's account alone may then be negative.
 
     Source: Bohn, Caramanis and Schweppe (1984), "Optimal pricing in electrical networks over space
     and time", RAND Journal of Economics 15(3); on feeders: Bai et al. (2018), "Distribution
@@ -156,8 +157,10 @@ class LocationalPrice(Market):
         """Return the markets [R] in which the auction's trades do not stand, and their limits."""
         if self.config.losses == "unpriced":
             return broken_by(grid, free_kw)
-        rows = torch.arange(len(free_kw), device=free_kw.device)
-        return rows, widened(grid.limits, flow(grid, torch.zeros_like(free_kw)))
+        rows = (free_kw != 0).any(1).nonzero().squeeze(1)
+        if not len(rows):
+            return rows, grid.limits
+        return rows, widened(grid.limits, flow(at(grid, rows), torch.zeros_like(free_kw[rows])))
 
     def _congested(
         self,
