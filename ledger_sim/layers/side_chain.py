@@ -23,6 +23,7 @@ from gridbazaar.ledger_sim.protocol import (
     MarketTransactions,
     Receipts,
     Transactions,
+    together,
 )
 from gridbazaar.ledger_sim.random_streams import OfDay
 
@@ -102,6 +103,8 @@ class SideChain(Layer):
             reverted=got.reverted | main.reverted,
             messages=got.messages + main.messages.to(got.messages),
             energy_kwh=got.energy_kwh + main.energy_kwh.to(got.energy_kwh),
+            stored_bytes=together(got.stored_bytes, main.stored_bytes),
+            header_bytes=together(got.header_bytes, main.header_bytes),
         )
 
     def submit_market(self, market: MarketTransactions) -> MarketReceipts:
