@@ -54,6 +54,7 @@ class QuartierstromAuction(Market):
     """
 
     Config = QuartierstromAuctionConfig
+    contract = "pairs"
     claims: frozenset[Claim] = frozenset({"no_deficit", "individually_rational"})
 
     def __init__(self, config: QuartierstromAuctionConfig):
