@@ -5,6 +5,8 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 PYTEST_WORKERS ?= 2
 ATTACKS ?= 4
+# Files in turn; those of most tests first would leave the few that take minutes to one worker.
+SPREAD := --dist loadfile --no-loadscope-reorder
 DEMO_TRAIN ?= algorithm=apg num_envs=16 total_agent_steps=5_600_000 algorithm.smoothing_iterations=90 \
 	validate_every=10
 DEMO_EVALUATE ?= 'bidder=[all,runs/demo]' 'ledger=[ideal,block]' days=28
@@ -31,12 +33,12 @@ demo: .venv/.runtime ## train the default bidders, compare them on held-out days
 	@echo "The report: $(CURDIR)/results/demo/report.html"
 
 test: lint types layers ## every check and the whole test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(SPREAD)
 
 # The same run with every test in it, and four times the random attacks.
 test-all: lint types layers docs ## the same with the long tests and four times the random attacks
 	GRIDBAZAAR_ATTACKS=$(ATTACKS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "long or not long" \
-		-n $(PYTEST_WORKERS) --dist loadfile
+		-n $(PYTEST_WORKERS) $(SPREAD)
 
 lint: .venv/.dev ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -126,7 +126,14 @@ def settings(folder, name, run):
     return validate(TrainConfig, values)
 
 
-@pytest.fixture(scope="module", params=ALGORITHMS.names())
+# `make test` trains PPO, `make test-all` the others too.
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=() if name == "ppo" else pytest.mark.long)
+        for name in ALGORITHMS.names()
+    ],
+)
 def trained(request, tmp_path_factory):
     """Two runs of two iterations; the second is stopped in between and resumed."""
     folder, name = tmp_path_factory.mktemp("runs"), request.param

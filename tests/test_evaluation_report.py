@@ -92,6 +92,7 @@ def test_times_of_another_run_are_refused(folder, summary):
         timed(summary, times)
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_files(words, folder, tmp_path):
     again = evaluate(configure([*words, f"folder={tmp_path}"]), quiet=True)
     one, other = (

@@ -143,6 +143,7 @@ def test_what_no_plan_can_keep_is_named(congested):
     assert "keeps them on all 2 days" in said([replace(p, broken=Counter()) for p in plans])
 
 
+@pytest.mark.long
 def test_an_evaluation_has_the_bound_within_limits_where_they_bind(caplog):
     words = ["name=x", "bidder=truthful", "days=2", "planner=false", "precision=float64"]
     costs = {}

@@ -108,6 +108,7 @@ def test_a_run_leaves_config_versions_curves_and_checkpoints(whole):
     assert not list(whole.rglob("*.partial"))
 
 
+@pytest.mark.long
 def test_a_killed_run_continues_the_curve_of_the_uninterrupted_one(whole, resumed, game):
     expected, found = weights(whole, game), weights(resumed, game)
     assert expected.keys() == found.keys()
@@ -122,6 +123,7 @@ def costs(run_folder):
     return [float(cell) for row in rows for cell in row.split(",")[3:] if cell]
 
 
+@pytest.mark.long
 def test_one_interrupt_finishes_the_iteration_and_leaves_a_whole_checkpoint(runs, whole):
     with subprocess.Popen(
         command(runs, "name=stopped", *SMALL, "total_agent_steps=100000000"),

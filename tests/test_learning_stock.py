@@ -15,6 +15,7 @@ from gridbazaar import envs
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.long
 def test_rllibs_own_ppo_learns_from_agents_with_spaces_of_their_own():
     policies = envs.parallel_env().policies
     assert len(set(policies.values())) > 1

@@ -68,6 +68,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.parametrize("by", ["script", "entry_point"])
+@pytest.mark.long
 def test_a_package_plays_its_own_world_and_its_own_bidders_to_its_own_figure(
     by, trained, installed, tmp_path
 ):
@@ -81,6 +82,7 @@ def test_a_package_plays_its_own_world_and_its_own_bidders_to_its_own_figure(
         assert "toy_figure" in found["toy_market", "toy_ledger + toy_layer", bidder]
 
 
+@pytest.mark.long
 def test_the_laws_of_every_family_are_run_on_it(installed):
     """Each family's tests ask its registry; where the toy is installed, it is among the names."""
     files = [f"tests/test_{family}.py" for family in FAMILIES]
@@ -91,6 +93,7 @@ def test_the_laws_of_every_family_are_run_on_it(installed):
     assert done.stdout.count(".") > 25
 
 
+@pytest.mark.long
 def test_a_script_brings_its_own_by_an_import_and_a_folder():
     listed = run(["evaluate.py", *BY_SCRIPT, "--list"], _environment(TOY))
     assert listed.returncode == 0, listed.stderr

@@ -74,6 +74,7 @@ def test_code_of_a_page_runs(page):
     exec(compile(blocks(page)[1], page, "exec"), {})
 
 
+@pytest.mark.long
 def test_worked_examples_run_in_a_copy(tmp_path):
     """Every page's files are put where it says, and its code runs with warnings as errors."""
     assert len(WORKED) >= 4

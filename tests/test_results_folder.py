@@ -227,6 +227,7 @@ def test_a_damaged_outcome_is_named_and_runs_no_code(tmp_path, monkeypatch):
         evaluate(tmp_path, "resume=true")
 
 
+@pytest.mark.long
 def test_an_evaluation_that_failed_goes_on_to_the_same_bytes(tmp_path, town, monkeypatch):
     """The second bidder fails; signed days are among what is kept."""
     chosen = ("bidder=[truthful,own_use]", "ledger=block", "resamples=100", "signed_days=1")

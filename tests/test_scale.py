@@ -67,6 +67,7 @@ def test_every_learner_gets_as_many_rows_each_shown_and_mixed():
     assert len(mixed["one"]["x"]) == 4
 
 
+@pytest.mark.long
 def test_two_runners_and_two_learners_agree_and_a_lost_runners_days_are_played_here(tmp_path):
     config = configured(
         tmp_path, "wide", "num_envs=1", "num_env_runners=2", "num_learners=2", "ray.num_cpus=4"

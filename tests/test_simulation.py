@@ -16,6 +16,7 @@ from gridbazaar.agents.bidders import make
 from gridbazaar.envs.markets import MARKETS
 
 F64 = torch.float64
+USUAL = ("uniform_auction", "pay_as_bid", "mid_market_rate", "locational_price", "vcg", "block")
 LEDGER_NAMES = ledger_sim.LEDGERS.names()
 SINGLES = [
     *((market, "ideal") for market in MARKETS.names()),
@@ -27,9 +28,20 @@ PAIRS = [
     (market, LEDGER_NAMES[i % len(LEDGER_NAMES)])
     for i, market in enumerate(name for name in MARKETS.names() if name != "uniform_auction")
 ]
-every_market_and_ledger = pytest.mark.parametrize(("market", "ledger"), SINGLES)
+# `make test` plays some of them, `make test-all` all.
+every_market_and_ledger = pytest.mark.parametrize(
+    ("market", "ledger"),
+    [
+        pytest.param(*pair, marks=() if set(pair) <= {*USUAL, "ideal"} else pytest.mark.long)
+        for pair in SINGLES
+    ],
+)
 combinations = pytest.mark.parametrize(
-    ("market", "ledger"), [*SINGLES, *(pair for pair in PAIRS if pair not in SINGLES)]
+    ("market", "ledger"),
+    [
+        *SINGLES,
+        *(pytest.param(*pair, marks=pytest.mark.long) for pair in PAIRS if pair not in SINGLES),
+    ],
 )
 
 

@@ -278,6 +278,7 @@ def far(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.long
 def test_generalisation_is_a_table_and_a_picture_of_what_could_be_played(far, tmp_path):
     words = ["name=far", f"folder={tmp_path}", f"bidder=[{far}]", "days=1", "planner=false"]
     folder = generalisation.play_words(words)

@@ -235,6 +235,7 @@ def test_a_set_with_an_untrained_seed_is_named(tmp_path):
         check_set(str(tmp_path))
 
 
+@pytest.mark.long
 def test_a_set_is_one_bidder_of_all_its_seeds(tmp_path, monkeypatch):
     """Two 'seeds', one of which is truthful and the other ZIP: means are halfway between theirs."""
     monkeypatch.setattr(kept, "checkpoint", lambda name: "")

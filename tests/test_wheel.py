@@ -99,6 +99,7 @@ def test_an_environment_plays_among_strangers(installed, foreign):
     assert int(agents) > 10
 
 
+@pytest.mark.long
 def test_the_command_lists_and_evaluates_among_strangers(installed, foreign, tmp_path):
     gridbazaar = str(installed / "gridbazaar")
     listed = run([gridbazaar, "list", "markets"], foreign, PYTHONPATH=str(foreign))
