@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields, replace
 from typing import ClassVar
 
@@ -23,6 +24,7 @@ from gridbazaar.evaluation import mechanisms
 from gridbazaar.evaluation.comparison import Yardstick
 from gridbazaar.evaluation.config import configure as configure_evaluation
 from gridbazaar.evaluation.optimum import unknown
+from gridbazaar.evaluation.results import evaluate
 from gridbazaar.evaluation.tournament import without_positions
 
 F64 = torch.float64
@@ -488,3 +490,17 @@ def test_a_list_of_no_schemes_is_the_default():
     assert envs.world().incentives == ()
     with pytest.raises(ConfigError, match="did you mean 'incentives'"):
         envs.world(overrides=("incentivs=[nrgcoin]",))
+
+
+def test_an_evaluation_names_its_schemes_and_claims_no_optimum(tmp_path):
+    words = ["name=coins", f"folder={tmp_path}", "task=small", "bidder=truthful", "days=1"]
+    folder = evaluate(
+        configure_evaluation([*words, "incentives=[nrgcoin]", "signatures=false", "resamples=100"]),
+        quiet=True,
+    )
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Incentive schemes pay seats too, but for the grid alone: nrgcoin." in report
+    rows = json.loads((folder / "summary.json").read_text())["rows"]
+    income = {row["bidder"]: row["kpis"].get("incentive_income", {}).get("mean") for row in rows}
+    assert income["truthful"] > 0
+    assert income["stand_alone"] == 0
