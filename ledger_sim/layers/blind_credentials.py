@@ -13,7 +13,6 @@ from gridbazaar.ledger_sim import gas
 from gridbazaar.ledger_sim.layers.protocol import LAYERS
 from gridbazaar.ledger_sim.layers.pseudonyms import Pseudonyms, PseudonymsConfig
 from gridbazaar.ledger_sim.protocol import (
-    Ledger,
     MarketReceipts,
     MarketTransactions,
     Receipts,
@@ -59,9 +58,6 @@ class BlindCredentials(Pseudonyms):
 
     Config: ClassVar[type[Any]] = BlindCredentialsConfig
     config: BlindCredentialsConfig
-
-    def __init__(self, inner: Ledger, config: BlindCredentialsConfig) -> None:
-        super().__init__(inner, config)
 
     @property
     def credential_bytes(self) -> int:

@@ -14,14 +14,13 @@ from gridbazaar.ledger_sim import gas
 from gridbazaar.ledger_sim.layers.other_ledger import idle_step, ledger_of_slots
 from gridbazaar.ledger_sim.layers.period import Period
 from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig, is_evm
-from gridbazaar.ledger_sim.layers.two_chains import added, with_accounts_of
+from gridbazaar.ledger_sim.layers.two_chains import added, with_upkeep_of
 from gridbazaar.ledger_sim.protocol import (
     Ledger,
     MarketReceipts,
     MarketTransactions,
     Receipts,
     Transactions,
-    together,
 )
 from gridbazaar.ledger_sim.random_streams import OfDay
 
@@ -73,13 +72,7 @@ class Consortium(Layer):
     def _carry(self, transactions: Transactions, deadline_s: float) -> Receipts:
         got = self.inner.step(transactions, deadline_s)
         public = idle_step(self.public, transactions.tip, deadline_s)
-        got = with_accounts_of(got, public)
-        got = replace(
-            got,
-            energy_kwh=got.energy_kwh + public.energy_kwh.to(got.energy_kwh),
-            stored_bytes=together(got.stored_bytes, public.stored_bytes),
-            header_bytes=together(got.header_bytes, public.header_bytes),
-        )
+        got = with_upkeep_of(got, public)
         if self.config.final == "private":
             return got
         wait_s = self._anchors.left(self.slot) * self.slot_s

@@ -14,7 +14,7 @@ from gridbazaar.ledger_sim.layers.aggregated_disclosure import (
     AggregatedDisclosureConfig,
 )
 from gridbazaar.ledger_sim.layers.protocol import LAYERS
-from gridbazaar.ledger_sim.protocol import Ledger, MarketReceipts, MarketTransactions
+from gridbazaar.ledger_sim.protocol import MarketReceipts, MarketTransactions
 
 
 class HomomorphicAggregationConfig(AggregatedDisclosureConfig):
@@ -54,9 +54,6 @@ class HomomorphicAggregation(AggregatedDisclosure):
 
     Config: ClassVar[type[Any]] = HomomorphicAggregationConfig
     config: HomomorphicAggregationConfig
-
-    def __init__(self, inner: Ledger, config: HomomorphicAggregationConfig) -> None:
-        super().__init__(inner, config)
 
     @property
     def ciphertext_bytes(self) -> int:

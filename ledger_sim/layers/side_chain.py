@@ -16,14 +16,13 @@ from gridbazaar.ledger_sim.gas_schedule import schedule_of
 from gridbazaar.ledger_sim.layers.other_ledger import idle_step, ledger_of_slots
 from gridbazaar.ledger_sim.layers.period import Period
 from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig, is_evm
-from gridbazaar.ledger_sim.layers.two_chains import added, with_accounts_of
+from gridbazaar.ledger_sim.layers.two_chains import added, with_upkeep_of
 from gridbazaar.ledger_sim.protocol import (
     Ledger,
     MarketReceipts,
     MarketTransactions,
     Receipts,
     Transactions,
-    together,
 )
 from gridbazaar.ledger_sim.random_streams import OfDay
 
@@ -98,13 +97,10 @@ class SideChain(Layer):
             written = written + torch.bincount(got.earlier.environment, minlength=len(written))
         self.side_bytes = self.side_bytes + written * self.config.record_bytes
         return replace(
-            with_accounts_of(got, main),
+            with_upkeep_of(got, main),
             finality_s=got.finality_s + main.finality_s.to(got.finality_s),
             reverted=got.reverted | main.reverted,
             messages=got.messages + main.messages.to(got.messages),
-            energy_kwh=got.energy_kwh + main.energy_kwh.to(got.energy_kwh),
-            stored_bytes=together(got.stored_bytes, main.stored_bytes),
-            header_bytes=together(got.header_bytes, main.header_bytes),
         )
 
     def submit_market(self, market: MarketTransactions) -> MarketReceipts:

@@ -82,13 +82,10 @@ class TwoChains(Layer):
         got = self.inner.step(transactions, deadline_s)
         other = idle_step(self.other, transactions.tip, deadline_s)
         return replace(
-            with_accounts_of(got, other),
+            with_upkeep_of(got, other),
             finality_s=got.finality_s + other.finality_s.to(got.finality_s),
             reverted=got.reverted | other.reverted | self._robbed(),
             messages=got.messages + other.messages.to(got.messages),
-            energy_kwh=got.energy_kwh + other.energy_kwh.to(got.energy_kwh),
-            stored_bytes=together(got.stored_bytes, other.stored_bytes),
-            header_bytes=together(got.header_bytes, other.header_bytes),
         )
 
     def submit_market(self, market: MarketTransactions) -> MarketReceipts:
@@ -141,14 +138,14 @@ def added(one: MarketReceipts, other: MarketReceipts) -> MarketReceipts:
     )
 
 
-def with_accounts_of(got: Receipts, other: Receipts) -> Receipts:
-    """Return receipts with the coins made by another ledger too, and its validators' accounts."""
-    minted = got.minted if other.minted is None else other.minted
-    if got.minted is not None and other.minted is not None:
-        minted = got.minted + other.minted.to(got.minted)
+def with_upkeep_of(got: Receipts, other: Receipts) -> Receipts:
+    """Return receipts with what another ledger used, keeps, made and paid to validators too."""
     return replace(
         got,
-        minted=minted,
+        energy_kwh=got.energy_kwh + other.energy_kwh.to(got.energy_kwh),
+        stored_bytes=together(got.stored_bytes, other.stored_bytes),
+        header_bytes=together(got.header_bytes, other.header_bytes),
+        minted=together(got.minted, other.minted),
         incomes=side_by_side_accounts(got.incomes, other.incomes),
         slashed=side_by_side_accounts(got.slashed, other.slashed),
     )
