@@ -219,7 +219,8 @@ def test_every_task_has_a_name_at_pettingzoo(build, monkeypatch):
 def test_a_missing_extra_is_named_with_its_mend(monkeypatch, module, library, extra):
     if module == "benchmarl":
         needs("torchrl")
-    monkeypatch.setitem(sys.modules, library, None)
+    for name in [library, *(n for n in sys.modules if n.startswith(f"{library}."))]:
+        monkeypatch.setitem(sys.modules, name, None)  # parts that an earlier test loaded too
     monkeypatch.delitem(sys.modules, f"{WRAPPERS}.{module}", raising=False)
     with pytest.raises(MissingExtraError, match=rf"pip install 'gridbazaar\[{extra}\]'"):
         importlib.import_module(f"{WRAPPERS}.{module}")
