@@ -19,6 +19,8 @@ from gridbazaar.errors import ConfigError
 
 # A user's own data: there is nothing to build it from.
 TASKS = [task for task in configs.options("task") if not task.startswith("own_data")]
+# Hundreds of seats, whose checkers take seconds each: `make test-all` plays them too.
+LARGE = ("rural", "semiurb5", "urban6")
 DAYS = 4
 
 
@@ -73,7 +75,13 @@ def check_days(sim, low, high, seed=0):
     assert not outside(observation.float(), low, high, names)
 
 
-@pytest.fixture(scope="module", params=TASKS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(task, marks=pytest.mark.long if task.startswith(LARGE) else ())
+        for task in TASKS
+    ],
+)
 def of_task(request):
     """Each task's world and some of its markets, built once for all tests of it."""
     if configs.compose("world", [f"task={request.param}"])["task"]["data"]["source"] == "simbench":

@@ -181,7 +181,20 @@ def test_broken_limits_are_marked(stage, seen):
         assert (picture.frame(stage, [*seen[:-1], other]) != plain).any()
 
 
-@pytest.mark.parametrize("feeder", FEEDERS, ids=lambda feeder: feeder.code)
+@pytest.mark.parametrize(
+    "feeder",
+    [
+        pytest.param(
+            feeder,
+            # Reading one of SimBench's takes seconds; one of them stands for all in `make test`.
+            marks=pytest.mark.long
+            if feeder.source == "simbench" and "semiurb4" not in feeder.code
+            else (),
+            id=feeder.code,
+        )
+        for feeder in FEEDERS
+    ],
+)
 def test_every_tasks_feeder_has_a_place_for_every_bus(feeder):
     simbench = feeder.source == "simbench"
     net = load_grid(feeder.code)[0] if simbench else load_net(feeder.source, feeder.code)
