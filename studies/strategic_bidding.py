@@ -13,6 +13,7 @@ the table of docs/strategic.md, and keeps it as `<folder>/<name>/table.md`.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -132,7 +133,7 @@ def table(summaries: Mapping[str, Any]) -> str:
             lines.append([
                 f"`{market}`", name, f"{f['community_cost']:.2f}", f"{kept:.2f}",
                 f"{_all(f):.2f}", "–" if row is rows[0] else f"{lost:+.2f}",
-                f"{f['mean_price']:.3f}", f"{f['traded_energy']:.1f}",
+                _price(f), f"{f['traded_energy']:.1f}",
                 "–" if row is rows[0] else f"{truth['traded_energy'] - f['traded_energy']:+.1f}",
                 _gain(row, "exploitability"), _gain(row, "coalition_gain"),
             ])  # fmt: skip
@@ -169,6 +170,12 @@ def _figures(row: Mapping[str, Any]) -> dict[str, float]:
 def _all(figures: Mapping[str, float]) -> float:
     """Return what a day costs seats and operator together."""
     return figures["community_cost"] - figures["operator_surplus"]
+
+
+def _price(figures: Mapping[str, float]) -> str:
+    """Write the mean price; where nothing trades there is none."""
+    price = figures["mean_price"]
+    return "–" if math.isnan(price) else f"{price:.3f}"
 
 
 def _gain(row: Mapping[str, Any], name: str) -> str:

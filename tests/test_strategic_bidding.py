@@ -49,7 +49,7 @@ def test_what_strategy_costs_counts_seats_and_operator():
     assert truth[:9] == [
         "`vcg`", "truthful", "40.00", "-5.00", "45.00", "–", "0.200", "50.0", "–",
     ]  # fmt: skip
-    assert learned[2:9] == ["41.00", "-3.00", "44.00", "-1.00", "nan", "42.0", "+8.0"]
+    assert learned[2:9] == ["41.00", "-3.00", "44.00", "-1.00", "–", "42.0", "+8.0"]
     assert learned[9:] == ["0.20 (0.10 to 0.30): ev 0, value +0.1", "none found"]
 
 
