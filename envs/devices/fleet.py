@@ -162,7 +162,7 @@ class Fleet:
 
     @cached_property
     def least_feed_in(self) -> Tensor | None:
-        """Feed-in price [N] below which seats turn PV down, -inf where they do not; None: nobody."""
+        """Feed-in price [N] below which seats turn PV down, -inf where never; None: nobody does."""
         least, never = None, torch.full_like(self.import_kw, -torch.inf)
         for device in self.kinds.values():
             if (below := device.turns_down_below()) is not None:
