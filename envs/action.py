@@ -99,8 +99,11 @@ class ActionMeaning(NamedTuple):
         return (low + high) / 2, (high - low) / 2
 
 
-def check_action(action: Tensor, shape: tuple[int, ...], layout: Layout) -> None:
-    """Raise ArgumentError, naming market, seat and entry, unless it is finite real numbers."""
+def checked(action: Tensor, shape: tuple[int, ...], layout: Layout, dtype: torch.dtype) -> Tensor:
+    """Return an action in digits of `dtype`, or less of them.
+
+    Raises ArgumentError, naming market, seat and entry, unless it is finite real numbers.
+    """
     if not isinstance(action, Tensor) or action.is_complex() or action.dtype == torch.bool:
         raise ArgumentError(
             f"action is {getattr(action, 'dtype', type(action).__name__)}, expected a tensor of "
@@ -121,3 +124,6 @@ def check_action(action: Tensor, shape: tuple[int, ...], layout: Layout) -> None
                 f"{action[market, seat, entry].item()} as {layout.actions[entry]}, expected a "
                 "number in [-1, 1]"
             )
+    if torch.promote_types(action.dtype, dtype) != dtype:  # float64, as NumPy makes it
+        action = action.to(dtype)
+    return action

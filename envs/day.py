@@ -14,7 +14,7 @@ from gridbazaar.envs.config import RulesConfig
 from gridbazaar.envs.dataset import Dataset
 from gridbazaar.envs.prices import SlotPrices
 from gridbazaar.errors import ArgumentError, UnknownNameError
-from gridbazaar.randomness import fold, normal, uniform, whole_seed
+from gridbazaar.randomness import fold, fresh_seed, normal, uniform, whole_seed
 
 _DAY, _ENERGY, _FORECAST = 101, 102, 103
 
@@ -41,6 +41,47 @@ class Today:
     end_prices: SlotPrices
     low_price: Tensor
     high_price: Tensor
+
+
+class Streams:
+    """Random streams of B markets, and how many days each has begun from its own.
+
+    Args:
+        seed: of the first environment, or [B]; None: drawn from the machine's entropy when it is
+            first needed, and again in every copy.
+        markets: B.
+        device: where seeds are kept.
+    """
+
+    def __init__(self, seed: Tensor | int | None, markets: int, device: torch.device):
+        self._device, self._is_drawn = device, seed is None
+        self._seed = None if seed is None else seeds_of(seed, markets).to(device)
+        self._episode = torch.zeros(markets, dtype=torch.int64, device=device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy plays on as this one, but begins days of its own where nobody gave a seed.
+        return {**self.__dict__, "_seed": None if self._is_drawn else self._seed}
+
+    def restart(self, seed: Tensor | int | None, markets: int) -> None:
+        """Begin anew from a seed; go on where none is given, and there are streams already.
+
+        Raises ArgumentError for what is no seed of `markets` environments, see `seeds_of`.
+        """
+        if seed is None and self._seed is not None:
+            return
+        self._is_drawn = seed is None
+        self._seed = seeds_of(fresh_seed() if seed is None else seed, markets).to(self._device)
+        self._episode = torch.zeros_like(self._seed)
+
+    def next_day(self) -> tuple[Tensor, Tensor]:
+        """Return the seeds, and the days begun before this one, int64 [B] each."""
+        assert self._seed is not None
+        episode, self._episode = self._episode, self._episode + 1
+        return self._seed, episode
+
+    def follow(self, today: Today) -> None:
+        """Go on after a day that was begun before, or elsewhere."""
+        self._seed, self._episode = today.seed, today.episode + 1
 
 
 def draw_today(

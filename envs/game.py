@@ -127,7 +127,7 @@ class Game:
     @classmethod
     def of(cls, community: Community, rules: RulesConfig) -> Game:
         """Return the game that a community plays under these rules."""
-        efficiency, least = community.fleet.of_units("efficiency"), community.fleet.least_feed_in
+        efficiency = community.fleet.of_units("efficiency")
         return cls(
             rules=rules,
             slot_h=community.slot_h,
@@ -137,5 +137,5 @@ class Game:
             largest_kw=torch.maximum(community.load_kw.amax(0), community.pv_kw.amax(0)),
             groups=community.groups,
             seats=community.seats,
-            least_feed_in=least if bool(least.isfinite().any()) else None,
+            least_feed_in=community.fleet.least_feed_in,
         )

@@ -14,7 +14,7 @@ from gridbazaar.envs.markets import Clearing, Orders
 from gridbazaar.envs.observation import OwnState, PublicState
 from gridbazaar.envs.settlement import Traded
 from gridbazaar.envs.supply_curve import OrderSlots
-from gridbazaar.ledger_sim import Receipts
+from gridbazaar.envs.trading import Book, Trades
 from gridbazaar.ledger_sim.record.privacy import Published, VolumePublisher
 
 # What is seen of a ledger ends there: a queue and a fee may grow without end.
@@ -82,10 +82,8 @@ class LastInterval:
 
     def after(
         self,
-        orders: Orders,
-        receipts: Receipts,
-        finality_s: Tensor,
-        clearing: Clearing,
+        book: Book,
+        trades: Trades,
         traded: Traded,
         delivered: Delivered,
         must_run_kw: Tensor,
@@ -97,11 +95,9 @@ class LastInterval:
         """Return what the next interval leaves behind, and the volumes [B] kW published in it.
 
         Args:
-            orders: the book at gate closure.
-            receipts: of the ledger.
-            finality_s: [B] until the settlement is final.
-            clearing: of the market.
-            traded: what stands of it, and what meters showed.
+            book: at gate closure.
+            trades: what became of it.
+            traded: what stands of them, and what meters showed.
             delivered: what flowed.
             must_run_kw: [B, N] metered PV less load.
             power: [B, N, K] of the devices, shares of rated power.
@@ -109,7 +105,8 @@ class LastInterval:
             publisher: of the day's volumes; None where the book is open to all.
             slot_s: seconds of an interval.
         """
-        cleared_kw = orders.by_seat(clearing.cleared_kw.abs())
+        orders, receipts, clearing = book.orders, book.receipts, trades.clearing
+        finality_s, cleared_kw = trades.finality_s, orders.by_seat(clearing.cleared_kw.abs())
         volumes, published = _known_volumes(
             publisher, orders, clearing, slots, cleared_kw, self.public
         )

@@ -3,44 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-import torch
 from torch import Tensor
 
-from gridbazaar.envs.action import ActionMeaning, Decision, check_action
+from gridbazaar.envs.action import ActionMeaning, checked
+from gridbazaar.envs.billing import bill_of, deviation_prices
 from gridbazaar.envs.community import Community
-from gridbazaar.envs.compensation import compensate
 from gridbazaar.envs.config import RulesConfig
 from gridbazaar.envs.dataset import Dataset, Slot
-from gridbazaar.envs.day import Today, check_days, check_split, draw_chance, draw_today, seeds_of
+from gridbazaar.envs.day import Streams, Today, check_days, check_split, draw_chance, draw_today
 from gridbazaar.envs.delivery import Delivered, Delivery
-from gridbazaar.envs.devices.fleet import DeviceUse, seat_power, share_cut
-from gridbazaar.envs.devices.protocol import Band
-from gridbazaar.envs.devices.pv import generated, held
-from gridbazaar.envs.dispatch import dispatch
-from gridbazaar.envs.firming import Firming
+from gridbazaar.envs.devices.fleet import DeviceUse
 from gridbazaar.envs.game import Game
 from gridbazaar.envs.global_state import GlobalState
 from gridbazaar.envs.incentives import Programme, Reading, Rewarded
 from gridbazaar.envs.interval import Interval
 from gridbazaar.envs.last_interval import LastInterval
-from gridbazaar.envs.market_transactions import submit
-from gridbazaar.envs.markets import Clearing, Context, Market, Orders
+from gridbazaar.envs.markets import Context, Market
 from gridbazaar.envs.observation import Feature
 from gridbazaar.envs.observer import Observer
-from gridbazaar.envs.pool import PoolPrices, pool_prices
-from gridbazaar.envs.proposed import Settled, settle_one
+from gridbazaar.envs.offers import offers_of
+from gridbazaar.envs.operation import Operation
 from gridbazaar.envs.reward import reward
-from gridbazaar.envs.settlement import Bill, Traded, imbalance_prices, settle
-from gridbazaar.envs.smoothing import smoothed_auction
+from gridbazaar.envs.settlement import Bill, Traded
 from gridbazaar.envs.state import State
-from gridbazaar.envs.submission import least_order_kw, orders_of, send_orders, shuffled
-from gridbazaar.envs.supply_curve import Offer, OrderSlots, SupplyCurve, supply_curve
-from gridbazaar.ledger_sim import Ledger, Receipts
-from gridbazaar.ledger_sim.proposals import proposals_of
+from gridbazaar.envs.trading import Trading
+from gridbazaar.ledger_sim import Ledger
 from gridbazaar.ledger_sim.record.privacy import VolumePublisher, disclosure_of
-from gridbazaar.randomness import fresh_seed
 
 
 class Simulation:
@@ -59,6 +48,7 @@ class Simulation:
         incentives: schemes that pay for meter readings; None: none.
 
     Attributes:
+        order_slots: places of the seats' orders in the book.
         submission_s: seconds from the book's opening until orders are sent.
         disclosure: what the ledger leaves in the open.
         game: what every bidder knows.
@@ -94,25 +84,14 @@ class Simulation:
         check_split(split, c.days)
         self._data = Dataset(c)
         self.fleet, self.game = c.fleet, Game.of(c, rules)
-        self.order_slots = OrderSlots(c.fleet, c.pv_kwp > 0)
-        self._must_run = torch.arange(len(self.order_slots.owners.seat)) < self.num_seats
-        self._least_kw = self.order_slots.owners.of_seat(least_order_kw(c))
-        self._firming = Firming(rules.firming, c)
+        self._trading = Trading(market, ledger, rules, c)
+        self._operation = Operation(c, delivery, rules.firming)
+        self.order_slots, self.submission_s = self._trading.slots, self._trading.submission_s
         self._observe = Observer(c)
         self._global_state = GlobalState(self.game.layout, c.seats, c.groups)
-        latest_s = rules.gate_closure_s - ledger.lead_s(rules.gate_closure_s)
-        self.submission_s = min(rules.submission_s, max(latest_s, 0.0))
         self.disclosure = disclosure_of(ledger)
         self._publisher: VolumePublisher | None = None
-        self._episode = torch.zeros(num_envs, dtype=torch.int64, device=c.pv_kwp.device)
-        self._seed: Tensor | None = None
-        self._is_drawn = seed is None
-        if seed is not None:
-            self._seed = seeds_of(seed, num_envs).to(c.pv_kwp.device)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A copy plays on as this one, but begins days of its own where nobody gave a seed.
-        return {**self.__dict__, "_seed": None if self._is_drawn else self._seed}
+        self._streams = Streams(seed, num_envs, c.pv_kwp.device)
 
     def reset(self, days: Tensor | None = None, seed: Tensor | int | None = None) -> Tensor:
         """Start a day in every market.
@@ -128,21 +107,16 @@ class Simulation:
         Raises:
             ValueError: `days` or `seed` has not one entry per market, or a day is not in the data.
         """
-        c, B = self.community, self.num_envs
+        c = self.community
         if days is not None:
             self.check_days(days)
-        if seed is not None or self._seed is None:
-            self._is_drawn = seed is None
-            self._seed = seeds_of(fresh_seed() if seed is None else seed, B).to(c.pv_kwp.device)
-            self._episode = torch.zeros_like(self._seed)
-        today = draw_today(c, self._data, self.rules, self.split, self._seed, self._episode, days)
-        self._today = today
-        self._episode = self._episode + 1
+        self._streams.restart(seed, self.num_envs)
+        drawn = self._streams.next_day()
+        self._today = today = draw_today(c, self._data, self.rules, self.split, *drawn, days)
         chance = draw_chance(today.day_seed, self.num_seats, c.fleet.slots, c.pv_kwp.dtype)
         self.devices = c.fleet.begin(today.first_slot, chance)
         self.ledger.reset(today.day_seed)
-        if self.disclosure.sealed:
-            self._publisher = VolumePublisher(self.disclosure, today.day_seed, self.slots)
+        self._publisher = self._publish(today)
         self._last = LastInterval.none(chance[..., 0], c.fleet.slots)
         self._books = self.incentives.begin(chance[..., 0])
         self._background = self._data.background(today.first_slot - 1)
@@ -182,18 +156,18 @@ class Simulation:
     @state.setter
     def state(self, state: State) -> None:
         self._today, self.t, self._slot = state.today, state.t, state.slot
-        self._seed, self._episode = state.today.seed, state.today.episode + 1
+        self._streams.follow(state.today)
         self._background, self.devices, self._last = state.background, state.devices, state.last
-        self.num_envs = len(self._seed)
-        if self.disclosure.sealed:
-            self._publisher = VolumePublisher(self.disclosure, state.today.day_seed, self.slots)
+        self.num_envs = len(state.today.seed)
+        self._publisher = self._publish(state.today)
+        if self._publisher is not None:
             self._publisher.state = state.published
         self.ledger.state, self._books = state.ledger, state.incentives
         self._observation = None
         self._band = self.fleet.band(self.devices, self._slot.load_kw)
 
     def step(self, action: Tensor) -> Interval:
-        """Play one interval.
+        """Play one interval, as docs/interval.md goes through it.
 
         Args:
             action: [B, N, 3 + 3 K] in [-1, 1], as `game.layout.actions` names them; more
@@ -204,92 +178,55 @@ class Simulation:
         """
         if self.t >= self.slots:
             raise ValueError(f"the day of {self.slots} slots is over: call reset() before step()")
-        layout = self.game.layout
-        check_action(action, (self.num_envs, self.num_seats, len(layout.actions)), layout)
-        dtype = self.community.pv_kwp.dtype
-        if torch.promote_types(action.dtype, dtype) != dtype:  # float64, as NumPy makes it
-            action = action.to(dtype)
-        slot, rules, context, tariff = self._slot, self.rules, self._context(), self._slot.tariff
+        slot, last, tariff = self._slot, self._last, self._slot.tariff
+        rules, slot_h, smoothing = self.rules, self.community.slot_h, self.smoothing
 
-        decision = self.meaning.decide(action)
-        forecast_kw, band, curve = self._offer(decision)
-        quantity_kw, orders, receipts = self._submit(decision, curve)
-        clearing, settled = self._settled(orders, context)
-        metered_kwh = self._last.net_kw * context.slot_h
-        market_receipts, market_fee_eur = submit(
-            self.ledger, self.market, orders, clearing, self._books.due, settled, metered_kwh
+        layout, dtype = self.game.layout, self.community.pv_kwp.dtype
+        shape = (self.num_envs, self.num_seats, len(layout.actions))
+        decision = self.meaning.decide(checked(action, shape, layout, dtype))
+        offers = offers_of(decision, slot, self._band, self.game, self.delivery)
+        book = self._trading.send(
+            offers.curve, decision.tip, tariff.local_charge, self._today.day_seed, self.t
         )
-        finality_s = receipts.finality_s + market_receipts.delay_s
-
-        cleared = self.order_slots.pieces(clearing.cleared_kw)
-        devices_kw = dispatch(
-            curve, cleared, band.must_kw, tariff.retail, tariff.feed_in, self.smoothing
+        trades = self._trading.clear(
+            book, self._context(), self._books.due, last.net_kw * slot_h, self.t, smoothing
         )
-        cleared_kw = orders.by_seat(clearing.cleared_kw)
-        position_kw = forecast_kw + seat_power(devices_kw)
-        pv_kw, deviation_kw = slot.pv_kw, slot.pv_kw - slot.load_kw - forecast_kw
-        if self.game.least_feed_in is not None:
-            down = tariff.feed_in < self.game.least_feed_in
-            position_kw = held(position_kw, cleared_kw, down)
-            others_kw = seat_power(devices_kw) - slot.load_kw
-            pv_kw = generated(slot.pv_kw, others_kw, position_kw, down)
-            deviation_kw = pv_kw + others_kw - position_kw
-        prices = self._deviation_prices(clearing.reference_price)
-        devices_kw, firmed_kw = self._firming(
-            curve,
-            devices_kw,
-            band.must_kw,
-            deviation_kw,
-            prices,
-            tariff.local_charge,
-            self.smoothing,
-        )
-        delivered, devices_kw = self._deliver(pv_kw, devices_kw)
-        used = self._use(devices_kw)
+        dispatched = self._operation.dispatch(offers, trades, slot, smoothing)
+        prices = deviation_prices(rules, trades.clearing.reference_price, tariff)
+        run = self._operation.deliver(offers, dispatched, slot, prices, last.voltages, smoothing)
+        delivered, used = run.delivered, self._use(run.devices_kw)
 
         traded = Traded(
-            cleared_kw=cleared_kw,
-            payment_eur=orders.by_seat(clearing.payment_eur),
-            position_kw=position_kw,
-            firmed_kw=firmed_kw,
+            cleared_kw=trades.cleared_kw,
+            payment_eur=trades.payment_eur,
+            position_kw=dispatched.position_kw,
+            firmed_kw=run.firmed_kw,
             net_kw=delivered.net_kw,
-        ).standing(receipts.reverted)
-        bill = settle(
-            traded,
-            receipts.fee + market_fee_eur,
-            tariff,
-            prices if rules.imbalance == "pool" else None,
-            rules.penalty_price,
-            context.slot_h,
-        )
-        if rules.compensation == "metered":
-            bill = compensate(bill, traded.net_kw, tariff, context.slot_h)
-        bill, rewarded = self._pay_incentives(bill, delivered, used, traded, receipts)
+        ).standing(book.receipts.reverted)
+        bill = bill_of(rules, traded, trades.fee_eur, tariff, prices, slot_h)
+        bill, rewarded = self._pay_incentives(bill, delivered, used, traded, book.receipts.included)
         gain = reward(bill, used, rules.unserved_price, delivered.violation_eur, delivered.net_kw)
-        power, slot_s = self.fleet.share_of_rated(devices_kw), self.community.slot_s
-        self._last, published = self._last.after(
-            orders,
-            receipts,
-            finality_s,
-            clearing,
+        self._last, published = last.after(
+            book,
+            trades,
             traded,
             delivered,
             slot.pv_kw - slot.load_kw,
-            power,
+            self.fleet.share_of_rated(run.devices_kw),
             self.order_slots,
             self._publisher,
-            slot_s,
+            self.community.slot_s,
         )
         self._enter(self.t + 1)
         return Interval(
             decision=decision,
-            sent_kw=quantity_kw,
-            orders=orders,
-            receipts=receipts,
-            market_receipts=market_receipts,
-            finality_s=finality_s,
-            clearing=clearing,
-            settled=settled,
+            sent_kw=book.sent_kw,
+            orders=book.orders,
+            receipts=book.receipts,
+            market_receipts=trades.receipts,
+            finality_s=trades.finality_s,
+            clearing=trades.clearing,
+            settled=trades.settled,
             traded=traded,
             published=published,
             delivered=delivered,
@@ -332,62 +269,11 @@ class Simulation:
         """Return what the ends of an action's range mean today."""
         return self.game.meaning(self._today.low_price, self._today.high_price)
 
-    def _offer(self, decision: Decision) -> tuple[Tensor, Band, SupplyCurve]:
-        """Return the must-run net without devices [B, N] kW, their band, and the supply curves."""
-        slot, game = self._slot, self.game
-        if self.rules.quantity == "metered":
-            forecast_kw = slot.pv_kw - slot.load_kw
-        else:
-            forecast_kw = slot.forecast_pv_kw - slot.forecast_load_kw + decision.correction_kw
-        forecast_kw, band = self.delivery.limited(forecast_kw, self._band)
-        share = decision.share
-        if self.rules.dispatch == "own":
-            runs_kw = band.give_kw * share.clamp(min=0) + band.take_kw * share.clamp(max=0)
-            nothing = torch.zeros_like(runs_kw)
-            band = Band(band.must_kw + runs_kw, nothing, nothing)
-        offer = Offer(
-            take_kw=band.take_kw * share,
-            give_kw=band.give_kw * share,
-            bid=decision.value * game.efficiency,
-            ask=decision.value / game.efficiency + game.wear_price,
-            margin=decision.margin,
-        )
-        must_run_kw = forecast_kw + seat_power(band.must_kw)
-        return forecast_kw, band, supply_curve(must_run_kw, decision.must_run_price, offer)
-
-    def _settled(self, orders: Orders, context: Context) -> tuple[Clearing, Settled | None]:
-        """Clear the book; where solvers propose clearings, return the one that is settled."""
-        own = self._clear(orders, context)
-        proposals = proposals_of(self.ledger)
-        if proposals is None or self.smoothing:
-            return own, None
-        return settle_one(proposals, self.market, orders, context, own, self.t)
-
-    def _clear(self, orders: Orders, context: Context) -> Clearing:
-        """Let the market clear the book, or what stands for it where gradients are wanted."""
-        if self.smoothing == 0:
-            return self.market.clear(orders, context)
-        return smoothed_auction(orders, context, self._must_run, self.smoothing)
-
-    def _deviation_prices(self, reference_price: Tensor) -> PoolPrices:
-        """Return what deviations earn and cost, [B, 1] EUR/kWh."""
-        tariff = self._slot.tariff
-        if self.rules.imbalance == "pool":
-            return pool_prices(reference_price, tariff)
-        return PoolPrices(*imbalance_prices(tariff))
-
-    def _deliver(self, pv_kw: Tensor, devices_kw: Tensor) -> tuple[Delivered, Tensor]:
-        """Let power flow; return what flowed, and the power of the devices [B, N, K] kW."""
-        slot = self._slot
-        delivered = self.delivery(
-            pv_kw,
-            slot.load_kw,
-            seat_power(devices_kw),
-            slot.background_kw,
-            slot.reactive_kvar,
-            self._last.voltages,
-        )
-        return delivered, share_cut(devices_kw, delivered.flexible_kw)
+    def _publish(self, today: Today) -> VolumePublisher | None:
+        """Return what publishes a day's volumes; None where the book is open to all."""
+        if not self.disclosure.sealed:
+            return None
+        return VolumePublisher(self.disclosure, today.day_seed, self.slots)
 
     def _use(self, devices_kw: Tensor) -> DeviceUse:
         """Let the devices do what was delivered, and what leaves them leave."""
@@ -396,51 +282,17 @@ class Simulation:
         return used
 
     def _pay_incentives(
-        self, bill: Bill, delivered: Delivered, used: DeviceUse, traded: Traded, receipts: Receipts
+        self, bill: Bill, delivered: Delivered, used: DeviceUse, traded: Traded, reports: Tensor
     ) -> tuple[Bill, Rewarded | None]:
         """Let the incentive schemes read the meters and the bill; return it with what they paid."""
         if not self.incentives.schemes:
             return bill, None
-        slot, c = self._slot, self.community
+        most_kw = self._band.must_kw + self._band.give_kw
         reading = Reading.of(
-            delivered,
-            slot.load_kw,
-            used,
-            self._band.must_kw + self._band.give_kw,
-            c.fleet,
-            traded,
-            bill,
-            receipts.included,
-            slot.tariff,
-            c.pv_kwp,
-            self.t,
-            self.slots,
-            c.slot_h,
+            self.community, self._slot, self.t, delivered, used, most_kw, traded, bill, reports
         )
         rewarded, self._books = self.incentives.settle(self._books, reading)
         return replace(bill, incentive=rewarded.payment_eur), rewarded
-
-    def _submit(self, decision: Decision, curve: SupplyCurve) -> tuple[Tensor, Orders, Receipts]:
-        """Send the orders to the ledger; return what was sent, and the book of what came in time.
-
-        What is sent is [B, M] kW.
-        """
-        slots = self.order_slots
-        quantity_kw, limit_price = slots.orders(curve, self._slot.tariff.local_charge)
-        quantity_kw = orders_of(quantity_kw, self._least_kw)
-        orders, receipts = send_orders(
-            self.ledger,
-            quantity_kw,
-            limit_price,
-            slots.owners,
-            decision.tip,
-            self.submission_s,
-            self.rules.gate_closure_s,
-            self.community.slot_h,
-        )
-        if self.market.time_priority:
-            orders = shuffled(orders, self._today.day_seed, self.t)
-        return quantity_kw, orders, receipts
 
     def _context(self) -> Context:
         """Say what the market may know; of the background, what was metered last."""

@@ -8,8 +8,8 @@ from typing import Any
 from gridbazaar.evaluation import mechanisms
 from gridbazaar.evaluation.exploited import COALITION, SEAT
 from gridbazaar.evaluation.figures import cell, interval
+from gridbazaar.evaluation.outcome import BOUNDS, OPTIMUM, PLANNER, WITHIN_LIMITS
 from gridbazaar.evaluation.plots import title_of
-from gridbazaar.evaluation.tournament import BOUNDS, OPTIMUM, PLANNER, WITHIN_LIMITS
 
 Row = Mapping[str, Any]
 _POINTS = 0.05  # per cent of the optimum's savings that rounding hides

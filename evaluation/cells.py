@@ -19,8 +19,10 @@ from gridbazaar.errors import GridBazaarError, ResultsError, in_one_line
 from gridbazaar.evaluation import kept
 from gridbazaar.evaluation.config import EvaluationConfig, is_learned
 from gridbazaar.evaluation.entries import Entries
+from gridbazaar.evaluation.outcome import Combination, Outcome
+from gridbazaar.evaluation.stage import Progress
 from gridbazaar.evaluation.summary import per_day
-from gridbazaar.evaluation.tournament import Combination, Outcome, Progress, Tournament, run
+from gridbazaar.evaluation.tournament import Tournament, run
 
 _BEGUN = "begun.json"
 # What may differ between two parts of one case: who plays and where, but not what is played.

@@ -18,7 +18,8 @@ from torch import Tensor
 from gridbazaar import files
 from gridbazaar.envs.day_record import DayRecord
 from gridbazaar.errors import ResultsError
-from gridbazaar.evaluation.tournament import Outcome, Tournament
+from gridbazaar.evaluation.outcome import Outcome
+from gridbazaar.evaluation.tournament import Tournament
 
 FILE = "days.npz"
 _INDEX, _PLAN = "index", "plan/"

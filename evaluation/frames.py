@@ -11,9 +11,9 @@ import pandas as pd
 
 from gridbazaar.agents.run_set import members
 from gridbazaar.errors import DataError
-from gridbazaar.evaluation.config import is_learned, label
+from gridbazaar.evaluation.config import GRID_ONLY, is_learned, label
 from gridbazaar.evaluation.learning_curves import read_curves
-from gridbazaar.evaluation.tournament import BOUNDS, GRID_ONLY
+from gridbazaar.evaluation.outcome import BOUNDS
 
 SUMMARY, EPISODES = "summary.json", "episodes.parquet"
 Part = Literal["kpis", "difference", "market_difference"]

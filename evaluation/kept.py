@@ -20,7 +20,7 @@ from gridbazaar.envs.day_record import DayRecord, Facts
 from gridbazaar.errors import ResultsError
 from gridbazaar.evaluation.audit import AuditResult
 from gridbazaar.evaluation.config import EvaluationConfig, learned_parts
-from gridbazaar.evaluation.tournament import Combination, Outcome
+from gridbazaar.evaluation.outcome import Combination, Outcome
 
 _BEGUN = "begun.json"
 # What may change between two halves of one evaluation without changing what comes out.

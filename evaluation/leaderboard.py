@@ -10,10 +10,10 @@ import numpy as np
 from gridbazaar.evaluation.cells import Missing, Played
 from gridbazaar.evaluation.config import label
 from gridbazaar.evaluation.entries import TASK, Entries
+from gridbazaar.evaluation.outcome import PLANNER, PLAYED, Combination
 from gridbazaar.evaluation.scores import better, scores
 from gridbazaar.evaluation.statistics import Array, Bootstrap, interquartile_mean, interval
 from gridbazaar.evaluation.tables import piped
-from gridbazaar.evaluation.tournament import PLANNER, PLAYED, Combination
 
 _BOUNDS = {PLAYED: "optimum, its plans played", PLANNER: "central planner, played"}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gridbazaar.evaluation.tournament import OPTIMUM
+from gridbazaar.evaluation.outcome import OPTIMUM
 
 Row = Mapping[str, Any]
 SUBSIDY, UNSOLVED = "*", "†"

@@ -23,8 +23,8 @@ from gridbazaar.evaluation.canvas import (
     small,
     wrapped,
 )
+from gridbazaar.evaluation.outcome import OPTIMUM, VOLTAGE_QUANTILES, Combination, Outcome
 from gridbazaar.evaluation.scores import LEVELS
-from gridbazaar.evaluation.tournament import OPTIMUM, VOLTAGE_QUANTILES, Combination, Outcome
 from gridbazaar.palette import GREEN, GREY, INK, ORANGE, ROLE
 
 Row = Mapping[str, Any]

@@ -13,11 +13,11 @@ from gridbazaar.envs.kpis import GROUPS
 from gridbazaar.evaluation import answers, mechanisms, page
 from gridbazaar.evaluation.exploited import lines as deviation_lines
 from gridbazaar.evaluation.figures import cell, interval, number
+from gridbazaar.evaluation.outcome import OPTIMUM
 from gridbazaar.evaluation.plots import title_of
 from gridbazaar.evaluation.provenance import said
 from gridbazaar.evaluation.report_data import packed
 from gridbazaar.evaluation.strategies import lines as strategy_lines
-from gridbazaar.evaluation.tournament import OPTIMUM
 from gridbazaar.evaluation.verdicts import headlines, of_bidders, of_markets
 from gridbazaar.evaluation.waterfall import MEANINGS
 

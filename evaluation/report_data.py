@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from gridbazaar.evaluation import mechanisms, scores
 from gridbazaar.evaluation.example_days import ExampleDays
+from gridbazaar.evaluation.outcome import BOUNDS, OPTIMUM
 from gridbazaar.evaluation.plots import title_of
 from gridbazaar.evaluation.summary import strict
-from gridbazaar.evaluation.tournament import BOUNDS, OPTIMUM
 
 Row = Mapping[str, Any]
 Array = NDArray[Any]

@@ -27,23 +27,17 @@ from gridbazaar.evaluation.kept import KeptOutcomes
 from gridbazaar.evaluation.latex import latex
 from gridbazaar.evaluation.learning_curves import learning_curve, read_curves
 from gridbazaar.evaluation.mechanisms import several
+from gridbazaar.evaluation.outcome import BOUNDS, PLANNER, PLAYED, WITHIN_LIMITS
 from gridbazaar.evaluation.provenance import differences, trained_on
 from gridbazaar.evaluation.report import render
 from gridbazaar.evaluation.report_data import collect
+from gridbazaar.evaluation.stage import Maker
 from gridbazaar.evaluation.standing import standing
 from gridbazaar.evaluation.strategies import strategies
 from gridbazaar.evaluation.summary import episodes, kpi_table, reference_of, rows, strict
 from gridbazaar.evaluation.tables import markdown, terminal
 from gridbazaar.evaluation.timing import timed, timing
-from gridbazaar.evaluation.tournament import (
-    BOUNDS,
-    PLANNER,
-    PLAYED,
-    WITHIN_LIMITS,
-    Maker,
-    Tournament,
-    run,
-)
+from gridbazaar.evaluation.tournament import Tournament, run
 from gridbazaar.evaluation.waterfall import waterfalls
 from gridbazaar.palette import GREY, INK, PAPER, bidder_colours
 

@@ -14,16 +14,10 @@ from gridbazaar.agents.load import load
 from gridbazaar.errors import ConfigError
 from gridbazaar.evaluation import config as evaluation_config
 from gridbazaar.evaluation.config import IDEAL, EvaluationConfig
+from gridbazaar.evaluation.outcome import BOUNDS, OPTIMUM, PLANNER, PLAYED, WITHIN_LIMITS
+from gridbazaar.evaluation.stage import Maker
 from gridbazaar.evaluation.tables import piped
-from gridbazaar.evaluation.tournament import (
-    BOUNDS,
-    OPTIMUM,
-    PLANNER,
-    PLAYED,
-    WITHIN_LIMITS,
-    Maker,
-    run,
-)
+from gridbazaar.evaluation.tournament import run
 
 TRUTHFUL = "truthful"
 _TASK = "task"

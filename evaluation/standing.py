@@ -7,9 +7,10 @@ from typing import Any
 
 from gridbazaar.evaluation import mechanisms
 from gridbazaar.evaluation.config import EvaluationConfig
+from gridbazaar.evaluation.outcome import BOUNDS
 from gridbazaar.evaluation.statistics import Bootstrap
 from gridbazaar.evaluation.summary import less_of, per_day
-from gridbazaar.evaluation.tournament import BOUNDS, Tournament
+from gridbazaar.evaluation.tournament import Tournament
 
 _COST = "community_cost"
 # EUR a day; figures that differ by rounding alone are alike.

@@ -9,9 +9,10 @@ from typing import Any
 from gridbazaar.agents.population import Population, is_population, parse
 from gridbazaar.evaluation.config import EvaluationConfig, label
 from gridbazaar.evaluation.figures import cell, interval
+from gridbazaar.evaluation.outcome import Outcome
 from gridbazaar.evaluation.statistics import Bootstrap
 from gridbazaar.evaluation.summary import per_day
-from gridbazaar.evaluation.tournament import Outcome, Tournament
+from gridbazaar.evaluation.tournament import Tournament
 
 _HEAD = ("population · market · ledger", "strategy", "seats")
 _FIGURES = {

@@ -17,9 +17,10 @@ from gridbazaar.evaluation import exploited
 from gridbazaar.evaluation.audit import AuditResult
 from gridbazaar.evaluation.comparison import FIGURES, RATIOS
 from gridbazaar.evaluation.config import EvaluationConfig, is_learned, label
+from gridbazaar.evaluation.outcome import Combination, Outcome
 from gridbazaar.evaluation.scores import described, scores
 from gridbazaar.evaluation.statistics import Bootstrap, Summary
-from gridbazaar.evaluation.tournament import Combination, Outcome, Tournament
+from gridbazaar.evaluation.tournament import Tournament
 
 Array = NDArray[np.float64]
 Pairing = Callable[[Array, Array], Array]

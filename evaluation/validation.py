@@ -11,9 +11,11 @@ import math
 from typing import Any
 
 from gridbazaar.evaluation.config import EvaluationConfig, is_learned, label
+from gridbazaar.evaluation.outcome import BOUNDS, Outcome
+from gridbazaar.evaluation.stage import Maker, Progress
 from gridbazaar.evaluation.statistics import Bootstrap, Summary
 from gridbazaar.evaluation.summary import per_day
-from gridbazaar.evaluation.tournament import BOUNDS, Maker, Outcome, Progress, Tournament, run
+from gridbazaar.evaluation.tournament import Tournament, run
 
 SPLIT = "validation"
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gridbazaar.evaluation import mechanisms
+from gridbazaar.evaluation.outcome import BOUNDS
 from gridbazaar.evaluation.plots import title_of
 from gridbazaar.evaluation.standing import ROUNDING
-from gridbazaar.evaluation.tournament import BOUNDS
 
 Row = Mapping[str, Any]
 _NAMED = 3  # of what cannot be told apart, as many are named

@@ -8,7 +8,7 @@ from typing import Any
 
 from gridbazaar.evaluation import mechanisms
 from gridbazaar.evaluation.config import IDEAL
-from gridbazaar.evaluation.tournament import BOUNDS, OPTIMUM, PLANNER, PLAYED
+from gridbazaar.evaluation.outcome import BOUNDS, OPTIMUM, PLANNER, PLAYED
 
 Row = Mapping[str, Any]
 

@@ -22,7 +22,7 @@ from gridbazaar.envs import batched
 from gridbazaar.envs.incentives import INCENTIVES
 from gridbazaar.envs.observation import ROLES
 from gridbazaar.envs.simulation import Simulation
-from gridbazaar.evaluation.tournament import choose_days
+from gridbazaar.evaluation.stage import choose_days
 
 
 @torch.no_grad()

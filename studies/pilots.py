@@ -39,7 +39,7 @@ from gridbazaar.errors import ConfigError, GridBazaarError
 from gridbazaar.evaluation.audit import Audit
 from gridbazaar.evaluation.config import GRID_ONLY, IDEAL, EvaluationConfig, configure
 from gridbazaar.evaluation.rollout import play
-from gridbazaar.evaluation.tournament import choose_days, without_positions
+from gridbazaar.evaluation.stage import choose_days, without_positions
 from gridbazaar.studies.chain_observer import Seen, seen_by_all
 from gridbazaar.studies.ledger.holdout import quartierstrom
 from gridbazaar.studies.ledger.text import rounded

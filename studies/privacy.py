@@ -28,7 +28,7 @@ from gridbazaar.envs.simulation import Simulation
 from gridbazaar.evaluation.audit import Audit
 from gridbazaar.evaluation.observer import Learned, linked_share, most_learned, public_series
 from gridbazaar.evaluation.rollout import play
-from gridbazaar.evaluation.tournament import choose_days
+from gridbazaar.evaluation.stage import choose_days
 from gridbazaar.ledger_sim.layers.protocol import chain_config, layers_of
 from gridbazaar.ledger_sim.record.privacy import grouped_sums
 from gridbazaar.studies import pages

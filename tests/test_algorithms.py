@@ -33,6 +33,7 @@ from gridbazaar.errors import ConfigError, UnknownNameError
 from gridbazaar.evaluation import tournament
 from gridbazaar.evaluation.config import configure as configure_evaluation
 from gridbazaar.evaluation.config import label
+from gridbazaar.evaluation.outcome import OPTIMUM
 
 TOY = {"name": "cross_entropy", "lr": 0.01, "spread": 0.3, "elite": 0.5}
 pytestmark = [
@@ -218,7 +219,7 @@ def test_what_was_trained_is_evaluated_beside_the_others_on_the_device(trained):
     played = tournament.run(configure_evaluation(words), maker)
     costs = {o.combination.bidder: float(o.figures["community_cost"]) for o in played.outcomes}
     assert costs.keys() > {"own_use", label(str(whole.folder))}
-    assert all(cost >= costs[tournament.OPTIMUM] - 1e-6 for cost in costs.values())
+    assert all(cost >= costs[OPTIMUM] - 1e-6 for cost in costs.values())
     assert set(devices) == {"cpu"}
 
 

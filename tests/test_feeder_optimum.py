@@ -13,8 +13,9 @@ from gridbazaar.agents.load import load
 from gridbazaar.evaluation.config import configure
 from gridbazaar.evaluation.feeder_optimum import FeederOptimum, said
 from gridbazaar.evaluation.optimum import Optimum, days_of
+from gridbazaar.evaluation.outcome import OPTIMUM, PLAYED, WITHIN_LIMITS
 from gridbazaar.evaluation.playback import Playback
-from gridbazaar.evaluation.tournament import OPTIMUM, PLAYED, WITHIN_LIMITS, run
+from gridbazaar.evaluation.tournament import run
 
 DAYS = [40, 60]
 

@@ -25,7 +25,7 @@ from gridbazaar.evaluation.comparison import Yardstick
 from gridbazaar.evaluation.config import configure as configure_evaluation
 from gridbazaar.evaluation.optimum import unknown
 from gridbazaar.evaluation.results import evaluate
-from gridbazaar.evaluation.tournament import without_positions
+from gridbazaar.evaluation.stage import without_positions
 
 F64 = torch.float64
 B, N, SLOTS, H = 3, 6, 8, 0.5

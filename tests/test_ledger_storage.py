@@ -27,12 +27,18 @@ def block(layers=(), **changes):
     return complete_ledger(read("block").model_dump() | changes | {"layers": list(layers)})
 
 
-def run(config, slots=4, batch=B, traders=4.0):
+def with_size(transaction_bytes):
+    network = read("block").model_dump()["network"]
+    return {"network": network | {"transaction_bytes": transaction_bytes}}
+
+
+def run(config, slots=4, batch=B, traders=4.0, refused=None):
     ledger = ledger_sim.make(config)
     ledger.reset(torch.arange(batch))
     generator = torch.Generator().manual_seed(0)
     one, found = torch.ones(batch, dtype=torch.float64), []
-    market = MarketTransactions(one, 2 * one, 5 * one, traders * one)
+    no = None if refused is None else refused * one
+    market = MarketTransactions(one, 2 * one, 5 * one, traders * one, refused=no)
     for _ in range(slots):
         draw = torch.rand(2, batch, N, generator=generator, dtype=torch.float64)
         orders = Transactions(draw[0] < 0.9, 800 * draw[1], torch.zeros(batch, N))
@@ -41,30 +47,31 @@ def run(config, slots=4, batch=B, traders=4.0):
 
 
 def test_a_side_chain_takes_the_data_off_the_main_chain():
-    side = block(interval_s=5.0, fees={"rule": "fixed", "price": 0.5, "burned_share": 0.0})
+    fees = {"rule": "fixed", "price": 0.5, "burned_share": 0.0}
+    side = block(interval_s=5.0, fees=fees, **with_size(100))
     layer = {"name": "side_chain", "side_ledger": side, "slots_per_anchor": 2}
-    (ledger, got), (_, alone) = (run(block(layers, **EVM)) for layers in ([layer], []))
-    orders = sum(int(sent.sent.sum(1)[0]) for sent, _, _ in got)
-    # Four slots of two messages and a clearing beside; a payment each here, and a root in two.
-    assert float(ledger.side_bytes[0]) == 250 * (orders + 4 * 3)
-    assert float(ledger.main_bytes[0]) == 250 * (4 + 2)
+    main = EVM | with_size(300)
+    (_, got), (_, alone) = (run(block(layers, **main)) for layers in ([layer], []))
     for slot, ((sent, one, posted), (_, other, _)) in enumerate(zip(got, alone, strict=True)):
         assert torch.equal(one.fee, 0.5 * sent.sent.double())
         assert (one.finality_s > other.finality_s).all()
         paid = float(gas.batch_gas(torch.tensor(4.0))) + gas.root_gas() * (slot % 2)
         assert posted.fee.tolist() == pytest.approx([3 * 0.5 + paid * PRICE] * B)
         assert posted.transactions.tolist() == [4.0 + slot % 2] * B
+        # Orders, two messages and a clearing lie beside; a payment here, and a root in two.
+        torch.testing.assert_close(one.stored_bytes - one.header_bytes, 100.0 * sent.sent.sum(1))
+        assert (one.header_bytes > other.header_bytes).all()
+        assert posted.stored_bytes.tolist() == [100.0 * 3 + 300.0 * (1 + slot % 2)] * B
 
 
 def test_what_is_stored_belongs_to_the_state():
-    config = block([{"name": "side_chain"}, {"name": "secret_store"}], **EVM)
+    config = block([{"name": "secret_store"}], **EVM)
     ledger, _ = run(config)
     again = ledger_sim.make(config)
     again.state = ledger.state
     assert torch.equal(again.stored_bytes, ledger.stored_bytes)
-    assert torch.equal(again.inner.side_bytes, ledger.inner.side_bytes)
     again.reset(torch.arange(2))
-    assert again.stored_bytes.tolist() == again.inner.main_bytes.tolist() == [0, 0]
+    assert again.stored_bytes.tolist() == [0, 0]
 
 
 def test_a_secret_store_keeps_hashes_on_the_chain_and_waits_for_the_t_th_server():
@@ -150,7 +157,8 @@ def test_documents_are_read_by_those_who_may():
 
 
 def test_an_altered_settlement_is_refused_where_someone_looks():
-    second = block(interval_s=10.0, fees={"rule": "fixed", "price": 3.0, "burned_share": 0.5})
+    fees = {"rule": "fixed", "price": 3.0, "burned_share": 0.5}
+    second = block(interval_s=10.0, fees=fees, **with_size(100))
     layer = {"name": "two_chains", "settlement_ledger": second, "altered_share": 0.3}
     watched = layer | {"verified": True, "verify_s": 2.0}
     robbed, safe, honest = (
@@ -166,7 +174,9 @@ def test_an_altered_settlement_is_refused_where_someone_looks():
         torch.testing.assert_close(posted.fee - plain.fee, 3.0 * bad.reverted.double())
         torch.testing.assert_close(posted.burned - plain.burned, 1.5 * bad.reverted.double())
         assert ((posted.delay_s - plain.delay_s) >= 2.0 * (1 + bad.reverted.double())).all()
+        # All that writing it takes is taken once more, and the refused one stays in its block.
         assert torch.equal(posted.transactions - plain.transactions, bad.reverted.double())
+        assert torch.equal(posted.stored_bytes - plain.stored_bytes, 100.0 * bad.reverted)
 
 
 def test_payments_are_worked_out_again():
@@ -211,3 +221,34 @@ def test_a_boss_shard_merges_sub_blocks_after_the_others():
     assert torch.equal(
         again.step(quiet, DEADLINE_S).finality_s, boss[0].step(quiet, DEADLINE_S).finality_s
     )
+
+
+def solving(layers=()):
+    values = {"dishonest_solvers": 1, "solve_s": 2.0, "solver_power_w": 1e6, "layers": list(layers)}
+    return complete_ledger(read("proof_of_solution").model_dump() | values)
+
+
+@pytest.mark.parametrize(
+    ("layers", "shards"),
+    [
+        ([], 1),
+        ([{"name": "two_chains", "settlement_ledger": solving()}], 1),
+        ([{"name": "side_chain", "side_ledger": solving()}], 1),
+        ([{"name": "sharding", "shards": 3}], 3),
+        ([{"name": "sharding", "shards": 3, "boss": True}], 3),
+    ],
+)
+def test_a_refused_clearing_costs_those_who_checked_it_and_once(layers, shards):
+    """Nobody who pays, anchors or merges what was cleared checks proposals of it."""
+    (ledger, refusing), (_, agreeing) = (run(solving(layers), refused=no) for no in (2.0, 0.0))
+    consensus = (ledger.inner if layers else ledger).consensus
+    across = 2 if shards > 1 else 1  # what goes across shards waits twice
+    assert consensus.refused_s > 0
+    assert consensus.refused_kwh > 0
+    for (_, _, more), (_, _, less) in zip(refusing, agreeing, strict=True):
+        took_s, took_kwh = more.delay_s - less.delay_s, more.energy_kwh - less.energy_kwh
+        waits_s, takes_kwh = 2 * across * consensus.refused_s, 2 * shards * consensus.refused_kwh
+        torch.testing.assert_close(took_s, torch.full_like(took_s, waits_s))
+        torch.testing.assert_close(took_kwh, torch.full_like(took_kwh, takes_kwh))
+        for name in ("fee", "burned", "transactions", "stored_bytes"):
+            assert torch.equal(getattr(more, name), getattr(less, name)), name

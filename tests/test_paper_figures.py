@@ -14,7 +14,7 @@ from gridbazaar.evaluation import plots
 from gridbazaar.evaluation.canvas import Facets, files_of, small
 from gridbazaar.evaluation.config import configure
 from gridbazaar.evaluation.latex import escaped, table
-from gridbazaar.evaluation.tournament import OPTIMUM
+from gridbazaar.evaluation.outcome import OPTIMUM
 from gridbazaar.palette import COLUMN_IN, PAPER, TEXT_IN, bidder_colours, style
 
 BIDDERS = [f"bidder_{k}" for k in range(14)]

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from gridbazaar.agents.bidders import make
-from gridbazaar.envs.devices.pv import generated, held
+from gridbazaar.envs.devices.fleet import Fleet
+from gridbazaar.envs.devices.pv import Pv
 from gridbazaar.errors import ConfigError
 from gridbazaar.evaluation.optimum import Optimum, days_of, unknown
 from gridbazaar.evaluation.playback import Playback
@@ -105,14 +106,20 @@ def test_the_optimum_with_negative_feed_in_is_attained(town, rules):
 
 
 def test_positions_and_power_by_hand():
-    down = torch.tensor([[True, True, True, False]])
-    position = torch.tensor([[3.0, -1.0, 2.0, 3.0]])
+    seat, each = torch.arange(3), torch.ones(3)
+    pv = Pv(seat, 4 * each, 0 * each, each, 0 * each, 0.25, torch.zeros(1, 3), 0 * each)
+    fleet, charged = Fleet.of({"pv": pv}, seats=4), torch.tensor([[-0.03]])  # the last has no unit
+    must_run = torch.tensor([[2.5, -1.0, 3.0, 3.0]])
+    flexible = torch.tensor([[0.5, 0.0, -1.0, 0.0]])
     cleared = torch.tensor([[1.0, -1.0, 2.0, 1.0]])
-    kept = held(position, cleared, down)
-    assert kept.tolist() == [[1.0, -1.0, 2.0, 3.0]]
-    # 4 kW of sun; loads of 1, 2, 3 and 1 kW: as much as fills load and position, or all.
-    power = generated(torch.full((1, 4), 4.0), torch.tensor([[-1.0, -2.0, -3.0, -1.0]]), kept, down)
-    assert power.tolist() == [[2.0, 1.0, 4.0, 4.0]]
+    committed = fleet.committed(must_run, flexible, cleared, charged)
+    assert (committed + flexible).tolist() == [[1.0, -1.0, 2.0, 3.0]]
+    # 4 kW of sun: as much as fills load, devices and position, or all.
+    sun, load = torch.full((1, 4), 4.0), torch.tensor([[1.0, 2.0, 3.0, 1.0]])
+    assert fleet.generated(sun, load, committed, charged).tolist() == [[1.5, 1.0, 4.0, 4.0]]
+    for paid in (0 * charged, -charged):
+        assert torch.equal(fleet.committed(must_run, flexible, cleared, paid), must_run)
+        assert torch.equal(fleet.generated(sun, load, must_run, paid), sun)
 
 
 def test_a_price_above_zero_is_refused(town):

@@ -17,10 +17,10 @@ from faults import at_every_operation
 from gridbazaar import command_line, files
 from gridbazaar.agents.load import load
 from gridbazaar.errors import BusyError, ResultsError
-from gridbazaar.evaluation import kept, results, tournament
+from gridbazaar.evaluation import kept, results, stage
 from gridbazaar.evaluation.config import configure
+from gridbazaar.evaluation.outcome import Combination, Outcome
 from gridbazaar.evaluation.results_folder import MARKER
-from gridbazaar.evaluation.tournament import Combination, Outcome
 
 NAMES = ("first", "second")
 
@@ -231,9 +231,9 @@ def test_a_damaged_outcome_is_named_and_runs_no_code(tmp_path, monkeypatch):
 def test_an_evaluation_that_failed_goes_on_to_the_same_bytes(tmp_path, town, monkeypatch):
     """The second bidder fails; signed days are among what is kept."""
     chosen = ("bidder=[truthful,own_use]", "ledger=block", "resamples=100", "signed_days=1")
-    names = inspect.signature(tournament.build).parameters
+    names = inspect.signature(stage.build).parameters
     monkeypatch.setattr(
-        tournament, "build", lambda *given: town.build(**dict(zip(names, given, strict=False)))
+        stage, "build", lambda *given: town.build(**dict(zip(names, given, strict=False)))
     )
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     expected = content(results.evaluate(configure(words(whole, *chosen)), quiet=True))

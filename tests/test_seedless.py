@@ -8,7 +8,6 @@ import logging
 import cloudpickle
 import numpy as np
 import pytest
-import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from one_seat import OneSeat
 
@@ -166,4 +165,5 @@ def test_unknown_options_and_words_for_truth_are_refused(fresh):
         fresh.reset(options={"any_splits": True})
     with pytest.raises(ArgumentError, match="any_split is 'yes', expected True or False"):
         fresh.reset(options={"day": 96, "any_split": "yes"})
-    assert torch.equal(fresh.simulation._episode, torch.zeros(1, dtype=torch.int64))
+    with pytest.raises(ValueError, match="no day has begun"):
+        fresh.simulation.observe()

@@ -27,8 +27,8 @@ from gridbazaar.evaluation import (
     generalisation,
     kept,
     results_folder,
+    stage,
     suite,
-    tournament,
 )
 from gridbazaar.evaluation.entries import Entries, entries
 from gridbazaar.evaluation.provenance import differences, trained_on
@@ -66,13 +66,13 @@ def tiny(monkeypatch):
 def played(monkeypatch):
     """Counts what is really played."""
     count = []
-    play = tournament.play
+    play = stage.play
 
     def counted(*arguments):
         count.append(1)
         return play(*arguments)
 
-    monkeypatch.setattr(tournament, "play", counted)
+    monkeypatch.setattr(stage, "play", counted)
     return count
 
 

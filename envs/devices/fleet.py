@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from gridbazaar.envs.devices.protocol import Band, Device
-from gridbazaar.envs.devices.pv import Pv
 from gridbazaar.envs.observation import Feature
 from gridbazaar.envs.prices import SlotPrices
 
@@ -162,13 +161,45 @@ class Fleet:
         return self.slotted(each, self.rated_kw.new_zeros(1))
 
     @cached_property
-    def least_feed_in(self) -> Tensor:
-        """Return the feed-in price [N] below which seats turn PV down; -inf where they do not."""
-        least = self.import_kw.new_full(self.import_kw.shape, -torch.inf)
+    def least_feed_in(self) -> Tensor | None:
+        """Feed-in price [N] below which seats turn PV down, -inf where never; None: nobody does."""
+        least, never = None, torch.full_like(self.import_kw, -torch.inf)
         for device in self.kinds.values():
-            if isinstance(device, Pv):
-                least = least.index_copy(0, device.seat, device.least_feed_in.to(least))
+            if (below := device.turns_down_below()) is not None:
+                least = (never if least is None else least).index_copy(0, device.seat, below)
         return least
+
+    def committed(
+        self, must_run_kw: Tensor, flexible_kw: Tensor, cleared_kw: Tensor, feed_in: Tensor
+    ) -> Tensor:
+        """Return the must-run nets that seats commit to, without the surplus that is turned down.
+
+        Args:
+            must_run_kw: [B, N] PV less load, as it was offered.
+            flexible_kw: [B, N] of a seat's devices together.
+            cleared_kw: [B, N] sold (positive) and bought.
+            feed_in: [B, 1] EUR/kWh; what it pays less than a unit asks for is not generated.
+        """
+        if self.least_feed_in is None:
+            return must_run_kw
+        unsold_kw = (must_run_kw + flexible_kw - cleared_kw).clamp(min=0)
+        return torch.where(feed_in < self.least_feed_in, must_run_kw - unsold_kw, must_run_kw)
+
+    def generated(
+        self, sun_kw: Tensor, load_kw: Tensor, must_run_kw: Tensor, feed_in: Tensor
+    ) -> Tensor:
+        """Return PV power [B, N]: what the sun offers, or what a must-run net takes of it.
+
+        Args:
+            sun_kw, load_kw: [B, N].
+            must_run_kw: [B, N] as committed.
+            feed_in: [B, 1] EUR/kWh.
+        """
+        if self.least_feed_in is None:
+            return sun_kw
+        wanted_kw = (must_run_kw + load_kw).clamp(min=0)
+        down = feed_in < self.least_feed_in
+        return torch.where(down, torch.minimum(sun_kw, wanted_kw), sun_kw)
 
     def batteries_kw(self) -> Tensor:
         """Return the rated power of all batteries together."""

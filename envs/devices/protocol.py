@@ -164,6 +164,14 @@ class Device(ABC):
         """
         return torch.zeros_like(self.content_kwh(after))
 
+    def turns_down_below(self) -> Tensor | None:
+        """Return the feed-in price below which units turn their seat's PV down, [D] EUR/kWh.
+
+        What of a surplus did not clear is then not generated: PV holds the must-run net that the
+        seat commits to. None where the kind leaves PV alone.
+        """
+        return None
+
     def wear_eur(self, power_kw: Tensor) -> Tensor:
         """Return the wear of a slot at this power, [B, D] EUR."""
         return power_kw.clamp(min=0) * self._wear_per_kw

@@ -85,6 +85,10 @@ class Pv(Device):
         """Return zeros; see Device."""
         return state.energy_kwh
 
+    def turns_down_below(self) -> Tensor:
+        """Return the price that the task sets; see Device."""
+        return self.least_feed_in
+
     def profile(self, state: Nothing, row: Tensor, end: SlotPrices) -> Profile:
         """Return the day's linear programme, in which what is turned down is taken; see Device."""
         sun = self.pv_kw[row].movedim(-1, -2)
@@ -101,18 +105,3 @@ class Pv(Device):
             end_worth=never,
             reference_kwh=never,
         )
-
-
-def held(position_kw: Tensor, cleared_kw: Tensor, down: Tensor) -> Tensor:
-    """Return positions [B, N] without the surplus that did not clear, where `down` [B, N] says."""
-    surplus_kw = (position_kw - cleared_kw).clamp(min=0)
-    return torch.where(down, position_kw - surplus_kw, position_kw)
-
-
-def generated(pv_kw: Tensor, others_kw: Tensor, position_kw: Tensor, down: Tensor) -> Tensor:
-    """Return PV power [B, N] that holds a position where `down` says, as far as the sun allows.
-
-    `others_kw` is what devices give less the load.
-    """
-    wanted_kw = (position_kw - others_kw).clamp(min=0)
-    return torch.where(down, torch.minimum(pv_kw, wanted_kw), pv_kw)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gridbazaar.envs.community import Community
+from gridbazaar.envs.dataset import Slot
 from gridbazaar.envs.delivery import Delivered
 from gridbazaar.envs.devices.fleet import DeviceUse, Fleet
 from gridbazaar.envs.devices.vehicle import Vehicle
@@ -81,71 +83,80 @@ class Reading:
     @classmethod
     def of(
         cls,
+        community: Community,
+        slot: Slot,
+        t: int,
         delivered: Delivered,
-        load_kw: Tensor,
         used: DeviceUse,
         most_kw: Tensor,
-        fleet: Fleet,
         traded: Traded,
         bill: Bill,
         reports: Tensor,
-        tariff: Tariff,
-        pv_kwp: Tensor,
-        slot: int,
-        slots: int,
-        slot_h: float,
     ) -> Reading:
         """Read an interval.
 
         Args:
+            community: seats and devices.
+            slot: what the data say of the interval.
+            t: its number in the day.
             delivered: what flowed.
-            load_kw: [B, N] metered load.
             used: what devices did.
             most_kw: [B, N, K] that each could have given.
-            fleet: whose they are.
             traded: what stands of the trades.
             bill: who paid what for the energy.
             reports: [B, N] bool, orders in time.
-            tariff, pv_kwp, slot, slots, slot_h: as the attributes.
         """
-        net_kw, most = delivered.net_kw, fleet.units(most_kw)
-        nothing, taken_kw = torch.zeros_like(load_kw), load_kw
-        power = {"car": nothing, "battery": nothing}
-        reserve = dict(power)
-        for kind, device in fleet.kinds.items():
-            power_kw = used.device_kw[kind]
-            if not device.battery:
-                taken_kw = taken_kw.index_add(1, device.seat, -power_kw.clamp(max=0))
-            store = "car" if isinstance(device, Vehicle) else "battery" if device.battery else None
-            if store is not None:
-                spare_kw = (most[kind] - power_kw).clamp(min=0)
-                power[store] = power[store].index_add(1, device.seat, power_kw)
-                reserve[store] = reserve[store].index_add(1, device.seat, spare_kw)
+        h, net_kw = community.slot_h, delivered.net_kw
         imported_kw, exported_kw = (-net_kw).clamp(min=0), net_kw.clamp(min=0)
         supplied_kw = (-bill.grid_kw).clamp(min=0)
-        promised_kw = traded.cleared_kw.abs()
-        broken = broken_commitment_kw(traded.cleared_kw, net_kw) / promised_kw.where(
-            promised_kw > 0, 1.0
-        )
         return cls(
-            pv_kwh=delivered.pv_kw * slot_h,
-            used_kwh=taken_kw * slot_h,
-            exported_kwh=exported_kw * slot_h,
-            imported_kwh=imported_kw * slot_h,
-            from_neighbours_kwh=(imported_kw - supplied_kw).clamp(min=0) * slot_h,
-            to_supplier_kwh=torch.minimum(exported_kw, bill.grid_kw.clamp(min=0)) * slot_h,
-            car_kwh=power["car"] * slot_h,
-            car_reserve_kwh=reserve["car"] * slot_h,
-            battery_kwh=power["battery"] * slot_h,
-            battery_reserve_kwh=reserve["battery"] * slot_h,
-            deviation_kwh=traded.deviation_kw * slot_h,
+            pv_kwh=delivered.pv_kw * h,
+            used_kwh=_used_kw(community.fleet, used, slot.load_kw) * h,
+            exported_kwh=exported_kw * h,
+            imported_kwh=imported_kw * h,
+            from_neighbours_kwh=(imported_kw - supplied_kw).clamp(min=0) * h,
+            to_supplier_kwh=torch.minimum(exported_kw, bill.grid_kw.clamp(min=0)) * h,
+            **_of_stores(community.fleet, used, most_kw, torch.zeros_like(net_kw), h),
+            deviation_kwh=traded.deviation_kw * h,
             trade_eur=bill.trade,
             bill_eur=bill.total,
-            kept=1 - broken,
+            kept=_kept(traded.cleared_kw, net_kw),
             reports=reports.to(net_kw),
-            tariff=tariff,
-            pv_kwp=pv_kwp,
-            slot=slot,
-            slots=slots,
-            slot_h=slot_h,
+            tariff=slot.tariff,
+            pv_kwp=community.pv_kwp,
+            slot=t,
+            slots=community.slots_per_day,
+            slot_h=h,
         )
+
+
+def _used_kw(fleet: Fleet, used: DeviceUse, load_kw: Tensor) -> Tensor:
+    """Return what loads use, and devices take that do not only shift energy, [B, N]."""
+    for kind, device in fleet.kinds.items():
+        if not device.battery:
+            taken_kw = -used.device_kw[kind].clamp(max=0)
+            load_kw = load_kw.index_add(1, device.seat, taken_kw)
+    return load_kw
+
+
+def _of_stores(
+    fleet: Fleet, used: DeviceUse, most_kw: Tensor, none: Tensor, slot_h: float
+) -> dict[str, Tensor]:
+    """Return what cars and batteries give, and could have given beyond that, [B, N] kWh each."""
+    power, reserve = ({"car": none, "battery": none} for _ in range(2))
+    most = fleet.units(most_kw)
+    for kind, device in fleet.kinds.items():
+        store = "car" if isinstance(device, Vehicle) else "battery" if device.battery else None
+        if store is not None:
+            power_kw = used.device_kw[kind]
+            spare_kw = (most[kind] - power_kw).clamp(min=0)
+            power[store] = power[store].index_add(1, device.seat, power_kw)
+            reserve[store] = reserve[store].index_add(1, device.seat, spare_kw)
+    given = {f"{store}_kwh": each_kw * slot_h for store, each_kw in power.items()}
+    return given | {f"{store}_reserve_kwh": each_kw * slot_h for store, each_kw in reserve.items()}
+
+
+def _kept(cleared_kw: Tensor, net_kw: Tensor) -> Tensor:
+    """Return which share of what was traded the meter confirms, [B, N]; 1 where nothing was."""
+    promised_kw = cleared_kw.abs()
+    return 1 - broken_commitment_kw(cleared_kw, net_kw) / promised_kw.where(promised_kw > 0, 1.0)

@@ -244,9 +244,8 @@ class Sharding(Layer):
                 traders=self._parts(market.traders),
                 gas=None if takes is None else self._parts(takes, merged),
                 contract=market.contract,
-                refused=None
-                if market.refused is None
-                else market.refused.repeat_interleave(copies),
+                # Every shard checks all proposals; what it refuses is in no sub-block.
+                refused=None if market.refused is None else self._parts(market.refused * shards),
                 # Every shard sees all meters, and makes its part of the award.
                 metered_kwh=None
                 if metered_kwh is None

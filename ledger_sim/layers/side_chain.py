@@ -10,7 +10,6 @@ from pydantic import Field
 from torch import Tensor
 
 from gridbazaar import randomness
-from gridbazaar.config import NonNegative
 from gridbazaar.ledger_sim import gas
 from gridbazaar.ledger_sim.gas_schedule import schedule_of
 from gridbazaar.ledger_sim.layers.other_ledger import idle_step, ledger_of_slots
@@ -36,9 +35,6 @@ class SideChainConfig(LayerConfig):
     slots_per_anchor: int = Field(
         ge=1, description="slots that an anchor vouches for", json_schema_extra={"unit": "slots"}
     )
-    record_bytes: NonNegative = Field(
-        description="that a transaction takes where it is stored", json_schema_extra={"unit": "B"}
-    )
 
 
 @LAYERS.register("side_chain")
@@ -52,7 +48,6 @@ class SideChain(Layer):
 
     Attributes:
         side: the ledger that stores.
-        main_bytes, side_bytes: float64 [B], what every node of either stored since the day began.
     """
 
     Config = SideChainConfig
@@ -67,35 +62,27 @@ class SideChain(Layer):
         self.evm = is_evm(self.side)
         self.schedule = schedule_of("evm" if self.evm else "unit")
         self._anchors = Period(config.slots_per_anchor, self.slots_per_day)
-        self.main_bytes = self.side_bytes = torch.empty(0, dtype=torch.float64)
 
     def lead_s(self, deadline_s: float) -> float:
         """Return how long before a deadline to send to the side chain."""
         return self.side.lead_s(deadline_s)
 
     def reset(self, seed: Tensor) -> None:
-        """Start a day on both, with nothing stored; `seed` int64 [B]."""
+        """Start a day on both; `seed` int64 [B]."""
         super().reset(seed)
         self.side.reset(randomness.fold(seed, OfDay.SIDE_CHAIN))
         self._anchors.reset()
-        self.main_bytes = self.side_bytes = torch.zeros_like(seed, dtype=torch.float64)
 
     def _get_parts(self) -> Any:
-        stored = self.main_bytes, self.side_bytes
-        return super()._get_parts(), self.side.state, self._anchors.active, stored
+        return super()._get_parts(), self.side.state, self._anchors.active
 
     def _set_parts(self, parts: Any) -> None:
-        beneath, self.side.state, self._anchors.active, stored = parts
-        self.main_bytes, self.side_bytes = stored
+        beneath, self.side.state, self._anchors.active = parts
         super()._set_parts(beneath)
 
     def _carry(self, transactions: Transactions, deadline_s: float) -> Receipts:
         got = self.side.step(transactions, deadline_s)
         main = idle_step(self.inner, transactions.tip, deadline_s)
-        written = got.latency_s.isfinite().sum(1)
-        if got.earlier is not None:
-            written = written + torch.bincount(got.earlier.environment, minlength=len(written))
-        self.side_bytes = self.side_bytes + written * self.config.record_bytes
         return replace(
             with_upkeep_of(got, main),
             finality_s=got.finality_s + main.finality_s.to(got.finality_s),
@@ -110,13 +97,13 @@ class SideChain(Layer):
         paid = settled * (gas.batch_gas(market.traders) if self._main_evm else 1.0)
         root = due * (gas.root_gas() if self._main_evm else 1.0)
         nothing = torch.zeros_like(market.messages)
-        stored = self.side.submit_market(replace(market, gas=self.clearing_gas(market)))
-        pays = replace(market, rounds=nothing, messages=nothing, metered_kwh=None)
-        here = self.inner.submit_market(replace(pays, gas=paid))
+        pays = replace(market, rounds=nothing, messages=nothing, refused=None, metered_kwh=None)
+        stored = self.side.submit_market(
+            replace(market, refused=None, gas=self.clearing_gas(market))
+        )
+        # Whose solvers propose the clearing, they check it too; once.
+        here = self.inner.submit_market(replace(pays, refused=market.refused, gas=paid))
         anchor = self.inner.submit_market(replace(pays, gas=root))
-        record = self.config.record_bytes
-        self.side_bytes = self.side_bytes + stored.transactions * record
-        self.main_bytes = self.main_bytes + (here.transactions + anchor.transactions) * record
         main = added(here, anchor)
         if here.incomes is not None and anchor.incomes is not None:
             main = replace(main, incomes=here.incomes + anchor.incomes)  # of the same validators

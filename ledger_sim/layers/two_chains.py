@@ -54,9 +54,10 @@ class TwoChains(Layer):
     there; it is lost when either loses it. Each ledger charges its own price.
 
     Where `verified`, someone works out the settlement from the cleared book once more and compares
-    the two (the verifiers of EPS 5.3.1 [110]): an altered one is refused and written
-    again, paid twice and later; without that it stands, and the slot is lost to who was robbed.
-    Here a slot is altered or not; `gridbazaar.ledger_sim.record.cross_check` compares payments.
+    the two (the verifiers of EPS 5.3.1 [110]): an altered one is refused and written again, later,
+    and all that writing takes is taken twice; without that it stands, and the slot is lost to who
+    was robbed. Here a slot is altered or not; `gridbazaar.ledger_sim.record.cross_check` compares
+    payments.
     """
 
     Config = TwoChainsConfig
@@ -95,19 +96,12 @@ class TwoChains(Layer):
         nothing = torch.zeros_like(market.messages)
         here = self.inner.submit_market(replace(market, gas=self.clearing_gas(market)))
         there = self.other.submit_market(
-            replace(market, rounds=nothing, messages=nothing, gas=paid)
+            replace(market, rounds=nothing, messages=nothing, refused=None, gas=paid)
         )
         found = (self.altered(self.slot) & self.config.verified).to(settled) * settled
-        again = replace(
-            there,
-            fee=there.fee * (1 + found),
-            burned=there.burned * (1 + found),
-            transactions=there.transactions + found,
-            energy_kwh=there.energy_kwh * (1 + found),
-            delay_s=there.delay_s * (1 + found) + self._verify_s() * (settled + found),
-            incomes=None if there.incomes is None else there.incomes * (1 + found).unsqueeze(1),
-        )
-        return added(here, again)
+        written = repeated(there, 1 + found)
+        looked_s = self._verify_s() * (settled + found)
+        return added(here, replace(written, delay_s=written.delay_s + looked_s))
 
     def _verify_s(self) -> float:
         return self.config.verify_s if self.config.verified else 0.0
@@ -122,6 +116,21 @@ class TwoChains(Layer):
         """Return whether the slot that is carried is altered, and nobody looks, bool [B]."""
         altered = self.altered(self.slot)
         return altered & False if self.config.verified else altered
+
+
+def repeated(written: MarketReceipts, times: Tensor) -> MarketReceipts:
+    """Return what a writing takes `times` [B] over, one after the other; its award is made once."""
+    incomes, stored_bytes = written.incomes, written.stored_bytes
+    return MarketReceipts(
+        fee=written.fee * times,
+        burned=written.burned * times,
+        delay_s=written.delay_s * times,
+        transactions=written.transactions * times,
+        energy_kwh=written.energy_kwh * times,
+        incomes=None if incomes is None else incomes * times.unsqueeze(1),
+        award=written.award,
+        stored_bytes=None if stored_bytes is None else stored_bytes * times,
+    )
 
 
 def added(one: MarketReceipts, other: MarketReceipts) -> MarketReceipts:

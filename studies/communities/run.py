@@ -28,9 +28,9 @@ from gridbazaar.envs.day_record import Facts
 from gridbazaar.envs.markets import MARKETS
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.errors import GridBazaarError
-from gridbazaar.evaluation.config import configure
+from gridbazaar.evaluation.config import GRID_ONLY, IDEAL, configure
 from gridbazaar.evaluation.rollout import play
-from gridbazaar.evaluation.tournament import GRID_ONLY, IDEAL, choose_days
+from gridbazaar.evaluation.stage import choose_days
 from gridbazaar.ledger_sim.layers.protocol import chain_config
 from gridbazaar.studies.communities.members import Sample, build_sample
 from gridbazaar.studies.communities.plot import draw

@@ -23,8 +23,8 @@ from gridbazaar.envs import batched, kpis
 from gridbazaar.envs.day_record import Facts
 from gridbazaar.envs.simulation import Simulation
 from gridbazaar.evaluation.rollout import play
+from gridbazaar.evaluation.stage import choose_days
 from gridbazaar.evaluation.summary import strict
-from gridbazaar.evaluation.tournament import choose_days
 from gridbazaar.ledger_sim.layers.protocol import LAYERS
 
 NONE = "none"

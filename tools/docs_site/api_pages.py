@@ -75,6 +75,7 @@ PARTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         (
             "evaluation.rollout",
             "evaluation.tournament",
+            "evaluation.outcome",
             "evaluation.suite",
             "envs.kpis.registry",
             "envs.day_record",
