@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -31,10 +31,11 @@ from gridbazaar.envs.simulation import Simulation
 from gridbazaar.errors import ConfigError, ResultsError, UnknownNameError
 from gridbazaar.evaluation.config import label
 
-FILMS, STILLS = (".gif", ".webp"), (".png", ".svg", ".pdf")
+VIDEOS = (".mp4", ".webm")  # by the extra `video`
+FILMS, STILLS = (".gif", ".webp", *VIDEOS), (".png", ".svg", ".pdf")
 _BIDDER = "bidder="
 _COLOURS = 128  # of a film's palette; the drawing is flat
-_LAST_MS = 2000  # how long a film's last picture stays
+_LAST_S = 2  # how long a film's last picture stays
 
 Pixels = NDArray[np.uint8]
 
@@ -95,17 +96,20 @@ def film(config: FilmConfig, quiet: bool = False) -> Path:
         ResultsError: the file exists, and `overwrite` is false.
         ConfigError: the data have no such day.
         CheckpointError: the bidder cannot be loaded.
+        MissingExtraError: the file is a video, and PyAV is not installed.
         OSError: the file cannot be written.
     """
     out = Path(config.out)
     if out.exists() and not config.overwrite:
         raise ResultsError(f"{out} exists; choose another name, or replace it with overwrite=true")
+    end = out.suffix.lower()
+    if end in VIDEOS:
+        from gridbazaar.evaluation import video  # missing before a day is played
     world = WorldConfig(
         task=config.task, market=config.market, ledger=config.ledger, incentives=config.incentives
     )
     simulation = build(world, 1, config.split, config.seed)
     stage = Stage.of(simulation, f"{world.title} · {label(config.bidder)}")
-    end = out.suffix.lower()
     last = _interval(config.at, simulation) if end in STILLS else simulation.slots - 1
     day = snapshots(simulation, config.bidder, _first_slot(config, simulation), config.seed)
     playing = tqdm(islice(day, last + 1), desc="playing", total=last + 1, disable=quiet)
@@ -114,7 +118,14 @@ def film(config: FilmConfig, quiet: bool = False) -> Path:
     if end in STILLS:
         picture.save(content, stage, seen, end.removeprefix("."))
     else:
-        _write_film(content, config, stage, seen, quiet)
+        chosen = range(0, len(seen), config.every)
+        drawing = tqdm(chosen, desc="drawing", disable=quiet)
+        pictures = (picture.frame(stage, seen[: k + 1]) for k in drawing)
+        if end in VIDEOS:
+            video.write(content, end.removeprefix("."), pictures, config.fps, _LAST_S)
+        else:
+            palette = _palette([picture.frame(stage, seen[: k + 1]) for k in _samples(chosen)])
+            _write_animation(content, end.removeprefix("."), pictures, palette, config.fps)
     out.parent.mkdir(parents=True, exist_ok=True)
     files.write(out, content.getvalue())
     return out
@@ -159,20 +170,12 @@ def _interval(at: str, simulation: Simulation) -> int:
     return (60 * hour + minute) // simulation.community.slot_minutes
 
 
-def _write_film(
-    content: io.BytesIO, config: FilmConfig, stage: Stage, seen: Sequence[Snapshot], quiet: bool
+def _write_animation(
+    content: io.BytesIO, kind: str, pictures: Iterable[Pixels], palette: Image.Image, fps: int
 ) -> None:
-    """Draw a film; all pictures share one palette, so that what stands still costs nothing."""
-    chosen = list(range(0, len(seen), config.every))
-    each_ms = round(1000 / config.fps)
-    shown_ms = [each_ms] * (len(chosen) - 1) + [_LAST_MS]
-    palette = _palette([picture.frame(stage, seen[: k + 1]) for k in _samples(chosen)])
-    drawn = [
-        _flat(picture.frame(stage, seen[: k + 1]), palette)
-        for k in tqdm(chosen, desc="drawing", disable=quiet)
-    ]
-    first, *others = drawn
-    kind = Path(config.out).suffix.lower().removeprefix(".")
+    """Write all pictures with one palette, so that what stands still costs nothing."""
+    first, *others = [_flat(each, palette) for each in pictures]
+    shown_ms = [round(1000 / fps)] * len(others) + [1000 * _LAST_S]
     more: dict[str, Any] = {"lossless": True, "method": 4} if kind == "webp" else {"optimize": True}
     first.save(
         content, kind, save_all=True, append_images=others, duration=shown_ms, loop=0, **more

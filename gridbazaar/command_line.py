@@ -80,7 +80,7 @@ Exit codes: 0 done; 1 the world failed, a full disk say; 2 wrong input; 130 stop
 _RENDER = """\
 Play a day with one bidder and draw it: feeder, book, chain, prices and power.
 
-    {called} out=day.gif                           # a film; .webp as well
+    {called} out=day.gif                           # a film; .webp, .mp4 and .webm as well
     {called} task=kerber market=pay_as_bid ledger=block bidder=learned out=kerber.gif
     {called} bidder=runs/demo day=200 at=18:15 out=evening.svg    # one interval; .pdf, .png
 

@@ -17,6 +17,7 @@ from gridbazaar.envs.spaces import spaces_of
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "tools" / "docs_site"
+SITE = ROOT / "site"
 QUICK = ("small-v1", "own_data-v1")
 LONG = [pytest.param(t, marks=pytest.mark.long) for t in options("task") if t not in QUICK]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -186,3 +187,74 @@ def test_pages_that_are_made_hide_no_file():
     made |= {*part("cards").index(), *part("api_pages").pages()[1]}
     assert {"reference/command_line.md", "environments/index.md"} <= made
     assert not [page for page in made if (ROOT / "docs" / page).exists()]
+
+
+FLOW = 'flowchart TB\n    a["sun & <br/>rain"] -- "word" --> c["end"]\n    b --> c --> d --> a\n'
+
+
+def test_a_flow_chart_is_drawn_with_its_boxes_and_arrows():
+    pictures = part("flow_picture")
+    chart = pictures.read(FLOW)
+    assert chart.boxes == {"a": ["sun & ", "rain"], "c": ["end"], "b": ["b"], "d": ["d"]}
+    assert [tuple(arrow) for arrow in chart.arrows] == [
+        ("a", "c", "word"),
+        ("b", "c", ""),
+        ("c", "d", ""),
+        ("d", "a", ""),
+    ]
+    root = ElementTree.fromstring(pictures.flow_svg(chart))
+    boxes = [{k: float(v) for k, v in box.attrib.items()} for box in root.findall(f"{SVG}rect")]
+    a, b, c, d = (box["y"] for box in boxes)
+    assert a == b < c < d
+    width, height = map(float, root.get("viewBox").split()[2:])
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+    assert all(box["y"] >= 0 and box["y"] + box["height"] <= height for box in boxes)
+    texts = [text.text for text in root.findall(f"{SVG}text")]
+    assert sorted(texts) == sorted(["word", "sun &", "rain", "end", "b", "d"])
+
+
+@pytest.mark.parametrize("text", ["flowchart LR\na --> b\n", "flowchart TB\na -.-> b\n"])
+def test_what_the_drawing_cannot_hold_is_named(text):
+    with pytest.raises(ValueError, match=r"a drawing (begins with|has the line)"):
+        part("flow_picture").read(text)
+
+
+def test_every_flow_chart_of_the_documentation_is_drawn():
+    pictures = part("flow_picture")
+    found = 0
+    for path in (ROOT / "docs").glob("*.md"):
+        text = path.read_text()
+        shown = pictures.with_pictures(text)
+        assert "```mermaid" not in shown
+        found += shown.count('<svg class="flow"') == text.count("```mermaid") > 0
+    assert found == 2
+
+
+def test_what_a_page_loads_from_elsewhere_is_found():
+    loaded = part("addresses").loaded
+    for own in (
+        '<a href="https://x.org/a.png">a</a><link rel="canonical" href="https://x.org/">',
+        '<script src="assets/a.js"></script><img src=images/a.png>',
+        "<script>var x = 'https://x.org'</script>",
+        "body { background: url(images/a.png) }",
+    ):
+        assert not loaded(own), own
+    for other in (
+        '<script src="https://x.org/a.js"></script>',
+        "<link href=//x.org/a.css rel=stylesheet>",
+        '<img alt="a" src="http://x.org/a.png">',
+        "@font-face { src: url('https://x.org/a.woff2') }",
+        '@import "https://x.org/a.css";',
+        '<pre class="mermaid">',
+    ):
+        assert loaded(other), other
+
+
+@pytest.mark.long
+def test_no_page_of_the_site_loads_anything_from_another_host():
+    if not (SITE / "index.html").is_file():
+        pytest.skip("no site: make docs builds it")
+    pages = [path for end in ("html", "css") for path in SITE.rglob(f"*.{end}")]
+    assert len(pages) > 100
+    loaded = part("addresses").loaded
+    assert {str(path): found for path in pages if (found := loaded(path.read_text()))} == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import sys
 import warnings
 from dataclasses import fields, replace
 from unittest import mock
@@ -14,6 +15,7 @@ import torch
 from pettingzoo.test import render_test
 from pettingzoo.utils.conversions import parallel_to_aec
 from PIL import Image
+from PIL.ImageSequence import Iterator
 
 from gridbazaar import envs
 from gridbazaar.configs import options
@@ -26,7 +28,14 @@ from gridbazaar.envs.rendering import picture
 from gridbazaar.envs.rendering.diagram import diagram
 from gridbazaar.envs.rendering.snapshot import Photographer, Snapshot
 from gridbazaar.envs.rendering.stage import Stage
-from gridbazaar.errors import ArgumentError, ConfigError, ResultsError, UnknownNameError
+from gridbazaar.errors import (
+    ArgumentError,
+    ConfigError,
+    MissingExtraError,
+    ResultsError,
+    UnknownNameError,
+)
+from gridbazaar.evaluation import day_film
 from gridbazaar.evaluation.day_film import configure, film
 
 _TASKS = [name for name in options("task") if not name.startswith("_")]
@@ -222,6 +231,7 @@ def test_pettingzoos_render_test_passes(windowless):
 
 def test_pixels_come_before_and_after_a_step():
     env = small_env(render_mode="rgb_array")
+    assert env.metadata["render_fps"] > 0  # what records it asks for
     env.reset(seed=0)
     first = env.render()
     env.step({agent: env.action_space(agent).sample() for agent in env.agents})
@@ -274,6 +284,38 @@ class TestFilm:
             assert found.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
         with pytest.raises(ResultsError, match="overwrite=true"):
             film(config, quiet=True)
+
+    @pytest.mark.parametrize(("kind", "codec"), [("mp4", "h264"), ("webm", "vp9")])
+    def test_a_day_becomes_a_video_that_browsers_play(self, tmp_path, kind, codec):
+        av = pytest.importorskip("av", reason="needs the extra video")
+        words = [*self.WORDS, "fps=4"]
+        drawn = film(configure([*words, f"out={tmp_path / 'day.gif'}"]), quiet=True)
+        with Image.open(drawn) as gif:
+            pictures = [np.asarray(each.convert("RGB"), int) for each in Iterator(gif)]
+        out = film(configure([*words, f"out={tmp_path / 'day'}.{kind}"]), quiet=True)
+        with av.open(str(out)) as container:
+            stream = container.streams.video[0]
+            assert (stream.codec.name, stream.pix_fmt) == (codec, "yuv420p")
+            assert (stream.width, stream.height) == picture.SIZE
+            shown_s = container.duration / av.time_base
+            decoded = [each.to_ndarray(format="rgb24") for each in container.decode(stream)]
+        assert shown_s == pytest.approx(3 / 4 + 2)  # the last picture stays for two seconds
+        assert len(decoded) == 3 + 2 * 4
+        for number, seen in enumerate(decoded):
+            far = [np.abs(seen - each).mean() for each in pictures]
+            assert np.argmin(far) == min(number, 3)
+            assert min(far) < 2  # of 255: letters lose colour, areas do not
+
+    def test_a_video_without_its_library_is_refused_before_a_day_is_played(
+        self, tmp_path, monkeypatch
+    ):
+        for name in ["av", *(n for n in sys.modules if n.startswith("av."))]:
+            monkeypatch.setitem(sys.modules, name, None)
+        monkeypatch.delitem(sys.modules, "gridbazaar.evaluation.video", raising=False)
+        monkeypatch.delattr("gridbazaar.evaluation.video", raising=False)
+        monkeypatch.setattr(day_film, "build", None)
+        with pytest.raises(MissingExtraError, match=r"pip install 'gridbazaar\[video\]'"):
+            film(configure([*self.WORDS, f"out={tmp_path / 'day.mp4'}"]), quiet=True)
 
     @pytest.mark.parametrize(
         ("end", "head"), [("svg", b"<?xml"), ("pdf", b"%PDF-"), ("png", b"\x89")]
