@@ -41,8 +41,9 @@ def compose(entry: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     ledger = values.get("ledger")
     if isinstance(ledger, dict) and "layers" in ledger:
         values["ledger"] = complete_ledger(ledger)
-    if isinstance(values.get("incentives"), list):
-        values["incentives"] = [_completed("incentive", each) for each in values["incentives"]]
+    if isinstance(schemes := values.get("incentives"), list | str):
+        schemes = [schemes] if isinstance(schemes, str) else schemes
+        values["incentives"] = [_completed("incentive", each) for each in schemes]
     return values
 
 
@@ -143,8 +144,9 @@ def _compose(folder: Path, entry: str, overrides: Sequence[str]) -> dict[str, An
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         what = " ".join(str(error).split())
         raise ConfigError(f"{folder / entry}.yaml is not valid YAML: {what}") from None
-    # Hydra's ValueError says that a group was given null, a number or a truth value.
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    # ValueError says that a group was given null, a number or a truth value, TypeError that an
+    # entry of a list was called by a name.
+    except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
         raise ConfigError(_explain(folder, entry, overrides, error)) from None
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
@@ -219,10 +221,22 @@ def _explain(folder: Path, entry: str, overrides: Sequence[str], error: Exceptio
             if value.startswith(("{", "[")):
                 return f"{word!r}: {key} takes one name here; {nearest(value, options(key))}"
             return f"unknown {key} {value!r}: {nearest(value, options(key))}"
+        if key in known_groups and f"Could not override '{key}'" in str(error):
+            own = [name for name in known if "." not in name]
+            return f"{word!r}: {key} is not chosen here; {nearest(key, own)}"
+        if whole := _whole(key, known):
+            return f"unknown key {key!r}: {whole} is given as a whole, {whole}=..."
         if key not in known and key not in known_groups:
             near = [name for name in known if name.startswith(f"{key.split('.')[0]}.")] or known
             return f"unknown key {key!r}: {nearest(key, near)}"
     return " ".join(str(error).split("\n", 1)[0].split())
+
+
+def _whole(key: str, known: Sequence[str]) -> str | None:
+    """Return what a key reaches into though it has no named parts, a list say; else None."""
+    owner = max((name for name in known if key.startswith(f"{name}.")), key=len, default=None)
+    parts = owner is not None and any(name.startswith(f"{owner}.") for name in known)
+    return None if parts else owner
 
 
 def _unquoted(word: str) -> str | None:

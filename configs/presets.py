@@ -55,7 +55,7 @@ def expand(words: Sequence[str], without: Sequence[str] = ()) -> tuple[str, ...]
         ConfigError: several presets are named, or as `read_preset`.
         UnknownNameError: there is no such preset; gives the nearest.
     """
-    own = [each for each in words if each.partition("=")[0] != GROUP]
+    own = [each for each in words if each.partition("=")[0].lstrip("+") != GROUP]
     named = [each.partition("=")[2].strip("'\"") for each in words if each not in own]
     if not named:
         return tuple(words)

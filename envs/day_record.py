@@ -96,7 +96,7 @@ class DayRecord:
             `scheme.good`; held at the interval's end.
         cost: [T, B, N] EUR, the negative of the reward.
         included: [T, B] orders in time.
-        missed: [T, B] orders sent that came too late or still wait.
+        missed: [T, B] orders sent that came too late, still wait or were refused.
         latency_s: [T, B, N] from submission to block, inf where there is none in this interval.
         finality_s: [T, B] from gate closure.
         market_transactions: [T, B] transactions that the market itself wrote.
@@ -178,11 +178,9 @@ class DayRecord:
     def of(cls, intervals: Iterable[Interval], facts: Facts, limits: Limits) -> DayRecord:
         """Stack a day's intervals; each is dropped once it was read."""
         rows: dict[str, list[Any]] = {}
-        backlog: Tensor | float = 0
         for interval in intervals:
             row = _market_row(interval) | _feeder_row(interval, limits)
-            row |= _ledger_row(interval, backlog) | _goods_row(interval)
-            backlog = interval.receipts.backlog
+            row |= _ledger_row(interval) | _goods_row(interval)
             for name, value in row.items():
                 rows.setdefault(name, []).append(value)
         return cls(facts, **{name: _stack(values) for name, values in rows.items()})
@@ -277,16 +275,12 @@ def _market_row(interval: Interval) -> dict[str, Any]:
     }
 
 
-def _ledger_row(interval: Interval, backlog: Tensor | float) -> dict[str, Tensor]:
-    """Count what came too late; what still waits is the growth of the backlog."""
+def _ledger_row(interval: Interval) -> dict[str, Tensor]:
     receipts = interval.receipts
-    late = (receipts.latency_s.isfinite() & ~receipts.included).sum(-1)
-    waiting = receipts.backlog - backlog
-    if receipts.earlier is not None:
-        waiting = waiting + receipts.earlier.environment.bincount(minlength=len(waiting))
+    sent = interval.orders.seats_with(interval.sent_kw)
     return {
         "included": receipts.included.sum(-1),
-        "missed": late + waiting,
+        "missed": (sent & ~receipts.included).sum(-1),
         "latency_s": receipts.latency_s,
         "finality_s": interval.finality_s,
         "market_transactions": interval.market_receipts.transactions,

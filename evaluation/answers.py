@@ -23,7 +23,7 @@ def bound(summary: Mapping[str, Any]) -> list[str]:
         return []
     said = [
         f"A programme that knows the whole day and owns all devices costs {cell(best)} "
-        f"{best['unit']} ({interval(best)}): nobody can do better unless the operator adds money."
+        f"{best['unit']}{_span(best)}: nobody can do better unless the operator adds money."
     ]
     place = (summary["cheapest"]["market"], summary["cheapest"]["ledger"])
     played = [row for row in rows if row["bidder"] not in BOUNDS and not row["baseline"]]
@@ -92,9 +92,9 @@ def selfish(summary: Mapping[str, Any]) -> list[str]:
         if most["who"] is None:
             said.append(f"{who}: no deviation was found that gains anything.")
             continue
-        sure = "" if most["low"] > 0 else ", which cannot be told from nothing"
+        sure = "" if 0 < most["low"] < most["high"] else ", which cannot be told from nothing"
         said.append(
-            f"{who} gains at least {cell(most)} {unit} ({interval(most)}){sure}: {most['who']}, "
+            f"{who} gains at least {cell(most)} {unit}{_span(most)}{sure}: {most['who']}, "
             f"with {most['response'].replace('_', ' ')}, while all others play {title_of(row)}."
         )
     return said
@@ -110,10 +110,15 @@ def missing(summary: Mapping[str, Any], answered: Mapping[str, Sequence[str]]) -
     return found
 
 
+def _span(figure: Mapping[str, Any]) -> str:
+    span = interval(figure)
+    return f" ({span})" if span else ""
+
+
 def _told(less: Mapping[str, float]) -> str:
-    if less["high"] < -_POINTS:
+    if less["low"] < less["high"] < -_POINTS:
         return ", less than where it was chosen"
-    return ", more" if less["low"] > _POINTS else ", which cannot be told apart"
+    return ", more" if _POINTS < less["low"] < less["high"] else ", which cannot be told apart"
 
 
 def _share(figure: Mapping[str, float]) -> str:

@@ -19,6 +19,12 @@ def interval(figure: Mapping[str, Any] | None) -> str:
     return f"{number(figure['low'])} to {number(figure['high'])}"
 
 
+def spanned(figure: Mapping[str, Any] | None) -> str:
+    """Format a mean with its interval behind it, where it has one of any width."""
+    span = interval(figure)
+    return f"{cell(figure)} ({span})" if span else cell(figure)
+
+
 def number(value: float | None) -> str:
     """Write a number with three or more significant digits, without a minus before zero."""
     if value is None or not math.isfinite(value):

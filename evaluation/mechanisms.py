@@ -155,13 +155,16 @@ def shown(row: Row, column: Column) -> str:
 
 
 def more(row: Row) -> str:
-    """Write what a row costs more than the reference market, and half of the 95 % interval."""
+    """Write what a row costs more than the reference market, and half of the 95 % interval.
+
+    Of a single day there is no interval.
+    """
     paired = (row["market_difference"] or {"kpis": {}})["kpis"].get("community_cost")
     if paired is None:
         return ""
     half = (paired["high"] - paired["low"]) / 2
-    mean = _fixed(paired["mean"], 2)
-    return f"{'' if mean.startswith('-') else '+'}{mean} ±{_fixed(half, 2)}"
+    mean, span = _fixed(paired["mean"], 2), f" ±{_fixed(half, 2)}" if half else ""
+    return f"{'' if mean.startswith('-') else '+'}{mean}{span}"
 
 
 def reference_market(rows: Sequence[Row]) -> str:

@@ -24,7 +24,8 @@ def standing(
 
     `bidder`, `market` and `ledger` name it; `others` counts the combinations that it is held
     against, and `alike` lists those for which the 95 % interval of the paired daily differences
-    includes zero, cheapest first. Bounds and subsidised markets are left out.
+    includes zero, cheapest first: of a single day, which has no interval, all. Bounds and
+    subsidised markets are left out.
 
     Args:
         config: of the evaluation.
@@ -38,10 +39,11 @@ def standing(
         if row["bidder"] not in BOUNDS and not mechanisms.subsidised(row)
     ]
     (best, costs), *others = sorted(played, key=lambda pair: mechanisms.cost(pair[0]))
+    dearer = [bootstrap.summary(less_of(row, best)(theirs, costs)) for row, theirs in others]
     alike = [
         place(row)
-        for row, theirs in others
-        if bootstrap.summary(less_of(row, best)(theirs, costs)).low <= ROUNDING
+        for (row, _), by in zip(others, dearer, strict=True)
+        if not ROUNDING < by.low < by.high
     ]
     return place(best) | {"others": len(others), "alike": alike}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from gridbazaar.evaluation import mechanisms
 from gridbazaar.evaluation.exploited import lines as deviation_lines
-from gridbazaar.evaluation.figures import cell, interval
+from gridbazaar.evaluation.figures import cell, spanned
 from gridbazaar.evaluation.mechanisms import Row, marks
 from gridbazaar.evaluation.plots import title_of
 from gridbazaar.evaluation.provenance import said
@@ -108,14 +108,11 @@ def of_bidders(summary: Summary) -> list[Line]:
         head.append(f"dearer than {reference}, same day, market and ledger, {unit}")
     lines = [head]
     for row in sorted(rows, key=mechanisms.cost):
-        cells = [title_of(row) + marks(row)]
-        for name in BIDDER_COLUMNS:
-            figure = row["kpis"].get(name)
-            span = interval(figure) if name == BIDDER_COLUMNS[0] else ""
-            cells.append(f"{cell(figure)} ({span})" if span else cell(figure))
+        cost, *others = (row["kpis"].get(name) for name in BIDDER_COLUMNS)
+        cells = [title_of(row) + marks(row), spanned(cost), *map(cell, others)]
         if reference:
             paired = (row["difference"] or {"kpis": {}})["kpis"].get(BIDDER_COLUMNS[0])
-            cells.append(f"{cell(paired)} ({interval(paired)})" if paired else "")
+            cells.append(spanned(paired) if paired else "")
         lines.append(cells)
     return lines
 

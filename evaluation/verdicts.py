@@ -128,6 +128,8 @@ def _verdicts(what: str, where: str, reference: str, tallies: Sequence[Tally]) -
 
 def _tally(title: str, differences: Sequence[Row]) -> Tally:
     figures = [difference["kpis"]["community_cost"] for difference in differences]
-    less = sum(d["high"] is not None and d["high"] < -ROUNDING for d in figures)
-    more = sum(d["low"] is not None and d["low"] > ROUNDING for d in figures)
+    known = [(d["low"], d["high"]) for d in figures if d["low"] is not None]
+    # An interval without width is one of a single day, which tells nothing apart.
+    less = sum(low < high < -ROUNDING for low, high in known)
+    more = sum(ROUNDING < low < high for low, high in known)
     return Tally(title.replace("_", " "), more, less, len(figures) - less - more)

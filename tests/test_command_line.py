@@ -104,6 +104,7 @@ def test_without_a_command_the_usage_is_printed_and_the_input_is_wrong(capsys):
         (["evaluate", "name=x", "market=none"], "gridbazaar evaluate: unknown market 'none'"),
         (["evaluate", "name=x", "bidder=[zip,zpi]"], "gridbazaar evaluate: unknown bidder 'zpi'"),
         (["train", "name=x", "sead=1"], "gridbazaar train: unknown key 'sead'"),
+        (["train", "name=x", "bidder=zip"], "gridbazaar train: 'bidder=zip': bidder is not chosen"),
         (["train", "--list", "market"], "gridbazaar train: unknown family 'market': did you me"),
         (
             ["train", "algorithm.learning_rate=1e-3"],

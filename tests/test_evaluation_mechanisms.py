@@ -1,13 +1,17 @@
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from gridbazaar.errors import UnknownNameError
 from gridbazaar.evaluation import mechanisms
 from gridbazaar.evaluation.config import configure
+from gridbazaar.evaluation.figures import spanned
 from gridbazaar.evaluation.mechanisms import COLUMNS, groups, marks, more, notes, shades, shown
 from gridbazaar.evaluation.results import evaluate, table
+from gridbazaar.evaluation.standing import standing
 from gridbazaar.evaluation.tables import terminal
 from gridbazaar.evaluation.timing import timed
 from gridbazaar.evaluation.verdicts import headlines, of_bidders, of_markets
@@ -186,6 +190,22 @@ def test_verdicts_leave_out_subsidies_and_rounding():
     assert of_bidders([r | {"difference": None} for r in rows]) is None
 
 
+def test_a_single_day_tells_nothing_apart():
+    difference = {"mean": 5.0, "low": 5.0, "high": 5.0, "unit": "EUR/day"}
+    paired = {"reference": "zip", "kpis": {"community_cost": difference}}
+    rows = [row(bidder="zip") | {"difference": None}, row(community_cost=55.0)]
+    rows[1] |= {"difference": paired}
+    assert of_bidders(rows).tallies == (("vcg · ideal", 0, 0, 1),)
+    assert spanned(difference) == "5.000"
+
+    costs = [50.0, 55.0]
+    days = [SimpleNamespace(figures={"community_cost": torch.tensor([cost])}) for cost in costs]
+    played = SimpleNamespace(first_slot=torch.zeros(1), repeats=1, outcomes=days)
+    found = standing(SimpleNamespace(resamples=50, seed=0), played, rows)
+    assert (found["bidder"], found["others"]) == ("zip", 1)
+    assert [each["bidder"] for each in found["alike"]] == ["truthful"]
+
+
 def test_groups_keep_the_order_of_ledgers_and_bidders_and_sort_by_cost():
     rows = [
         ALONE,
@@ -232,6 +252,8 @@ def test_figures_are_short():
         }
     }
     assert more(dearer) == "+1.50 ±0.40"
+    dearer["market_difference"]["kpis"]["community_cost"] |= {"low": 1.5, "high": 1.5}
+    assert more(dearer) == "+1.50"  # one day has no interval
 
 
 def test_reference_market_must_exist_and_falls_back_to_the_first_that_plays():

@@ -443,7 +443,9 @@ def test_every_scheme_has_a_file_and_every_file_a_scheme():
         ("incentives=[{redeem_price: 1}]", "incentives[0].name is missing"),
         ("incentives=[solarcoin,solarcoin]", "twice"),
         ("incentives=[3]", "incentives[0] is 3"),
-        ("incentives=solarcoin", "incentives is 'solarcoin'"),
+        ("incentives=solarcion", "did you mean 'solarcoin'"),
+        ("incentives=7", "incentives is 7"),
+        ("incentives.solarcoin.redeem_price=1", "incentives is given as a whole, incentives=..."),
     ],
 )
 def test_what_is_no_scheme_is_refused_in_one_line(town, word, says):
@@ -452,6 +454,10 @@ def test_what_is_no_scheme_is_refused_in_one_line(town, word, says):
             ask()
         assert says in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_a_single_scheme_needs_no_brackets():
+    assert evaluation("incentives=solarcoin") == evaluation("incentives=[solarcoin]")
 
 
 def evaluation(*words):

@@ -167,6 +167,14 @@ def test_every_order_sent_is_in_time_or_missed(congested):
     assert (congested.kpis["finality_p50"] > 0).all()
 
 
+def test_an_order_that_is_refused_is_missed():
+    layer = "ledger.layers=[{name: prepaid_accounts, deposit: 0}]"
+    refused = Played((layer,), "pbft", slots=24)
+    sent = torch.stack(refused.sent).sum(-1).double()
+    torch.testing.assert_close(refused.day.included + refused.day.missed, sent)
+    assert (refused.kpis["missed_orders"] > 10).all()
+
+
 def test_transactions_are_the_orders_sent_and_the_settlements(played, congested):
     for day in (played, congested):
         sent = torch.stack(day.sent).sum((0, -1)).double()

@@ -207,7 +207,7 @@ def test_an_unknown_preset_is_one_line_with_the_nearest(command, capsys):
 
 def test_one_preset_at_a_time():
     with pytest.raises(ConfigError, match="brooklyn and sunchain are several presets"):
-        expand(["preset=brooklyn", "preset=sunchain"])
+        expand(["preset=brooklyn", "+preset=sunchain"])
     with pytest.raises(UnknownNameError, match="unknown preset ''"):
         expand(["preset="])
 
