@@ -136,10 +136,15 @@ def _files() -> tuple[tuple[Path, int, int], ...]:
 
 def _compose(folder: Path, entry: str, overrides: Sequence[str]) -> dict[str, Any]:
     for word in overrides:
+        if word.lstrip("+~").startswith(("hydra/", "hydra.")):
+            raise ConfigError(
+                f"{word!r}: of Hydra's own words this takes hydra/launcher= and "
+                "hydra.launcher.<option>=, where it trains or evaluates several (docs/cluster.md)"
+            )
         _check_once(word)
     try:
-        with _our_hydra(folder):
-            composed = hydra_compose(entry, [*overrides, *_search_path(folder)])
+        with our_hydra(folder):
+            composed = hydra_compose(entry, [*overrides, *search_path(folder)])
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         what = " ".join(str(error).split())
@@ -163,7 +168,7 @@ def _check_once(word: str) -> None:
 
 
 @contextmanager
-def _our_hydra(folder: Path) -> Iterator[None]:
+def our_hydra(folder: Path) -> Iterator[None]:
     """Compose from a folder; a Hydra application around us finds everything as it was."""
     theirs, version = GlobalHydra.instance(), VersionBase.instance()
     hydra, base = theirs.hydra, version.version_base
@@ -176,7 +181,7 @@ def _our_hydra(folder: Path) -> Iterator[None]:
         theirs.hydra, version.version_base = hydra, base
 
 
-def _search_path(folder: Path) -> list[str]:
+def search_path(folder: Path) -> list[str]:
     """Return the override that lets Hydra look into all folders but the first."""
     others = [path for path in folders() if path != folder]
     if not others:
@@ -263,10 +268,10 @@ def _unquoted(word: str) -> str | None:
 
 def _known_keys(folder: Path, entry: str, chosen: Sequence[str]) -> list[str]:
     """Return the keys of an entry under the chosen options of its groups."""
-    with _our_hydra(folder):
+    with our_hydra(folder):
         for words in (chosen, ()):  # without them, where this entry does not hold such a group
             try:
-                composed = hydra_compose(entry, [*words, *_search_path(folder)])
+                composed = hydra_compose(entry, [*words, *search_path(folder)])
             except (HydraException, OmegaConfBaseException):
                 continue
             return list(_paths(OmegaConf.to_container(composed), ""))

@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from gridbazaar import files
-from gridbazaar.configs import sweep
+from gridbazaar.configs import launching, sweep
 from gridbazaar.errors import ConfigError, GridBazaarError, in_one_line
 from gridbazaar.evaluation.config import EvaluationConfig, configure
 from gridbazaar.evaluation.results import evaluate
 
+Rows = list[list[object]]
 TABLE = "sweep.csv"
+_HEAD = ["point", "bidder", "market", "ledger", "community_cost_per_day"]
 _PLACE = ("name", "folder")
 
 
@@ -47,26 +50,58 @@ def plan(words: Sequence[str]) -> tuple[Path, dict[str, EvaluationConfig]]:
 def evaluate_all(words: Sequence[str], say: Callable[[str], None] = print) -> tuple[str, int]:
     """Play all evaluations of a sweep; return what to print at the end, and the exit code.
 
-    One that fails is a line, and the others go on; sweep.csv holds the costs of all.
+    One that fails is a line, and the others go on; sweep.csv holds the costs of all. Words of a
+    launcher make each a job.
+
+    Raises:
+        ConfigError: as `plan`, or there is no such launcher, or it has no such option.
+        MissingExtraError: the launcher is not installed.
+        WorldError: the launcher failed, or a job of it died.
     """
+    launcher, words = launching.parted(words)
     folder, points = plan(words)
-    rows: list[list[object]] = []
-    faults = []
-    for number, (label, config) in enumerate(points.items(), 1):
-        say(f"{label} ({number} of {len(points)})")
-        try:
-            results = evaluate(config)
-        except (GridBazaarError, OSError) as error:
-            faults.append(f"{label} failed: {in_one_line(error)}")
-            continue
-        summary = json.loads((results / "summary.json").read_text(encoding="utf-8"))
-        rows += [
-            [label, r["bidder"], r["market"], r["ledger"], r["kpis"]["community_cost"]["mean"]]
-            for r in summary["rows"]
-        ]
-        text = io.StringIO(newline="")
-        head = ["point", "bidder", "market", "ledger", "community_cost_per_day"]
-        csv.writer(text).writerows([head, *rows])
-        files.write(folder / TABLE, text.getvalue())
+    played: dict[str, Rows | str] = {}
+    if launcher:
+        say(f"{len(points)} evaluations are jobs: {' '.join(launcher)}")
+        jobs = {label: partial(_job, label, config) for label, config in points.items()}
+        played = dict(zip(points, launching.launch(launcher, folder, jobs), strict=True))
+        _write_table(folder, played)
+    else:
+        for number, (label, config) in enumerate(points.items(), 1):
+            say(f"{label} ({number} of {len(points)})")
+            played[label] = _played(label, config)
+            _write_table(folder, played)
     where = [str(folder / label / "report.html") for label in points if (folder / label).is_dir()]
-    return "\n".join([*where, *([str(folder / TABLE)] if rows else []), *faults]), int(bool(faults))
+    faults = [
+        f"{label} failed: {fault}" for label, fault in played.items() if isinstance(fault, str)
+    ]
+    table = [str(folder / TABLE)] if len(faults) < len(points) else []
+    return "\n".join([*where, *table, *faults]), int(bool(faults))
+
+
+def _job(label: str, config: EvaluationConfig, cores: int) -> Rows | str:
+    """Play one evaluation as a job, whose bars would cross those of others."""
+    return _played(label, config, quiet=True)
+
+
+def _played(label: str, config: EvaluationConfig, quiet: bool = False) -> Rows | str:
+    """Play one evaluation; return its rows of the table, or why it failed."""
+    try:
+        results = evaluate(config, quiet=quiet)
+    except (GridBazaarError, OSError) as error:
+        return in_one_line(error)
+    summary = json.loads((results / "summary.json").read_text(encoding="utf-8"))
+    return [
+        [label, r["bidder"], r["market"], r["ledger"], r["kpis"]["community_cost"]["mean"]]
+        for r in summary["rows"]
+    ]
+
+
+def _write_table(folder: Path, played: Mapping[str, Rows | str]) -> None:
+    """Write the costs of all evaluations so far, if any was played."""
+    rows = [row for found in played.values() if not isinstance(found, str) for row in found]
+    if not rows:
+        return
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([_HEAD, *rows])
+    files.write(folder / TABLE, text.getvalue())

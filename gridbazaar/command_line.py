@@ -47,7 +47,8 @@ Train bidders and write runs/<name>/.
     {called} --tune name=search 'algorithm.lr=tag(log,interval(1e-3,1e-2))'
     {called} name=pilot preset=brooklyn    # market, ledger and community of a pilot
 
-Options, each a word; several values, as in seed=0,1,2, are trained one after another by -m:
+Options, each a word; several values, as in seed=0,1,2, are trained one after another by -m, or
+several at a time by Hydra's launchers, as in hydra/launcher=joblib (docs/cluster.md):
 
 {options}
 
@@ -236,7 +237,7 @@ def _trained_all(words: Sequence[str], called: str) -> Answer:
         _draw(folder)
     text = f"{campaign.folder}\n{table(results)}"
     if any(not result.finished and not result.fault for result in results):
-        again = f"{called} name={campaign.folder.name} resume=true"
+        again = " ".join([called, f"name={campaign.folder.name} resume=true", *campaign.launcher])
         return f"{text}\ncontinue with: {again}", INTERRUPTED
     return text, FAILED if any(result.fault for result in results) else 0
 

@@ -148,12 +148,14 @@ def test_one_run_that_fails_is_a_line_and_the_others_are_kept(tmp_path, trained)
     assert all(r.finished for r in again)
 
 
+@pytest.mark.parametrize("rates", [(1e-3, -1), (-1, 1e-3)])
 def test_a_point_that_cannot_be_configured_fails_alone_and_a_word_that_never_can_fails_at_once(
-    tmp_path, trained
+    rates, tmp_path, trained
 ):
-    results = train_all(plan(words(tmp_path, "-m", "algorithm.lr=1e-3,-1")), say=lambda line: None)
-    assert [r.state for r in results] == ["finished", "failed"]
-    assert "lr" in results[1].fault
+    both = words(tmp_path, "-m", "algorithm.lr={},{}".format(*rates))
+    results = train_all(plan(both), say=lambda line: None)
+    assert [r.state for r in results] == ["finished" if rate > 0 else "failed" for rate in rates]
+    assert "lr" in results[rates.index(-1)].fault
     with pytest.raises(ConfigError, match="unknown key"):
         plan(words(tmp_path, "algorithm.rl=1e-3", "seed=[0,1]", name="y"))
     assert not (tmp_path / "y").exists()

@@ -1,4 +1,4 @@
-"""Training of several runs, one after another: seeds of one configuration, or a sweep of many."""
+"""Training of several runs, in turn or by a launcher: seeds of one configuration, or a sweep."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import io
 import json
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gridbazaar import files
-from gridbazaar.agents.config import TrainConfig
+from gridbazaar.agents.config import RayConfig, TrainConfig
 from gridbazaar.agents.learning import checkpoints
 from gridbazaar.agents.learning.rllib.session import ray_session
 from gridbazaar.agents.learning.run_folder import FREE, FREE_GROUPS, configure, folder_of
 from gridbazaar.agents.learning.trainer import train
 from gridbazaar.agents.run_set import PLAN, name_of
-from gridbazaar.configs import sweep
+from gridbazaar.configs import launching, sweep
 from gridbazaar.errors import ConfigError, GridBazaarError, RunError, in_one_line
 
 SWEEP = ("-m", "--multirun")
@@ -68,12 +70,23 @@ class Result:
 
 @dataclass(frozen=True)
 class Campaign:
-    """What was asked for: its folder, the words that were stored, and all runs."""
+    """What was asked for: its folder, the words that were stored, and all runs.
+
+    Attributes:
+        folder: of all runs.
+        words: that resume it.
+        runs: those of a point together.
+        free: words that may change when a run goes on.
+        ray: of runs that come in turn.
+        launcher: words of the launcher that runs are jobs of; none where they come in turn.
+    """
 
     folder: Path
     words: tuple[str, ...]
     runs: tuple[Planned, ...]
     free: tuple[str, ...]
+    ray: RayConfig
+    launcher: tuple[str, ...] = ()
 
 
 def is_several(words: Sequence[str]) -> bool:
@@ -92,15 +105,11 @@ def plan(words: Sequence[str]) -> Campaign:
 
     Raises:
         ConfigError: a word is refused.
+        MissingExtraError: the launcher is not installed.
         RunError: the folder exists and is not to be resumed, or there is nothing to resume, or a
             resumed campaign was told to change what it computes.
     """
-    given = [word for word in words if word not in SWEEP]
-    if launcher := [word for word in given if word.startswith(("hydra/", "hydra."))]:
-        raise ConfigError(
-            f"{launcher[0]!r}: runs are trained one after another in this process, each on all "
-            "cores; several at a time are processes of their own, as in docs/cluster.md"
-        )
+    launcher, given = launching.parted([word for word in words if word not in SWEEP])
     if not any(word.startswith("name=") for word in given):
         given.append(f"name={files.name_by_time('sweep')}")
     place = [word for word in given if word.partition("=")[0] in _PLACE]
@@ -119,20 +128,24 @@ def plan(words: Sequence[str]) -> Campaign:
     if stored is not None:
         told = _merged(stored, told, folder)
     runs = list(_runs(folder, told))
-    _check(runs, named.folder)
-    return Campaign(folder, tuple(told), tuple(runs), tuple(free))
+    ray = _first_right(runs).ray
+    return Campaign(folder, tuple(told), tuple(runs), tuple(free), ray, tuple(launcher))
 
 
 def train_all(campaign: Campaign, say: Callable[[str], None] = print) -> list[Result]:
     """Train what is not finished yet; a run that fails is noted, and the others go on.
 
-    Raises BusyError where another process works at the same folder.
+    Raises:
+        BusyError: another process works at the same folder.
+        WorldError: the launcher failed, or a job of it died.
     """
     results: list[Result] = []
     with files.claim(campaign.folder):
         campaign.folder.mkdir(parents=True, exist_ok=True)
         begin(campaign.folder, campaign.words)
-        with ray_session(configured(campaign.runs[0]).ray):
+        if campaign.launcher:
+            return _launched(campaign, say)
+        with ray_session(campaign.ray):
             for number, run in enumerate(campaign.runs, 1):
                 results.append(so_far(run))
                 if results[-1].finished:
@@ -145,6 +158,26 @@ def train_all(campaign: Campaign, say: Callable[[str], None] = print) -> list[Re
                 elif not results[-1].finished:
                     break
     return [*results, *map(so_far, campaign.runs[len(results) :])]
+
+
+def _launched(campaign: Campaign, say: Callable[[str], None]) -> list[Result]:
+    """Train what is not finished yet in jobs of a launcher, some at a time."""
+    results = {run.title: so_far(run) for run in campaign.runs}
+    jobs = {
+        run.title: partial(_trained, run, campaign.free)
+        for run in campaign.runs
+        if not results[run.title].finished
+    }
+    say(f"{len(jobs)} of {len(results)} runs are jobs: {' '.join(campaign.launcher)}")
+    try:
+        done = launching.launch(campaign.launcher, campaign.folder, jobs)
+    except BaseException as error:
+        error.add_note("resume=true goes on with what is not finished")
+        write_table(campaign.folder, [so_far(run) for run in campaign.runs])
+        raise
+    results |= {result.run.title: result for result in done}
+    write_table(campaign.folder, list(results.values()))
+    return list(results.values())
 
 
 def table(results: Sequence[Result]) -> str:
@@ -198,21 +231,24 @@ def configured(run: Planned, *more: str) -> TrainConfig:
     return configure([*run.words, f"seed={run.seed}", f"name={name_of(run.seed)}", folder, *more])
 
 
-def _check(runs: Sequence[Planned], folder: str) -> None:
-    """Raise what is wrong with every run; what is wrong with some is their fault alone."""
+def _first_right(runs: Sequence[Planned]) -> TrainConfig:
+    """Return the first configuration that can be used; what is wrong with others is their fault.
+
+    Raises what is wrong with the last where all are.
+    """
     if not runs:
         raise ConfigError("no seed is named; expected some, as in seed=[0,1,2,3,4]")
-    for number, run in enumerate(runs):
-        try:
-            configured(run)
-            return
-        except GridBazaarError:
-            if number + 1 == len(runs):
-                raise
+    for run in runs[:-1]:
+        with suppress(GridBazaarError):
+            return configured(run)
+    return configured(runs[-1])
 
 
-def _trained(run: Planned, free: Sequence[str]) -> Result:
-    """Train one run from where it is; return how far it came, or why it failed."""
+def _trained(run: Planned, free: Sequence[str], cores: int | None = None) -> Result:
+    """Train one run from where it is; return how far it came, or why it failed.
+
+    A run that is a job has a Ray session of its own, on as many cores.
+    """
     try:
         begun = (run.folder / name_of(run.seed)).exists()
         if not begun:
@@ -221,7 +257,8 @@ def _trained(run: Planned, free: Sequence[str]) -> Result:
             place = [f"name={name_of(run.seed)}", sweep.word("folder", str(run.folder))]
             config = configure([*free, *place, "resume=true"])
         run.folder.mkdir(parents=True, exist_ok=True)
-        outcome = train(config)
+        with ray_session(_sessions(config, cores)):
+            outcome = train(config)
     except Exception as error:  # one that fails must not take the others along
         if not isinstance(error, GridBazaarError | OSError):
             run.folder.mkdir(parents=True, exist_ok=True)
@@ -232,6 +269,14 @@ def _trained(run: Planned, free: Sequence[str]) -> Result:
         )
     done = outcome.progress
     return Result(run, done.agent_steps, done.seconds, done.best_cost, outcome.finished)
+
+
+def _sessions(config: TrainConfig, cores: int | None) -> RayConfig:
+    """Return a job's session; Ray would wait for ever for a core that an actor lacks."""
+    if cores is None or config.ray.num_cpus is not None:
+        return config.ray
+    least = config.num_env_runners + config.num_learners
+    return config.ray.model_copy(update={"num_cpus": max(cores, least)})
 
 
 def so_far(run: Planned) -> Result:

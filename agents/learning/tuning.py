@@ -24,7 +24,7 @@ from gridbazaar.agents.learning.run_folder import configure, folder_of
 from gridbazaar.agents.learning.trainer import train
 from gridbazaar.agents.run_set import name_of
 from gridbazaar.config import Config, Count, validate
-from gridbazaar.configs import add_folder, folders, sweep
+from gridbazaar.configs import add_folder, folders, launching, sweep
 from gridbazaar.errors import ConfigError, RunError
 
 TUNE = "--tune"
@@ -56,7 +56,9 @@ def search(words: Sequence[str]) -> list[Result]:
         RunError: the folder exists and is not to be resumed, or there is nothing to resume.
         BusyError: another process works at the same folder.
     """
-    given = [word for word in words if word != TUNE]
+    launcher, given = launching.parted([word for word in words if word != TUNE])
+    if launcher:
+        raise ConfigError(f"{launcher[0]!r}: Tune runs trials itself, tune.concurrent= at a time")
     if not any(word.startswith("name=") for word in given):
         given.append(f"name={files.name_by_time('search')}")
     place = [w for w in given if w.partition("=")[0] in ("name", "folder", "resume")]
