@@ -32,7 +32,8 @@ from gridbazaar.envs.markets import GridContext
 from gridbazaar.envs.markets.network.limit_rows import LimitRows
 from gridbazaar.envs.markets.network.trade_limits import flow
 from gridbazaar.envs.simulation import Simulation
-from gridbazaar.evaluation.optimum import Day, Optimum, Plan, Program
+from gridbazaar.evaluation.given_days import Day
+from gridbazaar.evaluation.optimum import Optimum, Plan, Program
 
 Array = NDArray[np.float64]
 # Programs and power flows at most, and what the two may differ by, EUR a day.

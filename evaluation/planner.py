@@ -27,7 +27,8 @@ from gridbazaar.envs.devices import Profile
 from gridbazaar.envs.game import Game
 from gridbazaar.envs.prices import SlotPrices
 from gridbazaar.envs.simulation import Simulation
-from gridbazaar.evaluation.optimum import Day, Optimum, given
+from gridbazaar.evaluation.given_days import Day, given
+from gridbazaar.evaluation.optimum import Optimum
 from gridbazaar.evaluation.playback import TICK, Seen, as_planned
 
 Bases = list[Any]

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from gridbazaar.envs.action import Decision
 from gridbazaar.envs.game import Game
-from gridbazaar.evaluation.optimum import Day, Plan
+from gridbazaar.evaluation.given_days import Day
+from gridbazaar.evaluation.optimum import Plan
 
 TICK = 1e-5  # EUR/kWh, beyond what observations round away
 

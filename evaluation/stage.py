@@ -25,7 +25,8 @@ from gridbazaar.evaluation.deviations import Arena
 from gridbazaar.evaluation.exploited import exploited
 from gridbazaar.evaluation.feeder_optimum import FeederOptimum, said
 from gridbazaar.evaluation.feeder_plan import FeederPlan
-from gridbazaar.evaluation.optimum import Optimum, Plan, days_of, unknown
+from gridbazaar.evaluation.given_days import days_of, unknown
+from gridbazaar.evaluation.optimum import Optimum, Plan
 from gridbazaar.evaluation.outcome import PLANNER, PLAYED, WITHIN_LIMITS, Combination, Played
 from gridbazaar.evaluation.planner import Planner
 from gridbazaar.evaluation.playback import Playback

@@ -28,7 +28,8 @@ from gridbazaar.envs.layout import Layout
 from gridbazaar.envs.observation import FEATURES, ROLES, Feature, read
 from gridbazaar.envs.prices import SlotPrices
 from gridbazaar.errors import ConfigError
-from gridbazaar.evaluation.optimum import Optimum, days_of
+from gridbazaar.evaluation.given_days import days_of
+from gridbazaar.evaluation.optimum import Optimum
 from gridbazaar.rows import pick_rows
 
 H, B, F64 = 0.25, 3, torch.float64

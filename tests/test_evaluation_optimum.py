@@ -9,7 +9,8 @@ from gridbazaar.agents.bidders import make
 from gridbazaar.envs.day_record import DayRecord, Facts
 from gridbazaar.envs.prices import SlotPrices
 from gridbazaar.errors import OptimumError
-from gridbazaar.evaluation.optimum import Optimum, days_of, unknown
+from gridbazaar.evaluation.given_days import days_of, unknown
+from gridbazaar.evaluation.optimum import Optimum
 from gridbazaar.evaluation.playback import Playback
 
 B = 4

@@ -12,7 +12,8 @@ from gridbazaar.agents.bidders import make
 from gridbazaar.agents.load import load
 from gridbazaar.evaluation.config import configure
 from gridbazaar.evaluation.feeder_optimum import FeederOptimum, said
-from gridbazaar.evaluation.optimum import Optimum, days_of
+from gridbazaar.evaluation.given_days import days_of
+from gridbazaar.evaluation.optimum import Optimum
 from gridbazaar.evaluation.outcome import OPTIMUM, PLAYED, WITHIN_LIMITS
 from gridbazaar.evaluation.playback import Playback
 from gridbazaar.evaluation.tournament import run

@@ -12,7 +12,8 @@ from conftest import SLOTS, play
 from gridbazaar import envs
 from gridbazaar.envs.data.appliances import appliance_runs
 from gridbazaar.errors import ConfigError
-from gridbazaar.evaluation.optimum import Optimum, days_of
+from gridbazaar.evaluation.given_days import days_of
+from gridbazaar.evaluation.optimum import Optimum
 
 F64 = torch.float64
 LOADS = ("+devices@task.devices.flexible_load=flexible_load",)

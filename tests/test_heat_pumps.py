@@ -15,7 +15,8 @@ from gridbazaar.envs.devices.heat_pump import HeatPump, Warmth, demand
 from gridbazaar.envs.grid import load_net
 from gridbazaar.envs.placement import seat_on
 from gridbazaar.errors import ConfigError, DataError
-from gridbazaar.evaluation.optimum import Optimum, days_of
+from gridbazaar.evaluation.given_days import days_of
+from gridbazaar.evaluation.optimum import Optimum
 
 F64 = torch.float64
 HEAT = ("+devices@task.devices.heat_pump=heat_pump",)

@@ -23,7 +23,7 @@ from gridbazaar.errors import ConfigError, GridBazaarError
 from gridbazaar.evaluation import mechanisms
 from gridbazaar.evaluation.comparison import Yardstick
 from gridbazaar.evaluation.config import configure as configure_evaluation
-from gridbazaar.evaluation.optimum import unknown
+from gridbazaar.evaluation.given_days import unknown
 from gridbazaar.evaluation.results import evaluate
 from gridbazaar.evaluation.stage import without_positions
 

@@ -1,7 +1,8 @@
 import torch
 
 from gridbazaar.agents.bidders import make
-from gridbazaar.evaluation.optimum import Optimum, days_of
+from gridbazaar.evaluation.given_days import days_of
+from gridbazaar.evaluation.optimum import Optimum
 from gridbazaar.evaluation.planner import Planner, following
 from gridbazaar.evaluation.playback import Seen, as_planned
 

@@ -7,7 +7,8 @@ from gridbazaar.agents.bidders import make
 from gridbazaar.envs.devices.fleet import Fleet
 from gridbazaar.envs.devices.pv import Pv
 from gridbazaar.errors import ConfigError
-from gridbazaar.evaluation.optimum import Optimum, days_of, unknown
+from gridbazaar.evaluation.given_days import days_of, unknown
+from gridbazaar.evaluation.optimum import Optimum
 from gridbazaar.evaluation.playback import Playback
 
 PV = "+devices@task.devices.pv=pv"

@@ -6,8 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, ROW, MARGIN, SEAT = 600.0, 26.0, 26.0, 5.0
-_HANGS = 0.7  # rows that a house connection hangs below its run
+import numpy as np
+
+from gridbazaar.envs.rendering.diagram import Diagram, diagram
+
+WIDTH, MARGIN, SEAT = 600.0, 26.0, 5.0
+_ROW, _ROW_HANGING = 28.0, 50.0  # with room for the marks between a bus and what hangs from it
 
 
 @dataclass(frozen=True)
@@ -38,20 +42,25 @@ def feeder_svg(feeder: Feeder, colours: Mapping[str, str], title: str) -> str:
     one = _joined(feeder)
     edges = [(one(a), one(b)) for a, b in (*feeder.trafos, *feeder.lines)]
     roots = list(dict.fromkeys(map(one, feeder.roots)))
-    children, loops = _tree(roots, edges)
-    place = _places(roots, children)
-    deepest = max((column for column, _ in place.values()), default=0) or 1
-    step = (WIDTH - 2 * MARGIN - 60) / deepest
-    at = {bus: (MARGIN + c * step, MARGIN + r * ROW) for bus, (c, r) in place.items()}
-    height = 2 * MARGIN + ROW * max((r for _, r in place.values()), default=0) + 2 * SEAT
+    number = {bus: k for k, bus in enumerate(dict.fromkeys((*roots, *sum(edges, ()))))}
+    plan = diagram(
+        len(number),
+        np.array([(number[a], number[b]) for a, b in edges], np.int64).reshape(-1, 2),
+        np.array([number[root] for root in roots]),
+    )
+    step = (WIDTH - 2 * MARGIN - 60) / max(plan.columns - 1, 1)
+    row = _ROW_HANGING if plan.hangs.any() else _ROW
+    x, y = ((plan.place - np.nanmin(plan.place, 0)) * (step, row) + MARGIN).T.tolist()
+    at = {bus: (x[k], y[k]) for bus, k in number.items() if not np.isnan(y[k])}
+    height = MARGIN + np.nanmax(y) + 2 * SEAT
+    branches, loops = _apart(plan, edges, number)
     trafos = {frozenset(map(one, pair)) for pair in feeder.trafos}
-    parts = [
-        _branch(at[a], at[b], frozenset((a, b)) in trafos) for a in children for b in children[a]
-    ]
+    parts = [_branch(at[a], at[b], frozenset((a, b)) in trafos) for a, b in branches]
     parts += [_loop(at[a], at[b]) for a, b in loops if a in at and b in at]
     parts += [_bus(*at[bus], feeder.names.get(bus, str(bus)), bus in roots) for bus in at]
+    above = {b for a, b in branches if plan.hangs[number[b]] and at[b][1] < at[a][1]}
     for bus, seats in _by_bus(feeder.seats, one).items():
-        parts += _marks(*at[bus], seats, colours)
+        parts += _marks(*at[bus], seats, colours, -1 if bus in above else 1)
     body = "\n".join(parts)
     return (
         f'<svg class="feeder" viewBox="0 0 {WIDTH:g} {height:g}" role="img" '
@@ -80,56 +89,20 @@ def _joined(feeder: Feeder) -> Callable[[int], int]:
     return one
 
 
-def _tree(
-    roots: Sequence[int], edges: Sequence[tuple[int, int]]
-) -> tuple[dict[int, list[int]], list[tuple[int, int]]]:
-    """Return the children of each bus in a breadth-first tree, and the branches beside it."""
-    beside: dict[int, list[int]] = {}
+def _apart(
+    plan: Diagram, edges: Sequence[tuple[int, int]], number: Mapping[int, int]
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Return the branches of the tree, from the feeding end, and those that close a loop."""
+    tree: dict[tuple[int, int], None] = {}
+    loops = []
     for a, b in edges:
-        beside.setdefault(a, []).append(b)
-        beside.setdefault(b, []).append(a)
-    children: dict[int, list[int]] = {root: [] for root in roots}
-    queue = list(roots)
-    used = set()
-    for bus in queue:
-        for other in beside.get(bus, ()):
-            if other not in children:
-                children[other] = []
-                children[bus].append(other)
-                used.add(frozenset((bus, other)))
-                queue.append(other)
-    return children, [edge for edge in edges if frozenset(edge) not in used]
-
-
-def _places(
-    roots: Sequence[int], children: Mapping[int, Sequence[int]]
-) -> dict[int, tuple[int, float]]:
-    """Return column and row of each bus: its depth, and a row for each run of lines.
-
-    The longest run goes straight on; others branch off below it. A house connection, a bus at
-    the end of one line, hangs under the bus that it is connected to.
-    """
-    order: list[int] = list(roots)
-    for bus in order:
-        order += children[bus]
-    reach: dict[int, int] = {}
-    for bus in reversed(order):
-        reach[bus] = 1 + max((reach[child] for child in children[bus]), default=0)
-    place: dict[int, tuple[int, float]] = {}
-    row, hangs = 0.0, False
-    stack = [(root, 0) for root in reversed(roots)]
-    while stack:
-        bus, column = stack.pop()
-        place[bus] = (column, row)
-        below = sorted(children[bus], key=reach.__getitem__)
-        others, straight = below[:-1], below[-1:]
-        if others and reach[others[0]] == 1:
-            place[others.pop(0)] = (column, row + _HANGS)
-            hangs = True
-        stack += [(child, column + 1) for child in (*others, *straight)]
-        if not straight:
-            row, hangs = row + 1 + _HANGS * hangs, False
-    return place
+        if plan.parent[number[b]] == number[a]:
+            tree[a, b] = None
+        elif plan.parent[number[a]] == number[b]:
+            tree[b, a] = None
+        else:
+            loops.append((a, b))
+    return list(tree), loops
 
 
 def _by_bus(
@@ -177,10 +150,10 @@ def _bus(x: float, y: float, name: str, root: bool) -> str:
 
 
 def _marks(
-    x: float, y: float, seats: Sequence[tuple[str, str]], colours: Mapping[str, str]
+    x: float, y: float, seats: Sequence[tuple[str, str]], colours: Mapping[str, str], side: int
 ) -> list[str]:
     return [
-        f"<g>{_mark(x + (2 * SEAT + 2) * k, y + SEAT + 5, role, colours[role])}"
+        f"<g>{_mark(x + (2 * SEAT + 2) * k, y + side * (SEAT + 5), role, colours[role])}"
         f"<title>{escape(name)}</title></g>"
         for k, (role, name) in enumerate(seats)
     ]
