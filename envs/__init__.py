@@ -1,10 +1,12 @@
 """The world: households, feeder, market and settlement, as a batched simulation or PettingZoo.
 
-    from gridbazaar import envs
+```python
+from gridbazaar import envs
 
-    env = envs.parallel_env(task="semiurb4")             # one market, PettingZoo
-    batch = envs.batched(task="semiurb4", num_envs=256)  # many, as tensors
-    pilot = envs.parallel_env(preset="quartierstrom")    # market, ledger and more under one name
+env = envs.parallel_env(task="semiurb4")             # one market, PettingZoo
+batch = envs.batched(task="semiurb4", num_envs=256)  # many, as tensors
+pilot = envs.parallel_env(preset="quartierstrom")    # market, ledger and more under one name
+```
 """
 
 from __future__ import annotations
