@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gridbazaar import envs
 from gridbazaar.agents.bidders import BIDDERS, make
 from gridbazaar.agents.bidders.auction_bidder import truthful_positions
+from gridbazaar.agents.bidders.chance import Chance
 from gridbazaar.agents.bidders.own_use import own_use_action
 from gridbazaar.agents.bidders.positions import laid
 from gridbazaar.agents.bidders.seat import Seat
@@ -111,6 +112,14 @@ def test_no_market_hears_of_its_neighbours_in_the_batch(name, seen):
         alone = replay(name, [observation[b : b + 1] for observation in seen])
         for whole, part in zip(together, alone, strict=True):
             torch.testing.assert_close(whole[b : b + 1], part, rtol=0, atol=1e-9)
+
+
+def test_the_sign_of_a_zero_draws_nothing_else():
+    observation = torch.rand(3, 4, 5)
+    observation[:, 1:3, 2] = 0.0
+    other = observation.clone()
+    other[1:, 1:3, 2] = -0.0
+    assert torch.equal(Chance.of(observation, 7).seed, Chance.of(other, 7).seed)
 
 
 @every_bidder

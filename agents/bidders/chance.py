@@ -26,7 +26,8 @@ class Chance:
     @classmethod
     def of(cls, observation: Tensor, seed: int) -> Chance:
         """Begin a day from its first observation [B, N, SIZE]."""
-        bits = observation.float().contiguous().view(torch.int32).long()
+        # Vectorised arithmetic may leave -0 in one batch and 0 in another; their sum is 0.
+        bits = (observation.float() + 0.0).contiguous().view(torch.int32).long()
         place = torch.arange(1, bits[0].numel() + 1, device=bits.device).view_as(bits[0])
         return cls(fold((bits * place).sum((1, 2)), seed), 0)
 
