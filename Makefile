@@ -25,7 +25,7 @@ help: ## list the targets
 
 # A market's tensors are small: a second thread of PyTorch's costs more than it brings.
 demo: export OMP_NUM_THREADS = 1
-demo: .venv/.runtime ## train the default bidders, compare them on held-out days, write a report
+demo: .venv/.runtime ## train bidders, compare them on held-out days, write a report
 	$(BIN)/python train.py name=demo $(if $(wildcard runs/demo),resume=true,$(DEMO_TRAIN))
 	$(BIN)/python evaluate.py name=demo overwrite=true $(DEMO_EVALUATE)
 	$(BIN)/python evaluate.py name=demo-deviations overwrite=true $(DEMO_DEVIATE)

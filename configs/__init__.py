@@ -6,6 +6,7 @@ from gridbazaar.configs.presets import descriptions, expand
 from gridbazaar.configs.search_path import (
     FOLDER,
     add_folder,
+    bringing_words,
     folders,
     groups,
     options,
@@ -17,6 +18,7 @@ from gridbazaar.configs.search_path import (
 __all__ = [
     "FOLDER",
     "add_folder",
+    "bringing_words",
     "complete_ledger",
     "compose",
     "compose_file",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from gridbazaar import plugins
@@ -70,19 +70,37 @@ def take_words(words: Sequence[str]) -> list[str]:
         ConfigError: the value is missing, or as `add_folder`.
         PluginError: the module cannot be imported.
     """
-    rest, remaining = [], list(words)
-    obey = {"--config-dir": add_folder, "--import": plugins.use}
+    bringing, others = _parted(words)
+    for word, value in bringing:
+        if not value:
+            raise ConfigError(f"{word} needs a value, as in {word} my_bazaar")
+        _BRING[word](value)
+    return others
+
+
+def bringing_words(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line that `take_words` obeys, a word and its value in one."""
+    return [f"{word}={value}" for word, value in _parted(words)[0]]
+
+
+_BRING: Mapping[str, Callable[[str], object]] = {
+    "--config-dir": add_folder,
+    "--import": plugins.use,
+}
+
+
+def _parted(words: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return the words that bring plug-ins with their values, and the others."""
+    bringing, others, remaining = [], [], list(words)
     while remaining:
         word, equals, value = remaining.pop(0).partition("=")
-        if word not in obey:
-            rest.append(word + equals + value)
+        if word not in _BRING:
+            others.append(word + equals + value)
             continue
         if not equals and remaining:
             value = remaining.pop(0)
-        if not value:
-            raise ConfigError(f"{word} needs a value, as in {word} my_bazaar")
-        obey[word](value)
-    return rest
+        bringing.append((word, value))
+    return bringing, others
 
 
 def _index() -> dict[str, dict[str, Path]]:

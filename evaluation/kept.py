@@ -76,6 +76,11 @@ class KeptOutcomes:
         write(self._folder, name, outcome)
 
 
+def is_begun(folder: Path) -> bool:
+    """Return whether a folder holds an evaluation that can be resumed."""
+    return (folder / _BEGUN).is_file()
+
+
 def read(folder: Path, name: str, facts: Facts) -> Outcome | None:
     """Return an outcome of a folder by its name, None where it is not there; errors as `get`."""
     path = _file(folder, name)

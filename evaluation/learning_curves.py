@@ -43,9 +43,10 @@ def _read(path: Path) -> pd.DataFrame | None:
         return None
     try:
         table = pd.read_csv(file)[_COLUMNS].astype(float)
-    except (ValueError, KeyError) as error:  # pandas' own errors among them
+    except (ValueError, KeyError):  # pandas' own errors among them
         raise DataError(
-            f"{file} is no learning curve any more ({error}); bring it back or remove it"
+            f"{file} is no learning curve any more: expected numbers under {', '.join(_COLUMNS)}; "
+            "bring it back or remove it"
         ) from None
     return table if len(table) else None  # stopped before its first iteration
 

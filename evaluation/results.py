@@ -111,7 +111,7 @@ def write(
     trained = {label(name): trained_on(name) for name in learned}
     summary = {
         "task": config.task.name,
-        "config": config.model_dump(mode="json", exclude={"resume"}),
+        "config": _dumped(config),
         "versions": versions(),
         "days": {
             "split": config.split,
@@ -142,6 +142,22 @@ def write(
     files.write(folder / "report.html", render(shown, data, _days(config, tournament)))
     files.write(folder / "table.md", markdown(shown))
     files.write(folder / "table.tex", latex(shown))
+
+
+def finished(folder: Path, config: EvaluationConfig) -> bool:
+    """Return whether a folder holds the whole results of this configuration."""
+    path = folder / "summary.json"
+    if not (path.is_file() and (folder / results_folder.MARKER).is_file()):
+        return False
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["config"]
+    except (ValueError, KeyError, TypeError):  # no summary of ours
+        return False
+    return bool(found == json.loads(json.dumps(_dumped(config))))
+
+
+def _dumped(config: EvaluationConfig) -> dict[str, Any]:
+    return config.model_dump(mode="json", exclude={"resume"})
 
 
 def _warnings(config: EvaluationConfig, trained: dict[str, Any]) -> list[str]:

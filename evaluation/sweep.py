@@ -12,8 +12,9 @@ from pathlib import Path
 from gridbazaar import files
 from gridbazaar.configs import launching, sweep
 from gridbazaar.errors import ConfigError, GridBazaarError, in_one_line
+from gridbazaar.evaluation import kept, results_folder
 from gridbazaar.evaluation.config import EvaluationConfig, configure
-from gridbazaar.evaluation.results import evaluate
+from gridbazaar.evaluation.results import evaluate, finished
 
 Rows = list[list[object]]
 TABLE = "sweep.csv"
@@ -51,7 +52,7 @@ def evaluate_all(words: Sequence[str], say: Callable[[str], None] = print) -> tu
     """Play all evaluations of a sweep; return what to print at the end, and the exit code.
 
     One that fails is a line, and the others go on; sweep.csv holds the costs of all. Words of a
-    launcher make each a job.
+    launcher make each a job. With `resume=true` what is finished stays, and the rest is played.
 
     Raises:
         ConfigError: as `plan`, or there is no such launcher, or it has no such option.
@@ -69,7 +70,11 @@ def evaluate_all(words: Sequence[str], say: Callable[[str], None] = print) -> tu
     else:
         for number, (label, config) in enumerate(points.items(), 1):
             say(f"{label} ({number} of {len(points)})")
-            played[label] = _played(label, config)
+            try:
+                played[label] = _played(label, config)
+            except KeyboardInterrupt as stop:
+                stop.add_note(f"{number - 1} of {len(points)} are done: resume=true plays the rest")
+                raise
             _write_table(folder, played)
     where = [str(folder / label / "report.html") for label in points if (folder / label).is_dir()]
     faults = [
@@ -86,8 +91,15 @@ def _job(label: str, config: EvaluationConfig, cores: int) -> Rows | str:
 
 def _played(label: str, config: EvaluationConfig, quiet: bool = False) -> Rows | str:
     """Play one evaluation; return its rows of the table, or why it failed."""
+    place = files.real(Path(config.folder) / config.name)
+    if config.resume and not kept.is_begun(results_folder.workshop(place)):
+        # What the sweep has not come to is no mistake of the words.
+        config = config.model_copy(update={"resume": False})
+        done = finished(place, config)
+    else:
+        done = False
     try:
-        results = evaluate(config, quiet=quiet)
+        results = place if done else evaluate(config, quiet=quiet)
     except (GridBazaarError, OSError) as error:
         return in_one_line(error)
     summary = json.loads((results / "summary.json").read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ input, 130 after Ctrl-C.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import tempfile
 import traceback
@@ -191,13 +192,14 @@ def _explained(text: str, entry: str, words: Sequence[str], called: str) -> Answ
 def _trained(words: Sequence[str], called: str) -> Answer:
     from gridbazaar.agents.learning.campaign import is_several
     from gridbazaar.agents.learning.run_folder import configure
-    from gridbazaar.configs import take_words
+    from gridbazaar.configs import bringing_words, take_words
 
-    words = take_words(words)
+    given, words = words, take_words(words)
     if _TUNE in words:
         return _tuned(words, called)
+    again = [*bringing_words(given), *(word for word in words if word.startswith("folder="))]
     if is_several(words):
-        return _trained_all(words, called)
+        return _trained_all(words, called, again)
     config = configure(words)
     from gridbazaar.agents.learning.trainer import train
 
@@ -210,8 +212,13 @@ def _trained(words: Sequence[str], called: str) -> Answer:
             f"best validated community cost {best:.2f} per day: {outcome.folder}/checkpoints/best"
         )
     if not outcome.finished:
-        lines.append(f"continue with: {called} name={config.name} resume=true")
+        lines.append(_to_continue(called, config.name, again))
     return "\n".join(lines), 0 if outcome.finished else INTERRUPTED
+
+
+def _to_continue(called: str, name: str, others: Sequence[str]) -> str:
+    """Return the line that says how an interrupted training goes on."""
+    return f"continue with: {called} {shlex.join([f'name={name}', 'resume=true', *others])}"
 
 
 def _draw(folder: Path) -> None:
@@ -228,7 +235,7 @@ def _tuned(words: Sequence[str], called: str) -> Answer:
     return table(results), FAILED if any(result.fault for result in results) else 0
 
 
-def _trained_all(words: Sequence[str], called: str) -> Answer:
+def _trained_all(words: Sequence[str], called: str, again: Sequence[str]) -> Answer:
     from gridbazaar.agents.learning.campaign import plan, table, train_all
 
     campaign = plan(words)
@@ -237,8 +244,8 @@ def _trained_all(words: Sequence[str], called: str) -> Answer:
         _draw(folder)
     text = f"{campaign.folder}\n{table(results)}"
     if any(not result.finished and not result.fault for result in results):
-        again = " ".join([called, f"name={campaign.folder.name} resume=true", *campaign.launcher])
-        return f"{text}\ncontinue with: {again}", INTERRUPTED
+        line = _to_continue(called, campaign.folder.name, [*campaign.launcher, *again])
+        return f"{text}\n{line}", INTERRUPTED
     return text, FAILED if any(result.fault for result in results) else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -16,11 +17,14 @@ import evaluate as evaluate_script
 import train as train_script
 from gridbazaar import catalogue, command_line
 from gridbazaar.agents.bidders import BIDDERS
-from gridbazaar.configs import compose, groups, options
+from gridbazaar.agents.learning import trainer
+from gridbazaar.agents.learning.checkpoints import Progress
+from gridbazaar.configs import compose, groups, options, search_path
 from gridbazaar.envs.markets import MARKETS
 from gridbazaar.errors import BusyError, OptimumError, RunError
 from gridbazaar.evaluation import results
 from gridbazaar.evaluation.optimum import Optimum
+from gridbazaar.evaluation.outcome import Combination, Outcome
 
 ROOT = Path(__file__).parents[1]
 
@@ -145,6 +149,14 @@ def test_a_gpu_that_is_not_there_is_one_line(command, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_existing_run_is_refused_before_anything_is_built(tmp_path, capsys):
+    (tmp_path / "first").mkdir()
+    assert command_line.main(["train", "name=first", f"folder={tmp_path}"]) == 2
+    err = capsys.readouterr().err
+    assert "first exists; continue it with resume=true" in err
+    assert err.count("\n") == 1
+
+
 def test_a_run_without_a_name_is_called_by_its_task_and_time(tmp_path, monkeypatch):
     def keep(config):
         played.append(config)
@@ -181,6 +193,59 @@ def test_a_sweep_of_evaluations_has_a_report_for_each_and_a_table(tmp_path, caps
     assert lines[0] == "point,bidder,market,ledger,community_cost_per_day"
     assert len(lines) == 5
     assert "seed_1-market_mcafee,zip,mcafee,ideal,1.0" in lines
+
+
+def test_a_sweep_of_evaluations_goes_on_after_an_interrupt(tmp_path, capsys, monkeypatch):
+    """What is finished is kept, what is begun goes on, and the rest begins."""
+    played = []
+
+    def run(config, make, progress, outcomes):
+        name = config.name
+        played.append(name)
+        if len(played) == 2:
+            outcomes.put("half", Outcome(Combination("half", "vcg", "ideal"), {}))
+            raise KeyboardInterrupt
+        assert (outcomes.count == 1) == (name == "seed_1")
+
+    def write(folder, config, tournament, curves, chosen):
+        row = {"bidder": "zip", "market": "vcg", "ledger": "ideal"}
+        row["kpis"] = {"community_cost": {"mean": float(config.seed)}}
+        summary = {"config": config.model_dump(mode="json", exclude={"resume"}), "rows": [row]}
+        (folder / "summary.json").write_text(json.dumps(summary))
+
+    monkeypatch.setattr(results, "run", run)
+    monkeypatch.setattr(results, "write", write)
+    words = ["-m", "name=s", f"folder={tmp_path}", "task=small", "seed=0,1,2", "bidder=zip"]
+    assert command_line.main(["evaluate", *words]) == 130
+    err = capsys.readouterr().err
+    assert "1 outcomes are kept" in err
+    assert "1 of 3 are done: resume=true plays the rest" in err
+    assert command_line.main(["evaluate", *words, "resume=true"]) == 0
+    assert played == ["seed_0", "seed_1", "seed_1", "seed_2"]
+    assert len((tmp_path / "s" / "sweep.csv").read_text().splitlines()) == 4
+    assert command_line.main(["evaluate", *words, "resume=true", "days=3"]) == 1
+    assert capsys.readouterr().out.count("exists; choose another name") == 3
+    (tmp_path / "s" / "seed_0" / "summary.json").write_text("{")
+    assert command_line.main(["evaluate", *words, "resume=true"]) == 1
+    assert capsys.readouterr().out.count("exists; choose another name") == 1
+
+
+def test_an_interrupted_training_says_what_goes_on_with_it(tmp_path, capsys, monkeypatch):
+    """The folder and what brings plug-ins are among the words; with them the run is found."""
+    (tmp_path / "my yaml").mkdir()
+    monkeypatch.setattr(search_path, "_added", [])
+    brought = ["--config-dir", str(tmp_path / "my yaml"), f"folder={tmp_path}"]
+    stopped = trainer.Outcome(tmp_path / "x", Progress(1, 10, 1.0, None, {}), finished=False)
+    monkeypatch.setattr(trainer, "train", lambda config: stopped)
+    monkeypatch.setattr(command_line, "_draw", lambda folder: None)
+    assert command_line.main(["train", "name=x", "seed=3", *brought]) == 130
+    line = capsys.readouterr().out.splitlines()[-1]
+    command, *words = shlex.split(line.removeprefix("continue with: "))
+    assert command == "gridbazaar"
+    assert words == [
+        *("train", "name=x", "resume=true"),
+        *(f"--config-dir={tmp_path / 'my yaml'}", f"folder={tmp_path}"),
+    ]
 
 
 def test_scripts_name_themselves_in_errors(capsys):

@@ -139,6 +139,12 @@ def test_environment_page_counts_the_seats():
     assert f"{ev}\ncharging points, {consumers} consumers" in text
 
 
+def test_the_page_for_learners_counts_the_markets():
+    assert (
+        f"There are {len(MARKETS.names())} mechanisms" in (ROOT / "docs" / "learn.md").read_text()
+    )
+
+
 @pytest.mark.parametrize("name", options("task"))
 def test_every_task_validates(name):
     assert envs.world(task=name).task.name == name

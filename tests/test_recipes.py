@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import math
 import re
+import symtable
 import sys
 import tomllib
 from pathlib import Path
@@ -81,6 +83,24 @@ def test_a_notebook_executes(path, tmp_path):
     client.execute()  # raises at the first cell that does
     shown = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
     assert shown
+
+
+def offered(module):
+    """Return the names that a module binds, and does not run it: its library may be an extra."""
+    source = Path(importlib.util.find_spec(module).origin).read_text()
+    table = symtable.symtable(source, module, "exec")
+    return {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*EXAMPLES.glob("*.py"), *NOTEBOOKS]), ids=lambda path: path.stem
+)
+def test_what_is_imported_of_ours_is_there(path):
+    """Known in every run of the suite, though files run whole only among the long tests."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gridbazaar"):
+            for name in {alias.name for alias in node.names} - offered(node.module):
+                assert importlib.util.find_spec(f"{node.module}.{name}"), f"{node.module}: {name}"
 
 
 def test_every_recipe_is_tested_and_named_on_its_page():

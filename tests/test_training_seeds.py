@@ -331,5 +331,7 @@ def test_a_single_curve_has_no_interval_and_a_broken_one_is_named(tmp_path):
     curve([]).to_csv(tmp_path / "progress.csv", index=False)
     assert learning_curves.draw(tmp_path) == []
     (tmp_path / "progress.csv").write_text("iteration\nx\n")
-    with pytest.raises(DataError, match="no learning curve any more"):
+    with pytest.raises(
+        DataError, match="no learning curve any more: expected numbers under iteration, agent_steps"
+    ):
         learning_curves.draw(tmp_path)

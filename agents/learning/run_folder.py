@@ -76,6 +76,19 @@ def folder_of(config: TrainConfig) -> Path:
     return files.real(Path(config.folder) / config.name)
 
 
+def check_place(config: TrainConfig) -> None:
+    """See that a run may be begun in its folder, or goes on there.
+
+    Raises:
+        RunError: it exists and is not to be resumed.
+    """
+    folder = folder_of(config)
+    if folder.exists() and not config.resume:
+        raise RunError(
+            f"{folder} exists; continue it with resume=true, choose another name, or remove it"
+        )
+
+
 def open_folder(config: TrainConfig) -> Path:
     """Create a run's folder with its configuration and versions, or return the one to resume.
 
@@ -89,10 +102,7 @@ def open_folder(config: TrainConfig) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     if config.resume:
         return folder
-    if folder.exists():
-        raise RunError(
-            f"{folder} exists; continue it with resume=true, choose another name, or remove it"
-        )
+    check_place(config)
     partial.mkdir(parents=True)
     try:
         words = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)

@@ -30,7 +30,7 @@ from gridbazaar.agents.learning.interrupt import Interrupt
 from gridbazaar.agents.learning.rllib import env_runner
 from gridbazaar.agents.learning.rllib.config import rllib_config, workload
 from gridbazaar.agents.learning.rllib.session import ray_session
-from gridbazaar.agents.learning.run_folder import folder_of, open_folder
+from gridbazaar.agents.learning.run_folder import check_place, folder_of, open_folder
 from gridbazaar.agents.learning.validation import COST, Validation
 
 Watch = Callable[[Progress, float], None]
@@ -79,7 +79,8 @@ def train(config: TrainConfig, watch: Watch = _nobody, tell: Say = say) -> Outco
         RunError: the run exists already, or its checkpoint cannot be continued.
         BusyError: another process writes it.
     """
-    # The world is built first: one that cannot be leaves no folder behind.
+    # What needs no world is said at once; one that cannot be built leaves no folder behind.
+    check_place(config)
     algorithm = make(config.algorithm)
     tell(f"building {config.task.name}")
     validation = Validation(config, algorithm)

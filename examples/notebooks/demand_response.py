@@ -25,7 +25,8 @@ import torch
 
 import gridbazaar as gb
 from gridbazaar.agents.load import load
-from gridbazaar.evaluation.optimum import Optimum, days_of
+from gridbazaar.evaluation.given_days import days_of
+from gridbazaar.evaluation.optimum import Optimum
 
 DAYS = 4
 KINDS = ("heat_pump", "flexible_load", "vehicle")
