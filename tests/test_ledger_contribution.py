@@ -120,7 +120,13 @@ def test_in_the_world_the_sun_saves_energy_and_the_award_is_paid_to_seats():
         first = (net_kw == net_kw.amax(1, keepdim=True)) & (net_kw > 1e-6)
         expected = 0.2 * first / first.sum(1, keepdim=True).clamp(min=1)
         torch.testing.assert_close(gained, expected.to(gained), rtol=0, atol=1e-5)
-    assert sum(float((o.bill.incentive - p.bill.incentive).sum()) for p, o in zip(plain, paid, strict=True)) > 1
+    assert (
+        sum(
+            float((o.bill.incentive - p.bill.incentive).sum())
+            for p, o in zip(plain, paid, strict=True)
+        )
+        > 1
+    )
 
 
 def test_what_cannot_be_is_refused():
