@@ -205,6 +205,16 @@ def test_an_unknown_preset_is_one_line_with_the_nearest(command, capsys):
     assert "unknown preset 'quartierstorm': did you mean 'quartierstrom'?" in err
 
 
+def test_no_preset_is_null():
+    assert expand(["preset=null", "days=1"]) == ("days=1",)
+    assert configure(["name=x", "preset=null"]) == configure(["name=x"])
+
+
+def test_a_mapping_where_a_list_is_due_is_refused_by_its_key():
+    with pytest.raises(ConfigError, match="incentives takes no mapping"):
+        configure(["name=x", "incentives={}"])
+
+
 def test_one_preset_at_a_time():
     with pytest.raises(ConfigError, match="brooklyn and sunchain are several presets"):
         expand(["preset=brooklyn", "+preset=sunchain"])
