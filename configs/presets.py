@@ -44,8 +44,9 @@ def descriptions() -> dict[str, str]:
 def expand(words: Sequence[str], without: Sequence[str] = ()) -> tuple[str, ...]:
     """Return words in which those of a preset stand in the place of `preset=<name>`.
 
-    `preset=null` is none, as in a sweep that compares presets with the default. Whatever else the words say wins: a preset's word is left out where its key is given, and a
-    parameter of its market or ledger where another one is chosen.
+    `preset=null` is none, as in a sweep that compares presets with the default. Whatever else the
+    words say wins: a preset's word is left out where its key is given, and a parameter of its
+    market or ledger where another one is chosen.
 
     Args:
         words: of a command line.
