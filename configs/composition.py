@@ -234,6 +234,8 @@ def _explain(folder: Path, entry: str, overrides: Sequence[str], error: Exceptio
         if key not in known and key not in known_groups:
             near = [name for name in known if name.startswith(f"{key.split('.')[0]}.")] or known
             return f"unknown key {key!r}: {nearest(key, near)}"
+        if value.startswith("{") and f"override {word}" in str(error):
+            return f"{word!r}: {key} takes no mapping; it is a list or one value, as {key}=[]"
     return " ".join(str(error).split("\n", 1)[0].split())
 
 

@@ -44,8 +44,9 @@ def descriptions() -> dict[str, str]:
 def expand(words: Sequence[str], without: Sequence[str] = ()) -> tuple[str, ...]:
     """Return words in which those of a preset stand in the place of `preset=<name>`.
 
-    Whatever else the words say wins: a preset's word is left out where its key is given, and a
-    parameter of its market or ledger where another one is chosen.
+    `preset=null` is none, as in a sweep that compares presets with the default. Whatever else the
+    words say wins: a preset's word is left out where its key is given, and a parameter of its
+    market or ledger where another one is chosen.
 
     Args:
         words: of a command line.
@@ -61,6 +62,8 @@ def expand(words: Sequence[str], without: Sequence[str] = ()) -> tuple[str, ...]
         return tuple(words)
     if len(named) > 1:
         raise ConfigError(f"{' and '.join(named)} are several presets; name one of them")
+    if named[0] == "null":
+        return tuple(own)
     values = read_preset(named[0])
     given = {key.lstrip("+~"): value for key, _, value in (w.partition("=") for w in own)}
     kept = [

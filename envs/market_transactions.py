@@ -33,7 +33,7 @@ def submit(
     Returns:
         what the ledger says of it, and the fee of each seat [B, N] EUR: shared alike by the seats
         with an order in the book, for whom the market did its work; by all where there is none
-        and something of earlier intervals is due. What the ledger awards a seat is taken off.
+        and something of earlier intervals is due.
     """
     quantity_kw = orders.quantity_kw
     ordered = orders.seats_with(quantity_kw).to(quantity_kw)
@@ -56,5 +56,4 @@ def submit(
     )
     payers = ordered.masked_fill((count == 0).unsqueeze(-1), 1.0)
     share = receipts.fee.to(quantity_kw).unsqueeze(-1) / payers.sum(-1, keepdim=True)
-    fee = payers * share
-    return receipts, fee if receipts.award is None else fee - receipts.award.to(fee)
+    return receipts, payers * share

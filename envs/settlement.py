@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,7 +19,8 @@ class Bill:
     Each entry has one counterparty: `trade` the other seats and the market operator,
     `compensation` the other seats, `pool` and `firming` the pool of deviations, `grid` the
     supplier, `network` the DSO, `penalty` the penalty pool, `fee` the validators, `incentive`
-    whoever runs the incentive schemes. `grid_kw` is what the supplier bought (positive) or sold.
+    whoever runs the incentive schemes, and the ledger where it awards coins that it makes.
+    `grid_kw` is what the supplier bought (positive) or sold.
     """
 
     trade: Tensor
@@ -39,6 +40,12 @@ class Bill:
         market = self.trade + self.pool + self.firming
         beside = self.penalty + self.fee + self.compensation + self.incentive
         return market + self.grid + self.network + beside
+
+    def awarded(self, award_eur: Tensor | None) -> Bill:
+        """Return it with the coins that a ledger makes for seats, [B, N] EUR; None: none."""
+        if award_eur is None:
+            return self
+        return replace(self, incentive=self.incentive + award_eur.to(self.incentive))
 
     @property
     def accounts(self) -> dict[str, Tensor]:

@@ -205,6 +205,7 @@ class Simulation:
         ).standing(book.receipts.reverted)
         bill = bill_of(rules, traded, trades.fee_eur, tariff, prices, slot_h)
         bill, rewarded = self._pay_incentives(bill, delivered, used, traded, book.receipts.included)
+        bill = bill.awarded(trades.receipts.award)
         gain = reward(bill, used, rules.unserved_price, delivered.violation_eur, delivered.net_kw)
         self._last, published = last.after(
             book,

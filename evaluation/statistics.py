@@ -49,10 +49,11 @@ def interquartile_mean(values: Array) -> Array:
 class Bootstrap:
     """Resamples days and training seeds with replacement, each axis by itself (Owen 2007).
 
-    The same resamples serve every figure, so that they are paired. A single seed is what it is, and
-    the interval then one over days alone. Few seeds resampled have too small a spread, by
-    sqrt((S - 1) / S), and tails of the normal where Student's are due: with five, an interval of
-    95 % would cover 83 %. Their deviations are widened by what makes up for both; see Hesterberg
+    The same resamples serve every figure, so that they are paired. A single seed or day is what it
+    is, and the interval then one over the other axis alone. Few of n resampled have too small a
+    spread, by sqrt((n - 1) / n), and tails of the normal where Student's are due: with five, an
+    interval of 95 % would cover 83 %. The deviations of seeds, and those of days, are widened by
+    what makes up for both; see Hesterberg
     2015, "What Teachers Should Know About the Bootstrap", The American Statistician 69(4), on how
     narrow the bootstrap is. (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1.)
 
@@ -78,9 +79,8 @@ class Bootstrap:
         filled = np.where(there, values, 0.0)
         axes = tuple(range(values.ndim - 1))
         mean = _ratio(filled.sum(axes), there.sum(axes).astype(float))
-        resampled = _ratio(self._sums(filled), self._sums(there.astype(float)))
         middle = interquartile_mean(values.reshape(-1, values.shape[-1]))
-        return self._collect(mean, middle, resampled)
+        return self._collect(mean, middle, self._ratios(filled, there.astype(float)))
 
     def summary(self, values: Array) -> Summary:
         """Summarise one figure [..., D]."""
@@ -88,7 +88,8 @@ class Bootstrap:
 
     def means(self, values: Array) -> Array:
         """Return the resampled means [R] of one figure [..., D], every day of which is known."""
-        return self._sums(values[..., None])[:, 0] / values.size
+        figure = values[..., None]
+        return self._ratios(figure, np.ones_like(figure))[:, 0]
 
     def interquartile_means(self, values: Array) -> Array:
         """Return the resampled interquartile means [R] of one figure [S, D]."""
@@ -110,17 +111,27 @@ class Bootstrap:
         """
         if not whole.mean() > 0:
             return Summary(*[np.nan] * 4)
-        both = np.stack([part, whole], -1)
-        middle = interquartile_mean(both.reshape(-1, 2))
-        resampled = self._sums(both)
+        middle = interquartile_mean(np.stack([part, whole], -1).reshape(-1, 2))
         return self._collect(
             _ratio(part.sum().reshape(1), whole.sum().reshape(1)),
             _ratio(middle[:1], middle[1:]),
-            _ratio(resampled[:, :1], resampled[:, 1:]),
+            self._ratios(part[..., None], whole[..., None]),
         )[0]
 
+    def _ratios(self, part: Array, whole: Array) -> Array:
+        """Return the resampled sums of one over the other [R, K], both [..., D, K], widened.
+
+        By how many days depends on those that have a whole.
+        """
+        seeds = tuple(range(part.ndim - 2))
+        daily_part, daily_whole = part.sum(seeds), whole.sum(seeds)
+        by_day = _ratio(self._counts @ daily_part, self._counts @ daily_whole)
+        drawn = _ratio(self._sums(part), self._sums(whole)) if seeds else by_day
+        widening = np.array([_widening(days) for days in (daily_whole != 0).sum(0).tolist()])
+        return drawn + (widening - 1) * (by_day - _ratio(daily_part.sum(0), daily_whole.sum(0)))
+
     def _sums(self, values: Array) -> Array:
-        """Return the resampled sums [R, K] of [..., D, K]."""
+        """Return the resampled sums [R, K] of [..., D, K], widened for few seeds."""
         *seeds, D, K = values.shape
         by_day = np.moveaxis(values, -2, 0).reshape(D, -1)
         sums = (self._counts @ by_day).reshape(self._resamples, *seeds, K)
@@ -152,12 +163,12 @@ def interval(resampled: Array) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _widening(seeds: int) -> float:
-    """Return by how much resampled deviations of few seeds must grow for Student's interval."""
-    if seeds == 1:
+def _widening(count: int) -> float:
+    """Return by how much resampled deviations of so few must grow for Student's interval."""
+    if count <= 1:
         return 1.0
-    student, normal = t.ppf(_HIGH / 100, seeds - 1), norm.ppf(_HIGH / 100)
-    return float(math.sqrt(seeds / (seeds - 1)) * student / normal)
+    student, normal = t.ppf(_HIGH / 100, count - 1), norm.ppf(_HIGH / 100)
+    return float(math.sqrt(count / (count - 1)) * student / normal)
 
 
 def _drawn(counts: Array) -> NDArray[np.int64]:

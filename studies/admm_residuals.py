@@ -30,6 +30,7 @@ from gridbazaar.envs.markets.bilateral.admm import (
 from gridbazaar.envs.markets.bilateral.admm_parallel import PARTNERS
 from gridbazaar.envs.markets.bilateral.admm_sequential import CONTRACT
 from gridbazaar.palette import BLUE, GREY, ORANGE, style
+from gridbazaar.studies import places
 
 FORMS: dict[str, tuple[Update, float | None]] = {
     "sequential": (CONTRACT, None),
@@ -106,7 +107,7 @@ def quantiles(values: Tensor) -> NDArray[np.float64]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--plot", type=Path, help="write the plot here")
+    parser.add_argument("--plot", type=places.plot, help="write the plot here")
     parser.add_argument("--markets", type=int, default=100)
     parser.add_argument("--seats", type=int, default=41)
     parser.add_argument("--rounds", type=int, default=400)
@@ -115,6 +116,7 @@ def main() -> None:
     found = curves(options.markets, options.seats, options.rounds)
     tolerance = validate(AdmmConfig, option("market", "admm_sequential")).tolerance
     if options.plot:
+        options.plot.parent.mkdir(parents=True, exist_ok=True)
         draw(found, tolerance, options.plot)
     print(f"{'form':20} {'rounds to the tolerance: median':>32} {'nine in ten':>12}")
     for name, curve in found.items():

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,7 +26,7 @@ from scipy import sparse
 from scipy.optimize import linprog
 from torch import Tensor
 
-from gridbazaar.studies import pages
+from gridbazaar.studies import pages, places
 from gridbazaar.studies.quadratic_programme import solve_quadratic
 
 RETAIL, FEED_IN, WEAR = 0.32, 0.08, 0.02  # EUR/kWh, assumed
@@ -244,7 +243,9 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=24, help="of a day")
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--rho", type=float, default=0.1, help="EUR/kWh per kWh")
-    parser.add_argument("--page", type=Path, help="write the table into this page")
+    parser.add_argument(
+        "--page", type=places.page("admm schedules"), help="write the table into this page"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     text = table(drawn(options.seats, options.slots), options.rho, options.rounds)

@@ -21,12 +21,11 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridbazaar.studies import pages
+from gridbazaar.studies import pages, places
 
 Array = NDArray[np.float64]
 
@@ -193,7 +192,9 @@ def main() -> None:
     parser.add_argument(
         "--supply", type=float, default=8.0, help="kWh per driver, where it is short"
     )
-    parser.add_argument("--page", type=Path, help="write the tables into this page")
+    parser.add_argument(
+        "--page", type=places.page("charging contracts"), help="write the tables into this page"
+    )
     options = parser.parse_args()
     worth, share = np.array([0.3, 0.4, 0.5, 0.6]), np.array([0.25, 0.25, 0.25, 0.25])
     text = table(Drivers(worth, share, options.need), options.price, options.supply)

@@ -40,6 +40,7 @@ from gridbazaar.evaluation.audit import Audit
 from gridbazaar.evaluation.config import GRID_ONLY, IDEAL, EvaluationConfig, configure
 from gridbazaar.evaluation.rollout import play
 from gridbazaar.evaluation.stage import choose_days, without_positions
+from gridbazaar.studies import places
 from gridbazaar.studies.chain_observer import Seen, seen_by_all
 from gridbazaar.studies.ledger.holdout import quartierstrom
 from gridbazaar.studies.ledger.text import rounded
@@ -73,7 +74,11 @@ COLUMNS = (
 def configured(preset: str, days: int, words: Sequence[str] = ()) -> EvaluationConfig:
     """Return a preset as one evaluation; raises ConfigError as `configure`."""
     who = [] if "bidder" in read_preset(preset) else [f"bidder={BIDDER}"]
-    return configure(["name=pilots", f"preset={preset}", f"days={days}", *who, *words])
+    config = configure(["name=pilots", f"preset={preset}", f"days={days}", *who, *words])
+    for name in ("market", "ledger", "bidder"):
+        if (several := len(getattr(config, name))) != 1:
+            raise ConfigError(f"{name}= names {several}; a pilot has one {name}: name one")
+    return config
 
 
 def settings(config: EvaluationConfig) -> str:
@@ -201,25 +206,34 @@ def write_pages(folder: Path, frame: pd.DataFrame) -> None:
             write(page, texts | ({"knee": knee()} if row["preset"] == "quartierstrom" else {}))
 
 
+def pages_of(text: str) -> Path:
+    """Return a folder with a page of all pilots, and perhaps of some, that take the tables."""
+    folder = Path(text)
+    places.page("pilots")(str(folder / "pilots.md"))
+    for page in folder.glob("pilot_*.md"):
+        names = ("row", "knee") if page.stem == "pilot_quartierstrom" else ("row",)
+        places.page(*names)(str(page))
+    return folder
+
+
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--presets", nargs="+", default=options("preset"), help="names; else all")
-    parser.add_argument("--days", type=int, default=4, help="of the test days")
+    parser.add_argument("--days", type=places.count, default=4, help="of the test days")
     parser.add_argument("--set", nargs="*", default=[], metavar="WORD", help="words over presets")
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
-    parser.add_argument("--csv", type=Path, default=Path("results/pilots.csv"))
-    parser.add_argument("--from", type=Path, dest="played", help="a CSV of an earlier run")
-    parser.add_argument("--write", type=Path, help="folder of the pages that take the figures")
-    parser.add_argument("--plot", type=Path, help="write the picture here")
+    parser.add_argument("--threads", type=places.count, default=1, help="of torch")
+    parser.add_argument("--csv", type=places.file, default="results/pilots.csv")
+    earlier = places.played("preset", "settings", *(key for _, key, _ in COLUMNS))
+    parser.add_argument("--from", type=earlier, dest="played", help="a CSV of an earlier run")
+    parser.add_argument("--write", type=pages_of, help="folder of the pages that take the figures")
+    parser.add_argument("--plot", type=places.plot, help="write the picture here")
     chosen = parser.parse_args(words)
     torch.set_num_threads(chosen.threads)
-    if chosen.played:
-        frame = pd.read_csv(chosen.played)
+    if chosen.played is not None:
+        frame = chosen.played
     else:
         start = time.monotonic()
         try:
-            if chosen.days < 1:
-                raise ConfigError(f"--days is {chosen.days}: expected at least 1")
             for preset in chosen.presets:
                 configured(preset, chosen.days, chosen.set)
             bar = tqdm(chosen.presets, unit="pilot", dynamic_ncols=True)
@@ -234,6 +248,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if chosen.write:
         write_pages(chosen.write, frame)
     if chosen.plot:
+        chosen.plot.parent.mkdir(parents=True, exist_ok=True)
         draw(frame, chosen.plot)
 
 

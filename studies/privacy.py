@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ from gridbazaar.evaluation.rollout import play
 from gridbazaar.evaluation.stage import choose_days
 from gridbazaar.ledger_sim.layers.protocol import chain_config, layers_of
 from gridbazaar.ledger_sim.record.privacy import grouped_sums
-from gridbazaar.studies import pages
+from gridbazaar.studies import pages, places
 
 Layer = str | dict[str, Any]
 OPEN, MASKED = "own_use", "load_masking"
@@ -207,7 +206,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--ledger", default="proof_of_stake", help="beneath the layers")
     parser.add_argument("--days", type=int, default=7, help="evenly spaced test days")
-    parser.add_argument("--page", type=Path, help="put the table between its marks in this page")
+    its = places.page("study: privacy", "study: masks")
+    parser.add_argument("--page", type=its, help="put the table between its marks in this page")
     options = parser.parse_args(words)
     torch.set_num_threads(1)
     plain = batched(num_envs=1, split="test")

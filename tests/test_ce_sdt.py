@@ -340,6 +340,12 @@ def test_wrong_words_are_one_line(tmp_path, capsys):
         err = capsys.readouterr().err
         assert line in err
         assert "Traceback" not in err
-    with pytest.raises(SystemExit):
-        run.main([*rows, "--size", "1"])
+    for words, line in (
+        (["--size", "1"], "--size and --users are at least 2"),
+        (["--plot", "x.foo"], "x.foo must end with one of"),
+        (["--write", str(tmp_path / "none.md")], "there is no page"),
+    ):
+        with pytest.raises(SystemExit):
+            run.main([*rows, *words])
+        assert line in capsys.readouterr().err
     assert not (tmp_path / "rows.csv").exists()

@@ -17,6 +17,40 @@ def test_interval_covers_the_true_mean_about_95_percent_of_the_time():
     assert 0.91 <= covered <= 0.98
 
 
+@pytest.mark.parametrize("days", [2, 3, 4, 5, 7, 13, 30])
+def test_interval_of_few_days_covers_the_mean_too(days):
+    figures = np.random.default_rng(days).normal(10, 1, (days, 800))
+    found = Bootstrap(days, 500, 0).summaries(figures)
+    assert 0.91 <= np.mean([s.low <= 10 <= s.high for s in found]) <= 0.97
+
+
+@pytest.mark.parametrize(("seeds", "days"), [(3, 2), (5, 3)])
+def test_interval_of_few_seeds_and_days_covers_the_mean_too(seeds, days):
+    rng = np.random.default_rng(days)
+    for of_seed, of_day in ((1, 0.1), (0.1, 1), (1, 1)):
+        values = seeds_and_days(rng, seeds, days, 800, of_seed, of_day, 0)
+        found = Bootstrap(days, 500, 0).summaries(values)
+        assert np.mean([s.low <= 10 <= s.high for s in found]) >= 0.91
+
+
+def test_a_figure_of_few_of_the_days_is_as_wide_as_one_of_so_few():
+    """Means alike however many days lack it: it is what is known that counts."""
+    rng = np.random.default_rng(15)
+    known = rng.normal(10, 1, (4, 800))
+    gaps = np.concatenate([known, np.full((36, 800), np.nan)])
+    found = Bootstrap(40, 500, 0).summaries(gaps)
+    assert 0.91 <= np.mean([s.low <= 10 <= s.high for s in found]) <= 0.99
+
+
+def test_a_share_of_few_days_covers_the_share():
+    """A part in proportion to a whole that differs from day to day."""
+    rng = np.random.default_rng(16)
+    whole = rng.uniform(5, 15, (400, 5))
+    part = 0.5 * whole + rng.normal(0, 1, (400, 5))
+    found = [Bootstrap(5, 300, 0).ratio(p, w) for p, w in zip(part, whole, strict=True)]
+    assert 0.91 <= np.mean([s.low <= 0.5 <= s.high for s in found]) <= 0.98
+
+
 def test_paired_difference_is_told_apart_where_the_means_are_not():
     rng = np.random.default_rng(1)
     first = rng.normal(60, 30, 91)

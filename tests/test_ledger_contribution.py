@@ -109,12 +109,24 @@ def test_in_the_world_the_sun_saves_energy_and_the_award_is_paid_to_seats():
     energy = torch.stack([interval.receipts.energy_kwh for interval in plain])
     assert (energy[48:60].mean(0) < energy[8:20].mean(0)).all()  # noon against night
     for before, one, other in zip([None, *plain[:-1]], plain, paid, strict=True):
-        gained = other.bill.fee - one.bill.fee
+        gained = other.bill.incentive - one.bill.incentive
+        torch.testing.assert_close(other.bill.fee, one.bill.fee)  # what is awarded is no fee
+        charged = other.receipts.fee.sum(1) + other.market_receipts.fee
+        torch.testing.assert_close(-other.bill.fee.sum(1), charged.to(other.bill.fee))
+        # Coins are made by whoever pays incentives; together all gain nothing.
+        balance = torch.stack([*other.bill.accounts.values()]).sum(0)
+        torch.testing.assert_close(balance, torch.zeros_like(balance), rtol=0, atol=1e-4)
         net_kw = torch.zeros(2, world.num_seats) if before is None else before.delivered.net_kw
         first = (net_kw == net_kw.amax(1, keepdim=True)) & (net_kw > 1e-6)
         expected = 0.2 * first / first.sum(1, keepdim=True).clamp(min=1)
         torch.testing.assert_close(gained, expected.to(gained), rtol=0, atol=1e-5)
-    assert sum(float((o.bill.fee - p.bill.fee).sum()) for p, o in zip(plain, paid, strict=True)) > 1
+    assert (
+        sum(
+            float((o.bill.incentive - p.bill.incentive).sum())
+            for p, o in zip(plain, paid, strict=True)
+        )
+        > 1
+    )
 
 
 def test_what_cannot_be_is_refused():

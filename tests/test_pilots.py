@@ -205,6 +205,16 @@ def test_an_unknown_preset_is_one_line_with_the_nearest(command, capsys):
     assert "unknown preset 'quartierstorm': did you mean 'quartierstrom'?" in err
 
 
+def test_no_preset_is_null():
+    assert expand(["preset=null", "days=1"]) == ("days=1",)
+    assert configure(["name=x", "preset=null"]) == configure(["name=x"])
+
+
+def test_a_mapping_where_a_list_is_due_is_refused_by_its_key():
+    with pytest.raises(ConfigError, match="incentives takes no mapping"):
+        configure(["name=x", "incentives={}"])
+
+
 def test_one_preset_at_a_time():
     with pytest.raises(ConfigError, match="brooklyn and sunchain are several presets"):
         expand(["preset=brooklyn", "+preset=sunchain"])
@@ -294,7 +304,17 @@ def test_the_study_plays_pilots_side_by_side_and_writes_table_picture_and_pages(
     ("words", "line"),
     [
         (["--presets", "sunchian"], "did you mean 'sunchain'?"),
-        (["--days", "0"], "--days is 0: expected at least 1"),
+        (["--days", "0"], "--days: is '0': expected a whole number of at least 1"),
+        (["--threads", "0"], "--threads: is '0'"),
+        (["--from", "nowhere.csv"], "nowhere.csv is no CSV of an earlier run"),
+        (["--from", "/dev/null"], "/dev/null is no CSV of an earlier run"),
+        (["--from", __file__], "earlier run"),
+        (["--csv", f"{__file__}/x.csv"], "is no folder"),
+        (["--plot", "x.foo"], "x.foo must end with one of .png"),
+        (["--plot", "."], "is a folder; name a file"),
+        (["--write", "tests"], "there is no page tests/pilots.md"),
+        (["--presets", "sunchain", "--set", "market=all"], "a pilot has one market"),
+        (["--presets", "sunchain", "--set", "bidder=[truthful,zip]"], "bidder= names 2"),
         (["--presets", "sunchain", "--set", "market.position=2"], "market.position is 2"),
     ],
 )

@@ -22,7 +22,7 @@ def _amount(moved: dict[str, Tensor], kind: Kind, day: DayRecord) -> Tensor:
 
 @kpi("EUR/day", "-", "market")
 def incentive_income(day: DayRecord) -> Tensor:
-    """What seats received from all incentive schemes, less what they paid them"""
+    """What seats received from incentive schemes and as a ledger's award, less what they paid"""
     return day.incentive.sum((0, -1))
 
 

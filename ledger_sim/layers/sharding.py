@@ -277,16 +277,16 @@ class Sharding(Layer):
             of_shards = shards * incomes.shape[1] // self._copies
             incomes = torch.cat([incomes[:, :of_shards] * legs, incomes[:, of_shards:]], 1)
         across = 2 if shards > 1 else 1
-        award = written.award
+        award, stored = written.award, written.stored_bytes
         return MarketReceipts(
             fee=total(written.fee),
             burned=total(written.burned),
             delay_s=delay_s[:, :shards].amax(1) * across + delay_s[:, shards:].sum(1),
             transactions=total(written.transactions),
-            energy_kwh=self._of_shards(written.energy_kwh).sum(1),
+            energy_kwh=total(written.energy_kwh),
             incomes=incomes,
             award=award if award is None else award.view(len(self.seed), self._copies, -1).mean(1),
-            stored_bytes=self._summed(written.stored_bytes),
+            stored_bytes=None if stored is None else total(stored),
         )
 
 

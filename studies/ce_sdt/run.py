@@ -23,6 +23,7 @@ import torch
 
 from gridbazaar import files, randomness
 from gridbazaar.errors import GridBazaarError, in_one_line
+from gridbazaar.studies import places
 from gridbazaar.studies.ce_sdt import profiles, report, sweeps
 from gridbazaar.studies.ce_sdt.community import read_prices
 from gridbazaar.studies.ce_sdt.fit import fitted
@@ -30,6 +31,8 @@ from gridbazaar.studies.ce_sdt.plot import draw
 from gridbazaar.studies.ce_sdt.report import Case
 from gridbazaar.studies.ce_sdt.rules import Rules
 from gridbazaar.studies.pages import write
+
+TABLES = ("profiles", "headline", "fitted", "traditional", "sizes", "readings")
 
 
 def study(options: argparse.Namespace) -> dict[str, str]:
@@ -90,9 +93,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--users", type=int, nargs="+", default=sweeps.USERS, help="sizes swept")
     parser.add_argument("--seed", type=int, default=0, help="of the first community")
     parser.add_argument("--readings", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--csv", type=Path, default=Path("results/ce_sdt.csv"))
-    parser.add_argument("--write", type=Path, help="put the tables into this page")
-    parser.add_argument("--plot", type=Path, help="write Figures 5 to 10 here")
+    parser.add_argument("--csv", default="results/ce_sdt.csv", type=places.file)
+    parser.add_argument("--write", type=places.page(*TABLES), help="put the tables into this page")
+    parser.add_argument("--plot", type=places.plot, help="write Figures 5 to 10 here")
     options = parser.parse_args(words)
     torch.set_num_threads(1)
     try:

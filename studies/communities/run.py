@@ -32,6 +32,7 @@ from gridbazaar.evaluation.config import GRID_ONLY, IDEAL, configure
 from gridbazaar.evaluation.rollout import play
 from gridbazaar.evaluation.stage import choose_days
 from gridbazaar.ledger_sim.layers.protocol import chain_config
+from gridbazaar.studies import places
 from gridbazaar.studies.communities.members import Sample, build_sample
 from gridbazaar.studies.communities.plot import draw
 from gridbazaar.studies.communities.report import tables, with_shares
@@ -164,28 +165,34 @@ def main() -> None:
     parser.add_argument("--ledgers", nargs="+", default=[*named, *LAYERED], help="ledger+layer+...")
     parser.add_argument("--grown", default=GROWN, help="task that is played in parts, too")
     parser.add_argument("--tasks", nargs="*", default=WHOLE, help="others, played whole")
-    parser.add_argument("--draws", type=int, default=DRAWS, help="of the members of a part")
-    parser.add_argument("--days", type=int, default=30, help="of the test days; 91 are all")
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
-    parser.add_argument("--csv", type=Path, default=Path("results/communities.csv"))
-    parser.add_argument("--from", type=Path, dest="played", help="a CSV of an earlier run")
-    parser.add_argument("--write", type=Path, help="put the tables into this page")
-    parser.add_argument("--plot", type=Path, help="write the plot here")
+    parser.add_argument(
+        "--draws", type=places.count, default=DRAWS, help="of the members of a part"
+    )
+    parser.add_argument(
+        "--days", type=places.count, default=30, help="of the test days; 91 are all"
+    )
+    parser.add_argument("--threads", type=places.count, default=1, help="of torch")
+    parser.add_argument("--csv", type=places.file, default="results/communities.csv")
+    earlier = places.played("ledger", "market", "task", "share")
+    parser.add_argument("--from", type=earlier, dest="played", help="a CSV of an earlier run")
+    its = places.page("savings", "service", "markets", "tasks")
+    parser.add_argument("--write", type=its, help="put the tables into this page")
+    parser.add_argument("--plot", type=places.plot, help="write the plot here")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     carbon = configure(["name=communities"]).carbon_kg_per_kwh
-    if options.played:
-        frame = pd.read_csv(options.played)
+    if options.played is not None:
+        frame = options.played
     else:
         start = time.monotonic()
-        places = choose_places(options.tasks, options.grown, options.draws)
+        chosen = choose_places(options.tasks, options.grown, options.draws)
         try:
             for words in options.ledgers:
                 ledger_of(words)
             for name in options.markets:
                 configs.option("market", name)
             frame = pd.DataFrame(
-                rows(places, options.markets, options.ledgers, options.days, carbon)
+                rows(chosen, options.markets, options.ledgers, options.days, carbon)
             )
         except GridBazaarError as error:
             parser.error(str(error))
@@ -197,6 +204,7 @@ def main() -> None:
     if options.write:
         write(options.write, found)
     if options.plot:
+        options.plot.parent.mkdir(parents=True, exist_ok=True)
         draw(means, carbon, options.plot)
 
 

@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +23,7 @@ from gridbazaar.ledger_sim import Transactions
 from gridbazaar.ledger_sim.chain.blockchain import Blockchain
 from gridbazaar.ledger_sim.consensus.protocol import ChainConfig, Consensus
 from gridbazaar.sourced import plain
+from gridbazaar.studies import places
 from gridbazaar.studies.pages import write
 
 METER_TX_PER_S = 10.0  # Quartierstrom's, as a load; what fits is searched for
@@ -207,7 +207,9 @@ def table(found: list[Prediction]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--write", type=Path, help="put the table into this page")
+    parser.add_argument(
+        "--write", type=places.page("predictions", "hangs"), help="put the table into this page"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     found = predictions()
