@@ -65,6 +65,11 @@ def said(bidder: str, trained: Mapping[str, Any]) -> str:
     )
 
 
+def unknown(bidder: str) -> str:
+    """Return in a line that what a bidder was trained on is not known."""
+    return f"What {bidder} was trained on is not known: its run has no {_CONFIG} that can be read."
+
+
 def differences(
     bidder: str, trained: dict[str, Any], task: str, markets: Sequence[str], ledgers: Sequence[str]
 ) -> list[str]:

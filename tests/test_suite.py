@@ -28,10 +28,12 @@ from gridbazaar.evaluation import (
     cells,
     generalisation,
     kept,
+    results,
     results_folder,
     stage,
     suite,
 )
+from gridbazaar.evaluation.config import configure
 from gridbazaar.evaluation.entries import Entries, entries
 from gridbazaar.evaluation.provenance import differences, said, trained_on
 
@@ -322,6 +324,16 @@ def test_where_a_bidder_was_trained_is_said_only_where_it_differs(far):
     assert len(lines) == 3
     assert "market uniform_auction and plays vcg" in lines[1]
     assert trained_on("truthful") is None
+
+
+def test_a_bidder_whose_training_is_not_known_is_said_to_be(far):
+    config = configure(["name=x", "task=small", "bidder=truthful"])
+    trained = trained_on(str(far))
+    assert not results._warnings(config, {"x": trained})
+    (far / "config.yaml").write_text("algorithm: [")
+    assert trained_on(str(far)) is None
+    (line,) = results._warnings(config, {"x": None})
+    assert "What x was trained on is not known" in line
 
 
 def test_the_steps_said_are_those_of_the_checkpoint_that_plays(far):
