@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from gridbazaar.agents import shelf
 from gridbazaar.agents.run_set import members
-from gridbazaar.errors import GridBazaarError
+from gridbazaar.errors import CheckpointError, GridBazaarError
 from gridbazaar.sourced import read_yaml
 
 _CONFIG = "config.yaml"  # as gridbazaar.agents.learning.run_folder writes it
@@ -15,7 +16,7 @@ _PARTS = ("task", "market", "ledger")
 
 
 def trained_on(bidder: str) -> dict[str, Any] | None:
-    """Return task, market, ledger, algorithm and seeds of a learned bidder's training.
+    """Return task, market, ledger, algorithm, seeds and agent steps of a learned bidder's training.
 
     None for one that was not trained in a run's folder, or whose configuration is gone.
     """
@@ -31,10 +32,21 @@ def trained_on(bidder: str) -> dict[str, Any] | None:
         found = read_yaml(file)
         names = {part: str(found[part]["name"]) for part in (*_PARTS, "algorithm")}
         seeds = [int(seed) for seed in runs if seed] or [int(found["seed"])]
-        steps = int(found["total_agent_steps"])
+        wanted = int(found["total_agent_steps"])
     except (GridBazaarError, OSError, KeyError, TypeError, ValueError):
         return None
-    return {**names, "seeds": seeds, "total_agent_steps": steps}
+    return {**names, "seeds": seeds, "agent_steps": _steps(place, wanted)}
+
+
+def _steps(place: Path, wanted: int) -> int:
+    """Return the agent steps behind the checkpoint that plays; what was wanted where none is."""
+    # RLlib takes seconds to import: not where only classic bidders play.
+    from gridbazaar.agents.learning import checkpoints
+
+    try:
+        return checkpoints.read_progress(checkpoints.find(place)).agent_steps
+    except CheckpointError:
+        return wanted
 
 
 def said(bidder: str, trained: Mapping[str, Any]) -> str:
@@ -48,9 +60,14 @@ def said(bidder: str, trained: Mapping[str, Any]) -> str:
     return (
         f"{bidder} was trained by {trained['algorithm']} on {trained['task']} under "
         f"{trained['market'].replace('_', ' ')} and the {trained['ledger']} ledger, "
-        f"{trained['total_agent_steps']:,} agent steps, "
+        f"{trained['agent_steps']:,} agent steps, "
         f"{'seeds' if len(trained['seeds']) > 1 else 'seed'} {seeds}."
     )
+
+
+def unknown(bidder: str) -> str:
+    """Return in a line that what a bidder was trained on is not known."""
+    return f"What {bidder} was trained on is not known: its run has no {_CONFIG} that can be read."
 
 
 def differences(

@@ -28,7 +28,7 @@ from gridbazaar.evaluation.latex import latex
 from gridbazaar.evaluation.learning_curves import learning_curve, read_curves
 from gridbazaar.evaluation.mechanisms import several
 from gridbazaar.evaluation.outcome import BOUNDS, PLANNER, PLAYED, WITHIN_LIMITS
-from gridbazaar.evaluation.provenance import differences, trained_on
+from gridbazaar.evaluation.provenance import differences, trained_on, unknown
 from gridbazaar.evaluation.report import render
 from gridbazaar.evaluation.report_data import collect
 from gridbazaar.evaluation.stage import Maker
@@ -161,10 +161,12 @@ def _dumped(config: EvaluationConfig) -> dict[str, Any]:
 
 
 def _warnings(config: EvaluationConfig, trained: dict[str, Any]) -> list[str]:
-    """Return where learned bidders play what they were not trained on, a line each."""
+    """Return where learned bidders play what they were not trained on, or what nobody knows."""
     where = (config.task.name, config.market, config.ledger)
-    known = {name: given for name, given in trained.items() if given is not None}
-    return [line for name, given in known.items() for line in differences(name, given, *where)]
+    lines = []
+    for name, given in trained.items():
+        lines += [unknown(name)] if given is None else differences(name, given, *where)
+    return lines
 
 
 def table(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from gridbazaar import configs
 from gridbazaar.agents.bidders import make
+from gridbazaar.agents.learning import checkpoints, digests
 from gridbazaar.agents.pettingzoo_policy import PolicyBidder, policy_bidder
 from gridbazaar.config import validate
 from gridbazaar.envs import batched, world
@@ -26,12 +28,14 @@ from gridbazaar.evaluation import (
     cells,
     generalisation,
     kept,
+    results,
     results_folder,
     stage,
     suite,
 )
+from gridbazaar.evaluation.config import configure
 from gridbazaar.evaluation.entries import Entries, entries
-from gridbazaar.evaluation.provenance import differences, trained_on
+from gridbazaar.evaluation.provenance import differences, said, trained_on
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "leaderboard.md").read_text()
 
@@ -320,3 +324,25 @@ def test_where_a_bidder_was_trained_is_said_only_where_it_differs(far):
     assert len(lines) == 3
     assert "market uniform_auction and plays vcg" in lines[1]
     assert trained_on("truthful") is None
+
+
+def test_a_bidder_whose_training_is_not_known_is_said_to_be(far):
+    config = configure(["name=x", "task=small", "bidder=truthful"])
+    trained = trained_on(str(far))
+    assert not results._warnings(config, {"x": trained})
+    (far / "config.yaml").write_text("algorithm: [")
+    assert trained_on(str(far)) is None
+    (line,) = results._warnings(config, {"x": None})
+    assert "What x was trained on is not known" in line
+
+
+def test_the_steps_said_are_those_of_the_checkpoint_that_plays(far):
+    """A training that was stopped, or went on for a whole iteration, took others than wanted."""
+    place = far / "checkpoints" / "iteration_000001"
+    place.mkdir(parents=True)
+    record = {"format": checkpoints._FORMAT, **asdict(checkpoints.Progress(1, 40, 1.0, None, {}))}
+    (place / checkpoints.PROGRESS).write_text(json.dumps(record))
+    digests.write(place)
+    trained = trained_on(str(far))
+    assert trained is not None
+    assert ", 40 agent steps, seed 4" in said("x", trained)
