@@ -60,6 +60,21 @@ class Program(NamedTuple):
     most: Array
 
 
+_GAVE_UP = (highspy.HighsModelStatus.kUnknown, highspy.HighsModelStatus.kSolveError)
+
+
+def _run(solver: highspy.Highs) -> highspy.HighsModelStatus:
+    """Solve, and where the simplex gives up on its way from a basis, anew; then by another way."""
+    solver.run()
+    for method in ("simplex", "ipm"):
+        if solver.getModelStatus() not in _GAVE_UP:
+            break
+        solver.clearSolver()
+        solver.setOptionValue("solver", method)
+        solver.run()
+    return solver.getModelStatus()
+
+
 class Optimum:
     """The program of one community; its matrix is built once, days change bounds and prices.
 
@@ -128,12 +143,14 @@ class Optimum:
         solver.passModel(model)
         if basis is not None:
             solver.setBasis(basis)
-        solver.run()
-        status = solver.getModelStatus()
+        status = _run(solver)
         if status != highspy.HighsModelStatus.kOptimal:
+            why = "the solver gave up; report the day and the task"
+            if status not in _GAVE_UP:
+                why = "the day's data break a device's limits (look at energy, capacity and need "
+                why += "of the cars)"
             raise OptimumError(
-                f"no optimum: HiGHS reports {solver.modelStatusToString(status)!r}; the day's data "
-                "break a device's limits (look at energy, capacity and need of the cars)"
+                f"no optimum: HiGHS reports {solver.modelStatusToString(status)!r}; {why}"
             )
         solution, units = solver.getSolution(), day.units.floor_kwh.shape
         value = np.array(solution.col_value[: 2 * len(self._owner) * self._T])

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import highspy
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,7 @@ from gridbazaar.envs.day_record import DayRecord, Facts
 from gridbazaar.envs.prices import SlotPrices
 from gridbazaar.errors import OptimumError
 from gridbazaar.evaluation.given_days import days_of, unknown
-from gridbazaar.evaluation.optimum import Optimum
+from gridbazaar.evaluation.optimum import Optimum, _run
 from gridbazaar.evaluation.playback import Playback
 
 B = 4
@@ -187,3 +188,33 @@ def test_the_optimum_is_missing_by_name_where_prices_cross(town, change):
     crossed[40] = value
     days[1] = replace(days[1], prices=days[1].prices._replace(**{name: crossed}))
     assert "optimum is missing: 1 of 2 days" in unknown(days)
+
+
+class Wavering:
+    """A solver that gives up a few times, and what it was told to be."""
+
+    def __init__(self, failures):
+        self.failures, self.runs, self.tried = failures, 0, []
+
+    def run(self):
+        self.runs += 1
+
+    def getModelStatus(self):  # noqa: N802 - HiGHS's name
+        gave_up = self.runs <= self.failures
+        return highspy.HighsModelStatus.kUnknown if gave_up else highspy.HighsModelStatus.kOptimal
+
+    def clearSolver(self):  # noqa: N802
+        pass
+
+    def setOptionValue(self, name, value):  # noqa: N802
+        assert name == "solver"
+        self.tried.append(value)
+
+
+@pytest.mark.parametrize("failures", [0, 1, 2, 3])
+def test_a_solver_that_gives_up_begins_anew_and_then_goes_another_way(failures):
+    solver = Wavering(failures)
+    found = _run(solver)
+    kinds = highspy.HighsModelStatus
+    assert found == (kinds.kUnknown if failures == 3 else kinds.kOptimal)
+    assert solver.tried == ["simplex", "ipm"][:failures]
