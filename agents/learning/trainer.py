@@ -186,7 +186,8 @@ class Training:
         due = iteration % self._config.validate_every == 0 or iteration == self._iterations
         validated = self._validate(self._rllib.learner_group.get_weights()) if due else {}
         self._validated = validated.get(COST)
-        better = due and not validated[COST] >= (self.progress.best_cost or math.inf)
+        best = math.inf if self.progress.best_cost is None else self.progress.best_cost
+        better = due and validated[COST] < best
         self.progress = replace(
             self.progress,
             iteration=iteration,
