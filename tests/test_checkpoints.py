@@ -357,6 +357,5 @@ def test_two_writers_of_a_run_are_refused_by_the_first_ones_process(tmp_path, ca
     with files.claim(tmp_path / "demo"):
         words = ["name=demo", f"folder={tmp_path}", "num_envs=1", "ray.num_cpus=1"]
         assert command_line.main(["train", *words]) == 1
-    *started, refusal = capsys.readouterr().err.splitlines()
-    assert started == ["building semiurb4-v1"]
+    (refusal,) = capsys.readouterr().err.splitlines()
     assert f"is being written by process {os.getpid()} on " in refusal

@@ -8,6 +8,7 @@ import pytest
 
 from gridbazaar import envs
 from gridbazaar.envs.placement import load_grid_and_series
+from gridbazaar.errors import ResultsError
 from gridbazaar.studies import pages
 from gridbazaar.studies.communities import members, report, run
 from gridbazaar.studies.communities.plot import draw
@@ -105,6 +106,6 @@ def test_tables_and_plot_name_every_ledger(played, tmp_path):
     draw(means, 0.5, plot)
     assert plot.stat().st_size > 1000
     page.write_text("no marks")
-    with pytest.raises(SystemExit, match="needs the marks"):
+    with pytest.raises(ResultsError, match="lacks the marks"):
         pages.write(page, tables)
     assert page.read_text() == "no marks"

@@ -229,8 +229,10 @@ def training(root, *more):
 @pytest.mark.long
 @needs_launchers
 @pytest.mark.parametrize("words", [JOBLIB, LOCAL], ids=["joblib", "submitit"])
-def test_jobs_train_what_one_after_another_does(words, in_turn, tmp_path):
+def test_jobs_train_what_one_after_another_does(words, in_turn, tmp_path, monkeypatch):
     """Those of one point cannot be trained, which is a line each, and the others go on."""
+    # Tests that register something of their own are plug-ins that a job imports, too.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     results = train_all(plan(training(tmp_path, *words)), say=lambda line: None)
     assert [result.state for result in results] == ["failed", "failed", "finished", "finished"]
     for seed in (0, 1):

@@ -465,10 +465,10 @@ def test_calls_out_of_order_are_refused():
         ledger.step(fewer, DEADLINE_S)
 
 
-def test_what_goes_across_shards_takes_bytes_and_energy_twice_as_well_as_fees():
+def test_what_goes_across_shards_takes_bytes_twice_as_well_as_fees():
     """Of a chain that counts each transaction: two legs of half of the settlements."""
     plain, shared = (
-        run(block(layers, transaction_energy_kwh=0.5), day(), market=market_transactions(4))
+        run(block(layers), day(), market=market_transactions(4))
         for layers in ([], [{"name": "sharding", "shards": 2}])
     )
     for (_, one), (_, two) in zip(plain, shared, strict=True):
@@ -477,4 +477,3 @@ def test_what_goes_across_shards_takes_bytes_and_energy_twice_as_well_as_fees():
         torch.testing.assert_close(
             two.stored_bytes / two.transactions, one.stored_bytes / one.transactions
         )
-        torch.testing.assert_close(two.energy_kwh, 0.5 * two.transactions)

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -80,12 +80,14 @@ def train(config: TrainConfig, watch: Watch = _nobody, tell: Say = say) -> Outco
         BusyError: another process writes it.
     """
     # What needs no world is said at once; one that cannot be built leaves no folder behind.
-    check_place(config)
+    folder = folder_of(config)
+    with files.claim(folder) if folder.exists() else nullcontext():
+        check_place(config)
     algorithm = make(config.algorithm)
     tell(f"building {config.task.name}")
     validation = Validation(config, algorithm)
     with ExitStack() as held:
-        held.enter_context(files.claim(folder_of(config)))
+        held.enter_context(files.claim(folder))
         tell("starting Ray")
         held.enter_context(ray_session(config.ray))
         interrupt = held.enter_context(Interrupt())

@@ -283,7 +283,7 @@ class Sharding(Layer):
             burned=total(written.burned),
             delay_s=delay_s[:, :shards].amax(1) * across + delay_s[:, shards:].sum(1),
             transactions=total(written.transactions),
-            energy_kwh=total(written.energy_kwh),
+            energy_kwh=self._of_shards(written.energy_kwh).sum(1),
             incomes=incomes,
             award=award if award is None else award.view(len(self.seed), self._copies, -1).mean(1),
             stored_bytes=None if stored is None else total(stored),
