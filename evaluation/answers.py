@@ -7,12 +7,14 @@ from typing import Any
 
 from gridbazaar.evaluation import mechanisms
 from gridbazaar.evaluation.exploited import COALITION, SEAT
-from gridbazaar.evaluation.figures import cell, interval
+from gridbazaar.evaluation.figures import spanned
 from gridbazaar.evaluation.outcome import BOUNDS, OPTIMUM, PLANNER, WITHIN_LIMITS
 from gridbazaar.evaluation.plots import title_of
+from gridbazaar.evaluation.statistics import apart
 
 Row = Mapping[str, Any]
 _POINTS = 0.05  # per cent of the optimum's savings that rounding hides
+_TOLD = {-1: "less than where it was chosen", 0: "which cannot be told apart", 1: "more"}
 
 
 def bound(summary: Mapping[str, Any]) -> list[str]:
@@ -22,8 +24,8 @@ def bound(summary: Mapping[str, Any]) -> list[str]:
     if best["mean"] is None:
         return []
     said = [
-        f"A programme that knows the whole day and owns all devices costs {cell(best)} "
-        f"{best['unit']}{_span(best)}: nobody can do better unless the operator adds money."
+        f"A programme that knows the whole day and owns all devices costs "
+        f"{spanned(best, best['unit'])}: nobody can do better unless the operator adds money."
     ]
     place = (summary["cheapest"]["market"], summary["cheapest"]["ledger"])
     played = [row for row in rows if row["bidder"] not in BOUNDS and not row["baseline"]]
@@ -75,7 +77,7 @@ def validation(summary: Mapping[str, Any]) -> list[str]:
         said.append(
             f"{row['bidder'].replace('_', ' ')}{beside} reaches {_share(row['validation'])} of the "
             f"optimum's savings on {learned} and {_share(row['judged'])} on the days of this "
-            f"report: {span}{_told(less)}."
+            f"report: {span}, {_TOLD[apart(less['low'], less['high'], _POINTS)]}."
         )
     return said
 
@@ -92,9 +94,10 @@ def selfish(summary: Mapping[str, Any]) -> list[str]:
         if most["who"] is None:
             said.append(f"{who}: no deviation was found that gains anything.")
             continue
-        sure = "" if 0 < most["low"] < most["high"] else ", which cannot be told from nothing"
+        sure = apart(most["low"], most["high"]) > 0
+        unsure = "" if sure else ", which cannot be told from nothing"
         said.append(
-            f"{who} gains at least {cell(most)} {unit}{_span(most)}{sure}: {most['who']}, "
+            f"{who} gains at least {spanned(most, unit)}{unsure}: {most['who']}, "
             f"with {most['response'].replace('_', ' ')}, while all others play {title_of(row)}."
         )
     return said
@@ -108,17 +111,6 @@ def missing(summary: Mapping[str, Any], answered: Mapping[str, Sequence[str]]) -
     if not answered["selfish"]:
         found.append("whether a selfish bidder would break it (exploitability=true)")
     return found
-
-
-def _span(figure: Mapping[str, Any]) -> str:
-    span = interval(figure)
-    return f" ({span})" if span else ""
-
-
-def _told(less: Mapping[str, float]) -> str:
-    if less["low"] < less["high"] < -_POINTS:
-        return ", less than where it was chosen"
-    return ", more" if _POINTS < less["low"] < less["high"] else ", which cannot be told apart"
 
 
 def _share(figure: Mapping[str, float]) -> str:

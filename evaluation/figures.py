@@ -19,10 +19,10 @@ def interval(figure: Mapping[str, Any] | None) -> str:
     return f"{number(figure['low'])} to {number(figure['high'])}"
 
 
-def spanned(figure: Mapping[str, Any] | None) -> str:
-    """Format a mean with its interval behind it, where it has one of any width."""
-    span = interval(figure)
-    return f"{cell(figure)} ({span})" if span else cell(figure)
+def spanned(figure: Mapping[str, Any] | None, unit: str = "") -> str:
+    """Format a mean and its unit with its interval behind them, where it has one of any width."""
+    mean, span = f"{cell(figure)} {unit}".strip(), interval(figure)
+    return f"{mean} ({span})" if span else mean
 
 
 def number(value: float | None) -> str:

@@ -61,6 +61,8 @@ class Program(NamedTuple):
 
 
 _GAVE_UP = (highspy.HighsModelStatus.kUnknown, highspy.HighsModelStatus.kSolveError)
+_WHY_GAVE_UP = "the solver gave up; report the day and the task"
+_WHY_NONE = "the day's data break a device's limits (look at energy, capacity and need of the cars)"
 
 
 def _run(solver: highspy.Highs) -> highspy.HighsModelStatus:
@@ -145,10 +147,7 @@ class Optimum:
             solver.setBasis(basis)
         status = _run(solver)
         if status != highspy.HighsModelStatus.kOptimal:
-            why = "the solver gave up; report the day and the task"
-            if status not in _GAVE_UP:
-                why = "the day's data break a device's limits (look at energy, capacity and need "
-                why += "of the cars)"
+            why = _WHY_GAVE_UP if status in _GAVE_UP else _WHY_NONE
             raise OptimumError(
                 f"no optimum: HiGHS reports {solver.modelStatusToString(status)!r}; {why}"
             )

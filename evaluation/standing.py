@@ -8,7 +8,7 @@ from typing import Any
 from gridbazaar.evaluation import mechanisms
 from gridbazaar.evaluation.config import EvaluationConfig
 from gridbazaar.evaluation.outcome import BOUNDS
-from gridbazaar.evaluation.statistics import Bootstrap
+from gridbazaar.evaluation.statistics import Bootstrap, apart
 from gridbazaar.evaluation.summary import less_of, per_day
 from gridbazaar.evaluation.tournament import Tournament
 
@@ -43,7 +43,7 @@ def standing(
     alike = [
         place(row)
         for (row, _), by in zip(others, dearer, strict=True)
-        if not ROUNDING < by.low < by.high
+        if apart(by.low, by.high, ROUNDING) < 1
     ]
     return place(best) | {"others": len(others), "alike": alike}
 

@@ -163,6 +163,19 @@ def interval(resampled: Array) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def apart(low: float | None, high: float | None, least: float = 0.0) -> int:
+    """Return on which side of zero an interval lies, -1 or 1; 0 where it includes it.
+
+    Args:
+        low: of the interval; None where there is none.
+        high: likewise. Without width it is one of a single day, which tells nothing apart.
+        least: what lies no further from zero is zero but for rounding.
+    """
+    if low is None or high is None or not low < high:
+        return 0
+    return int(low > least) - int(high < -least)
+
+
 def _widening(count: int) -> float:
     """Return by how much resampled deviations of so few must grow for Student's interval."""
     if count <= 1:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gridbazaar.agents.population import Population, is_population, parse
 from gridbazaar.evaluation.config import EvaluationConfig, label
-from gridbazaar.evaluation.figures import cell, interval
+from gridbazaar.evaluation.figures import spanned
 from gridbazaar.evaluation.outcome import Outcome
 from gridbazaar.evaluation.statistics import Bootstrap
 from gridbazaar.evaluation.summary import per_day
@@ -53,10 +53,7 @@ def lines(summary: Mapping[str, Any]) -> list[list[str]]:
     for row in rows:
         title = f"{row['bidder']} · {row['market']} · {row['ledger']}".replace("_", " ")
         cells = [title, row["strategy"].replace("_", " "), str(row["seats"])]
-        for figure in map(row.get, _FIGURES):
-            span = interval(figure)
-            cells.append(f"{cell(figure)} ({span})" if span else cell(figure))
-        found.append(cells)
+        found.append([*cells, *(spanned(row.get(name)) for name in _FIGURES)])
     return found
 
 

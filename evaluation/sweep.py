@@ -91,13 +91,11 @@ def _job(label: str, config: EvaluationConfig, cores: int) -> Rows | str:
 
 def _played(label: str, config: EvaluationConfig, quiet: bool = False) -> Rows | str:
     """Play one evaluation; return its rows of the table, or why it failed."""
-    place = files.real(Path(config.folder) / config.name)
+    place, done = files.real(Path(config.folder) / config.name), False
     if config.resume and not kept.is_begun(results_folder.workshop(place)):
         # What the sweep has not come to is no mistake of the words.
         config = config.model_copy(update={"resume": False})
         done = finished(place, config)
-    else:
-        done = False
     try:
         results = place if done else evaluate(config, quiet=quiet)
     except (GridBazaarError, OSError) as error:

@@ -9,6 +9,7 @@ from gridbazaar.evaluation import mechanisms
 from gridbazaar.evaluation.outcome import BOUNDS
 from gridbazaar.evaluation.plots import title_of
 from gridbazaar.evaluation.standing import ROUNDING
+from gridbazaar.evaluation.statistics import apart
 
 Row = Mapping[str, Any]
 _NAMED = 3  # of what cannot be told apart, as many are named
@@ -128,8 +129,5 @@ def _verdicts(what: str, where: str, reference: str, tallies: Sequence[Tally]) -
 
 def _tally(title: str, differences: Sequence[Row]) -> Tally:
     figures = [difference["kpis"]["community_cost"] for difference in differences]
-    known = [(d["low"], d["high"]) for d in figures if d["low"] is not None]
-    # An interval without width is one of a single day, which tells nothing apart.
-    less = sum(low < high < -ROUNDING for low, high in known)
-    more = sum(ROUNDING < low < high for low, high in known)
-    return Tally(title.replace("_", " "), more, less, len(figures) - less - more)
+    sides = [apart(figure["low"], figure["high"], ROUNDING) for figure in figures]
+    return Tally(title.replace("_", " "), *map(sides.count, (1, -1, 0)))

@@ -17,7 +17,13 @@ from gridbazaar import files
 from gridbazaar.agents.config import RayConfig, TrainConfig
 from gridbazaar.agents.learning import checkpoints
 from gridbazaar.agents.learning.rllib.session import ray_session
-from gridbazaar.agents.learning.run_folder import FREE, FREE_GROUPS, configure, folder_of
+from gridbazaar.agents.learning.run_folder import (
+    FREE,
+    FREE_GROUPS,
+    check_new,
+    configure,
+    folder_of,
+)
 from gridbazaar.agents.learning.trainer import train
 from gridbazaar.agents.run_set import PLAN, name_of
 from gridbazaar.configs import launching, sweep
@@ -120,10 +126,8 @@ def plan(words: Sequence[str]) -> Campaign:
     resume = "resume" in sweep.parsed(place) and sweep.parsed(place)["resume"].value()
     if resume:
         stored = stored_words(folder)
-    elif folder.exists():
-        raise RunError(
-            f"{folder} exists; continue it with resume=true, choose another name, or remove it"
-        )
+    else:
+        check_new(folder)
     free = [word for word in told if _is_free(word)]
     if stored is not None:
         told = _merged(stored, told, folder)

@@ -76,14 +76,13 @@ def folder_of(config: TrainConfig) -> Path:
     return files.real(Path(config.folder) / config.name)
 
 
-def check_place(config: TrainConfig) -> None:
-    """See that a run may be begun in its folder, or goes on there.
+def check_new(folder: Path) -> None:
+    """See that runs may be begun in a folder.
 
     Raises:
-        RunError: it exists and is not to be resumed.
+        RunError: it exists.
     """
-    folder = folder_of(config)
-    if folder.exists() and not config.resume:
+    if folder.exists():
         raise RunError(
             f"{folder} exists; continue it with resume=true, choose another name, or remove it"
         )
@@ -102,7 +101,7 @@ def open_folder(config: TrainConfig) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     if config.resume:
         return folder
-    check_place(config)
+    check_new(folder)
     partial.mkdir(parents=True)
     try:
         words = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)

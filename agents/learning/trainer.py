@@ -30,7 +30,7 @@ from gridbazaar.agents.learning.interrupt import Interrupt
 from gridbazaar.agents.learning.rllib import env_runner
 from gridbazaar.agents.learning.rllib.config import rllib_config, workload
 from gridbazaar.agents.learning.rllib.session import ray_session
-from gridbazaar.agents.learning.run_folder import check_place, folder_of, open_folder
+from gridbazaar.agents.learning.run_folder import check_new, folder_of, open_folder
 from gridbazaar.agents.learning.validation import COST, Validation
 
 Watch = Callable[[Progress, float], None]
@@ -82,7 +82,8 @@ def train(config: TrainConfig, watch: Watch = _nobody, tell: Say = say) -> Outco
     # What needs no world is said at once; one that cannot be built leaves no folder behind.
     folder = folder_of(config)
     with files.claim(folder) if folder.exists() else nullcontext():
-        check_place(config)
+        if not config.resume:
+            check_new(folder)
     algorithm = make(config.algorithm)
     tell(f"building {config.task.name}")
     validation = Validation(config, algorithm)

@@ -20,7 +20,7 @@ from gridbazaar.agents.learning import campaign
 from gridbazaar.agents.learning.campaign import Planned, Result
 from gridbazaar.agents.learning.checkpoints import Progress
 from gridbazaar.agents.learning.rllib.session import ray_session
-from gridbazaar.agents.learning.run_folder import configure, folder_of
+from gridbazaar.agents.learning.run_folder import check_new, configure, folder_of
 from gridbazaar.agents.learning.trainer import train
 from gridbazaar.agents.run_set import name_of
 from gridbazaar.config import Config, Count, validate
@@ -73,10 +73,8 @@ def search(words: Sequence[str]) -> list[Result]:
                 f"{told[0]} out, or start another under a new name"
             )
         told = campaign.stored_words(folder, TUNE)
-    elif folder.exists():
-        raise RunError(
-            f"{folder} exists; continue it with resume=true, choose another name, or remove it"
-        )
+    else:
+        check_new(folder)
     options, fixed, space = _space(told)
     with files.claim(folder):
         folder.mkdir(parents=True, exist_ok=True)
