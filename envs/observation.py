@@ -124,7 +124,6 @@ def read(observation: Tensor, name: str) -> Tensor:
 
     Those stand first in every community; `Layout.read` knows the further ones of a community's own.
     Raises UnknownNameError for another name, with the nearest.
-    Raises KeyError for another name.
     """
     if name not in _INDEX:
         raise UnknownNameError("feature", name, _INDEX)

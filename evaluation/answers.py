@@ -7,7 +7,7 @@ from typing import Any
 
 from gridbazaar.evaluation import mechanisms
 from gridbazaar.evaluation.exploited import COALITION, SEAT
-from gridbazaar.evaluation.figures import spanned
+from gridbazaar.evaluation.figures import percent, spanned, tenths
 from gridbazaar.evaluation.outcome import BOUNDS, OPTIMUM, PLANNER, WITHIN_LIMITS
 from gridbazaar.evaluation.plots import title_of
 from gridbazaar.evaluation.statistics import apart
@@ -35,7 +35,7 @@ def bound(summary: Mapping[str, Any]) -> list[str]:
     for row in shown:
         share = row["kpis"].get("optimum_share")
         if share and share["mean"] is not None:
-            said.append(f"{title_of(row)} reaches {_share(share)} of what it saves.")
+            said.append(f"{title_of(row)} reaches {percent(share, '%')} of what it saves.")
     return said
 
 
@@ -46,15 +46,15 @@ def seeds(summary: Mapping[str, Any]) -> list[str]:
         row = next((r for r in summary["rows"] if r["bidder"] == name and r["score"]), None)
         if row is None:
             continue
-        found = [100 * score for score in row["score"]["by_seed"]]
+        found = row["score"]["by_seed"]
         if len(found) < 2:
             single.append(name)
             continue
-        mean = {key: 100 * value for key, value in row["score"]["mean"].items()}
+        least, most = tenths(min(found), 100), tenths(max(found), 100)
+        mean = percent(row["score"]["mean"], "%", 100)
         said.append(
-            f"{title_of(row)}: {len(found)} training seeds reach {min(found):.1f} to "
-            f"{max(found):.1f} % of the optimum's savings, on average {_share(mean)}, an interval "
-            "over seeds and days."
+            f"{title_of(row)}: {len(found)} training seeds reach {least} to {most} % of the "
+            f"optimum's savings, on average {mean}, an interval over seeds and days."
         )
     if single:
         said.append(
@@ -74,10 +74,12 @@ def validation(summary: Mapping[str, Any]) -> list[str]:
         if row["learned"]:
             learned += ", by which its checkpoint was chosen,"
         beside = "" if row["learned"] else ", which learned nothing,"
+        told = _TOLD[apart(less["low"], less["high"], _POINTS)]
         said.append(
-            f"{row['bidder'].replace('_', ' ')}{beside} reaches {_share(row['validation'])} of the "
-            f"optimum's savings on {learned} and {_share(row['judged'])} on the days of this "
-            f"report: {span}, {_TOLD[apart(less['low'], less['high'], _POINTS)]}."
+            f"{row['bidder'].replace('_', ' ')}{beside} reaches "
+            f"{percent(row['validation'], '%')} of the optimum's savings on {learned} and "
+            f"{percent(row['judged'], '%')} on the days of this report: "
+            f"{span}, {told}."
         )
     return said
 
@@ -111,11 +113,6 @@ def missing(summary: Mapping[str, Any], answered: Mapping[str, Sequence[str]]) -
     if not answered["selfish"]:
         found.append("whether a selfish bidder would break it (exploitability=true)")
     return found
-
-
-def _share(figure: Mapping[str, float]) -> str:
-    mean, low, high = (round(figure[key], 1) + 0.0 for key in ("mean", "low", "high"))
-    return f"{mean:.1f} %" if low == high else f"{mean:.1f} % ({low:.1f} to {high:.1f})"
 
 
 def _trained(summary: Mapping[str, Any]) -> list[str]:

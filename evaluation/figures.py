@@ -25,6 +25,28 @@ def spanned(figure: Mapping[str, Any] | None, unit: str = "") -> str:
     return f"{mean} ({span})" if span else mean
 
 
+def percent(figure: Mapping[str, Any] | None, unit: str = "", scale: float = 1.0) -> str:
+    """Format a figure in % as `spanned` does, with one digit behind the point.
+
+    Args:
+        figure: with mean, low and high.
+        unit: to stand behind the mean.
+        scale: that makes per cent of the figure: 100 for a share.
+    """
+    if figure is None:
+        return "–"
+    mean, low, high = (tenths(figure[key], scale) for key in ("mean", "low", "high"))
+    said = f"{mean} {unit}".strip()
+    return said if low == high else f"{said} ({low} to {high})"
+
+
+def tenths(value: float | None, scale: float = 1.0) -> str:
+    """Write a number, times the scale, with one digit behind the point; see `number`."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{round(scale * value, 1) + 0.0:.1f}"
+
+
 def number(value: float | None) -> str:
     """Write a number with three or more significant digits, without a minus before zero."""
     if value is None or not math.isfinite(value):

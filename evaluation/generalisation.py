@@ -25,6 +25,7 @@ from gridbazaar.evaluation import config as evaluation_config
 from gridbazaar.evaluation.cells import Case, Played
 from gridbazaar.evaluation.config import is_learned, label
 from gridbazaar.evaluation.entries import Entries, entries
+from gridbazaar.evaluation.figures import percent
 from gridbazaar.evaluation.provenance import differences, trained_on
 from gridbazaar.evaluation.summary import episodes, strict
 from gridbazaar.evaluation.tables import piped
@@ -276,7 +277,7 @@ def table(found: Mapping[str, Any]) -> str:
     """Return the table of cases as Markdown: share of the optimum's savings in %, 95 % interval."""
     lines = [["case", "days", *found["columns"]]]
     for row in found["rows"]:
-        cells_ = [_shown(row["scores"].get(name)) for name in found["columns"]]
+        cells_ = [percent(row["scores"].get(name), scale=100) for name in found["columns"]]
         lines.append([row["case"], str(row.get("days", "–")), *cells_])
     trained = [
         f"{name} was trained on {given['task']}, {given['market']}, {given['ledger']} ledger, "
@@ -316,10 +317,3 @@ def heat(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Figure:
 
 def _mean(figure: Mapping[str, float] | None) -> float:
     return float("nan") if figure is None else 100 * figure["mean"]
-
-
-def _shown(figure: Mapping[str, float] | None) -> str:
-    if figure is None:
-        return "–"
-    mean, low, high = (100 * figure[key] for key in ("mean", "low", "high"))
-    return f"{mean:.1f} ({low:.1f} to {high:.1f})"

@@ -10,6 +10,7 @@ import numpy as np
 from gridbazaar.evaluation.cells import Missing, Played
 from gridbazaar.evaluation.config import label
 from gridbazaar.evaluation.entries import TASK, Entries
+from gridbazaar.evaluation.figures import percent, tenths
 from gridbazaar.evaluation.outcome import PLANNER, PLAYED, Combination
 from gridbazaar.evaluation.scores import better, scores
 from gridbazaar.evaluation.statistics import Array, Bootstrap, interquartile_mean, interval
@@ -151,8 +152,8 @@ def markdown(found: Mapping[str, Any]) -> str:
         name = f"*{row['name']}*" if row["bound"] else f"`{row['name']}`"
         if row["cells"] < row["of"]:
             name += f" ({row['cells']} of {row['of']} cells)"
-        cells = [_percent(row.get(key)) for key in ("mean", "iqm", "improvement")]
-        each = [_share(row.get("tasks", {}).get(task)) for task in tasks]
+        cells = [percent(row.get(key), scale=100) for key in ("mean", "iqm", "improvement")]
+        each = [tenths(row.get("tasks", {}).get(task), 100) for task in tasks]
         lines.append([rank, name, str(row["seeds"] or "–"), *cells, *each])
     days = "all" if suite["days"] is None else suite["days"]
     said = [
@@ -175,14 +176,3 @@ def markdown(found: Mapping[str, Any]) -> str:
         "`docs/leaderboard.md`.",
     ]
     return "\n\n".join(said) + "\n"
-
-
-def _percent(figure: Mapping[str, float] | None) -> str:
-    if figure is None:
-        return "–"
-    mean, low, high = (_share(figure[key]) for key in ("mean", "low", "high"))
-    return f"{mean} ({low} to {high})"
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{round(100 * value, 1) + 0.0:.1f}"

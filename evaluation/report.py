@@ -12,7 +12,7 @@ import yaml
 from gridbazaar.envs.kpis import GROUPS
 from gridbazaar.evaluation import answers, mechanisms, page
 from gridbazaar.evaluation.exploited import lines as deviation_lines
-from gridbazaar.evaluation.figures import cell, interval, number
+from gridbazaar.evaluation.figures import cell, interval, number, percent, tenths
 from gridbazaar.evaluation.outcome import OPTIMUM
 from gridbazaar.evaluation.plots import title_of
 from gridbazaar.evaluation.provenance import said
@@ -96,18 +96,10 @@ def scored(rows: Sequence[Row]) -> list[tuple[str, list[str]]]:
     known = [row for row in rows if row["score"] and not mechanisms.is_reference(row)]
     for row in sorted(known, key=lambda row: -row["score"]["mean"]["mean"]):
         score, seeds = row["score"], row["score"]["by_seed"]
-        cells = [_percent(score[name]) for name in ("mean", "iqm", "improvement")]
-        span = f"{100 * min(seeds):.1f} to {100 * max(seeds):.1f}" if len(seeds) > 1 else ""
+        cells = [percent(score[name], scale=100) for name in ("mean", "iqm", "improvement")]
+        span = f"{tenths(min(seeds), 100)} to {tenths(max(seeds), 100)}" if len(seeds) > 1 else ""
         lines.append((title_of(row), [str(len(row["seeds"]) or "–"), *cells, span]))
     return lines
-
-
-def _percent(figure: Mapping[str, float] | None) -> str:
-    """Write a share and its interval in %; nothing where there is none."""
-    if figure is None:
-        return ""
-    mean, low, high = (round(100 * figure[key], 1) + 0.0 for key in ("mean", "low", "high"))
-    return f"{mean:.1f} ({low:.1f} to {high:.1f})"
 
 
 def coloured(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
