@@ -61,6 +61,13 @@ class Stage:
             for member in members(name).values()
         }
         self.first_slot = choose_days(probe, config.split, config.days)
+        if config.days is not None and config.days > len(self.first_slot):
+            _log.warning(
+                "days=%d: the %s split has %d days; all of them are played",
+                config.days,
+                config.split,
+                len(self.first_slot),
+            )
         self._days = self.first_slot.repeat(config.repeats)
         self._seed = seeds_of(config.seed, len(self._days))
         self.facts = Facts.of(probe.community, config.carbon_kg_per_kwh)

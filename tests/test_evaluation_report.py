@@ -16,6 +16,7 @@ from gridbazaar.evaluation.config import configure, label
 from gridbazaar.evaluation.mechanisms import COLUMNS
 from gridbazaar.evaluation.report import heading, number, tables
 from gridbazaar.evaluation.results import evaluate, table
+from gridbazaar.evaluation.stage import Stage
 from gridbazaar.evaluation.tables import BIDDER_COLUMNS
 from gridbazaar.evaluation.timing import timed
 from gridbazaar.evaluation.waterfall import MEANINGS
@@ -311,6 +312,15 @@ def test_a_failed_evaluation_leaves_nothing_behind(tmp_path):
 def test_wrong_words_are_explained(word, kind, message):
     with pytest.raises(kind, match=re.escape(message)):
         configure(["name=x", word])
+
+
+def test_more_days_than_there_are_is_said(caplog):
+    stage = Stage(configure(["name=x", "task=small", "bidder=truthful", "days=1000"]), load)
+    known = len(stage.first_slot)
+    assert f"days=1000: the test split has {known} days; all of them are played" in caplog.text
+    caplog.clear()
+    Stage(configure(["name=x", "task=small", "bidder=truthful", f"days={known}"]), load)
+    assert not caplog.text
 
 
 def test_two_folders_of_one_label_are_refused(tmp_path):
