@@ -228,7 +228,7 @@ def _draw(folder: Path) -> None:
 
 
 def _tuned(words: Sequence[str], called: str) -> Answer:
-    from gridbazaar.agents.learning.campaign import table
+    from gridbazaar.agents.learning.campaign_runs import table
     from gridbazaar.agents.learning.tuning import search
 
     results = search(words)
@@ -236,7 +236,8 @@ def _tuned(words: Sequence[str], called: str) -> Answer:
 
 
 def _trained_all(words: Sequence[str], called: str, again: Sequence[str]) -> Answer:
-    from gridbazaar.agents.learning.campaign import plan, table, train_all
+    from gridbazaar.agents.learning.campaign import plan, train_all
+    from gridbazaar.agents.learning.campaign_runs import table
 
     campaign = plan(words)
     results = train_all(campaign)

@@ -14,7 +14,7 @@ from hydra.core.plugins import Plugins
 
 from gridbazaar import command_line, configs
 from gridbazaar.agents.config import RayConfig
-from gridbazaar.agents.learning import campaign
+from gridbazaar.agents.learning import campaign, campaign_runs
 from gridbazaar.agents.learning.campaign import plan, train_all
 from gridbazaar.configs import composition, launching
 from gridbazaar.configs.launching import launch, parted
@@ -137,8 +137,8 @@ def test_jobs_at_a_time_share_the_cores(words, jobs, expected, monkeypatch):
 
 def test_a_job_has_a_core_for_each_actor_unless_told():
     def cores(*words):
-        run = campaign.Planned("", 0, Path("runs/x"), words)
-        return campaign._sessions(campaign.configured(run), 2)
+        run = campaign_runs.Planned("", 0, Path("runs/x"), words)
+        return campaign._sessions(campaign_runs.configured(run), 2)
 
     assert cores() == RayConfig(address=None, num_cpus=2)
     assert cores("num_env_runners=3", "num_learners=1").num_cpus == 4
@@ -239,7 +239,7 @@ def test_jobs_train_what_one_after_another_does(words, in_turn, tmp_path, monkey
         curves = Path("lr_0.001", f"seed_{seed}", "progress.csv")
         mine, theirs = (root / curves for root in (tmp_path / "x", in_turn))
         pd.testing.assert_frame_equal(without_seconds(mine), without_seconds(theirs))
-    table = campaign.TABLE
+    table = campaign_runs.TABLE
     pd.testing.assert_frame_equal(
         without_seconds(tmp_path / "x" / table), without_seconds(in_turn / table)
     )

@@ -12,8 +12,9 @@ from scipy.stats import t
 
 from gridbazaar import command_line, configs
 from gridbazaar.agents.bidders import make
-from gridbazaar.agents.learning import campaign, tuning
-from gridbazaar.agents.learning.campaign import is_several, plan, table, train_all
+from gridbazaar.agents.learning import campaign, campaign_runs, tuning
+from gridbazaar.agents.learning.campaign import is_several, plan, train_all
+from gridbazaar.agents.learning.campaign_runs import table
 from gridbazaar.agents.learning.checkpoints import Progress
 from gridbazaar.agents.learning.trainer import Outcome
 from gridbazaar.agents.run_set import members, points_in, runs_in
@@ -48,10 +49,10 @@ def trained(monkeypatch):
     def so_far(run):
         steps = done.get(str(run.folder / f"seed_{run.seed}"), [0])[-1]
         if not steps:
-            return campaign.Result(run, 0, 0.0, None, False)
-        total = campaign.configured(run).total_agent_steps
-        cost = 40.0 + run.seed + campaign.configured(run).algorithm["lr"]
-        return campaign.Result(run, steps, 2.0, cost, steps >= total)
+            return campaign_runs.Result(run, 0, 0.0, None, False)
+        total = campaign_runs.configured(run).total_agent_steps
+        cost = 40.0 + run.seed + campaign_runs.configured(run).algorithm["lr"]
+        return campaign_runs.Result(run, steps, 2.0, cost, steps >= total)
 
     monkeypatch.setattr(campaign, "train", train)
     monkeypatch.setattr(campaign, "so_far", so_far)
@@ -123,7 +124,7 @@ def test_seeds_are_trained_in_one_set_and_resumed(tmp_path, trained):
     assert [path.name for path in runs_in(tmp_path / "x")] == [f"seed_{k}" for k in range(4)]
     longer = plan(["name=x", f"folder={tmp_path}", "resume=true", "total_agent_steps=2000"])
     assert {r.agent_steps for r in train_all(longer, say=lambda line: None)} == {2000}
-    table_of_runs = pd.read_csv(tmp_path / "x" / campaign.TABLE)
+    table_of_runs = pd.read_csv(tmp_path / "x" / campaign_runs.TABLE)
     assert table_of_runs.seed.tolist() == [0, 1, 2, 3]
     assert (table_of_runs.state == "finished").all()
 

@@ -17,7 +17,13 @@ from ray import tune
 
 from gridbazaar import files, plugins
 from gridbazaar.agents.learning import campaign
-from gridbazaar.agents.learning.campaign import Planned, Result
+from gridbazaar.agents.learning.campaign_runs import (
+    Planned,
+    Result,
+    configured,
+    so_far,
+    write_table,
+)
 from gridbazaar.agents.learning.checkpoints import Progress
 from gridbazaar.agents.learning.rllib.session import ray_session
 from gridbazaar.agents.learning.run_folder import check_new, configure, folder_of
@@ -117,7 +123,7 @@ def _searched(
         found = tuner.fit()
     results = [_result(folder, fixed, each.config or {}, each.error) for each in found]
     results = list({result.run.title: result for result in results}.values())
-    campaign.write_table(folder, results)
+    write_table(folder, results)
     return results
 
 
@@ -128,11 +134,11 @@ def _trial(values: dict[str, Any], work: dict[str, Any]) -> None:
         add_folder(path)
     run = _planned(Path(work["folder"]), work["fixed"], values)
     begun = (run.folder / name_of(run.seed)).exists()
-    if begun and campaign.so_far(run).finished:
-        done = campaign.so_far(run)
+    if begun and so_far(run).finished:
+        done = so_far(run)
         tune.report({COST: done.best_cost, "iteration": 0})
         return
-    config = campaign.configured(run)
+    config = configured(run)
     if begun:
         config = config.model_copy(update={"resume": True})
 
@@ -161,7 +167,7 @@ def _short(value: Any) -> Any:
 def _result(
     folder: Path, fixed: Sequence[str], values: Mapping[str, Any], error: Exception | None
 ) -> Result:
-    found = campaign.so_far(_planned(folder, fixed, values))
+    found = so_far(_planned(folder, fixed, values))
     if error is None:
         return found
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
