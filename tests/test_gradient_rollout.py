@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gridbazaar import envs
-from gridbazaar.agents.learning.gradient_rollout import ACTION_GRADIENTS, differentiate
+from gridbazaar.agents.learning.gradient_rollout import ACTION_GRADIENTS, differentiate, tame
 from gridbazaar.agents.learning.rollout import day_noise
 
 F64 = torch.float64
@@ -88,3 +88,32 @@ def test_the_same_seed_differentiates_the_same_day(sim):
     for name, part in first.parts.items():
         again = second.parts[name].remembered[ACTION_GRADIENTS]
         torch.testing.assert_close(part.remembered[ACTION_GRADIENTS], again, rtol=0, atol=0)
+
+
+def test_a_day_that_explodes_weighs_no_more_than_a_few_others():
+    world = envs.batched(task="small", num_envs=5, dtype=F64)
+    world.smoothing = 0.02
+    rollout = differentiate(world, middling(world), nothing, 3, world.slots, 1.0)
+    slopes = {name: part.remembered[ACTION_GRADIENTS] for name, part in rollout.parts.items()}
+    for each in slopes.values():
+        each[:, 2] *= 1e6
+    before = {name: each.clone() for name, each in slopes.items()}
+    tame(rollout, 2.0)
+
+    def size(of):
+        return torch.stack([each.square().sum((0, 2, 3)) for each in of.values()]).sum(0).sqrt()
+
+    limit = 2 * size(before).median()
+    assert size(slopes)[2] == pytest.approx(float(limit))
+    assert (size(slopes) <= limit * (1 + 1e-9)).all()
+    for name, each in slopes.items():  # shrunk in all groups alike, and the others left alone
+        share = (limit / size(before)).clamp(max=1).view(-1, 1, 1)
+        torch.testing.assert_close(each, before[name] * share)
+    assert (size(before) < limit).sum() >= 2
+
+
+def test_days_without_a_slope_stay_without():
+    world = envs.batched(task="small", num_envs=3, dtype=F64)
+    rollout = differentiate(world, middling(world), nothing, 3, world.slots, 0.0)
+    tame(rollout, 2.0)
+    assert all((part.remembered[ACTION_GRADIENTS] == 0).all() for part in rollout.parts.values())

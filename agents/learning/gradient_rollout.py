@@ -93,6 +93,25 @@ def differentiate(
     return Rollout(parts, reward, given, done.expand(T, B), None)
 
 
+def tame(rollout: Rollout, day_clip: float) -> None:
+    """Make the derivatives of markets smaller whose day multiplied a nudge beyond all others.
+
+    A long day sometimes does so a thousandfold (Metz et al. 2021, arXiv:2111.05803), and a mean
+    over markets would be that day's alone.
+
+    Args:
+        rollout: of `differentiate`.
+        day_clip: times the median over the markets that the norm of a market's derivatives, of
+            all groups together, may have.
+    """
+    slopes = [part.remembered[ACTION_GRADIENTS] for part in rollout.parts.values()]
+    size = torch.stack([each.square().sum((0, 2, 3)) for each in slopes]).sum(0).sqrt()
+    most = day_clip * size.median()
+    share = (most / size.clamp(min=torch.finfo(size.dtype).tiny)).clamp(max=1)
+    for each in slopes:
+        each *= share.view(-1, 1, 1)
+
+
 def _following(value: Value, parts: Mapping[str, Part], observation: Tensor) -> Tensor:
     """Return what the critics say will follow, all seats of all markets together."""
     each = [value(name, part.group.see(observation)).sum() for name, part in parts.items()]

@@ -9,7 +9,7 @@ gradually while learning, ever less so (Kohring, Pieroth, Bichler 2023, arXiv:23
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -42,6 +42,12 @@ class APGSettings(NetworkSettings):
     )
     grad_clip: Positive = Field(
         description="global norm per group", json_schema_extra={"unit": "1"}
+    )
+    day_clip: Annotated[float, Field(ge=1)] | None = Field(
+        None,
+        description="most that a day's derivatives may be, times the median of the batch's days; "
+        "null: whatever they are",
+        json_schema_extra={"unit": "1"},
     )
     smoothing: Positive = Field(description="EUR/kWh over which prices are accepted, at the start")
     smoothing_end: Positive = Field(
@@ -91,7 +97,7 @@ class APG(Algorithm):
 
     def __init__(self, config: APGSettings):
         self._config = config
-        self.window = config.window
+        self.window, self.day_clip = config.window, config.day_clip
 
     def training(self, workload: Workload) -> DayTrainingConfig:
         """Return what RLlib is told; see Algorithm."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gridbazaar.agents.learning.gradient_rollout import differentiate
+from gridbazaar.agents.learning.gradient_rollout import differentiate, tame
 from gridbazaar.agents.learning.rllib.env_runner import DayRunner
 from gridbazaar.agents.learning.rollout import Rollout
 
@@ -15,7 +15,8 @@ class GradientRunner(DayRunner):
     """Plays one day in each of `num_envs` smoothed markets, and differentiates it.
 
     The algorithm says how widely acceptance is smoothed in an iteration (`smoothing`), how far a
-    derivative reaches (`window`), and what a policy does and a critic foresees (`act`, `value`).
+    derivative reaches (`window`), how much one day may weigh (`day_clip`), and what a policy does
+    and a critic foresees (`act`, `value`).
     """
 
     algorithm: Any
@@ -32,7 +33,7 @@ class GradientRunner(DayRunner):
         def value(group: str, observation: Tensor) -> Tensor:
             return algorithm.value(self.module[group], observation)
 
-        return differentiate(
+        rollout = differentiate(
             sim,
             act,
             value,
@@ -42,3 +43,6 @@ class GradientRunner(DayRunner):
             [each.group for each in self.spaces.values()],
             self._others,
         )
+        if algorithm.day_clip is not None:
+            tame(rollout, algorithm.day_clip)
+        return rollout
