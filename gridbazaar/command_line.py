@@ -16,7 +16,13 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from gridbazaar.errors import GridBazaarError, UnknownNameError, WorldError, in_one_line
+from gridbazaar.errors import (
+    GridBazaarError,
+    UnknownNameError,
+    WorldError,
+    in_one_line,
+    is_out_of_memory,
+)
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 # What a command prints at its end, and its exit code.
@@ -331,7 +337,8 @@ def _run(work: Callable[[], Answer], called: str) -> int:
         wrong = isinstance(error, GridBazaarError) and not isinstance(error, WorldError)
         return WRONG if wrong else FAILED
     except Exception as error:
-        print(f"{name}: {in_one_line(error)}; {_to_report()}", file=sys.stderr)
+        report = [] if is_out_of_memory(error) else [_to_report()]
+        print("; ".join([f"{name}: {in_one_line(error)}", *report]), file=sys.stderr)
         return FAILED
     try:
         print(text.rstrip("\n"), flush=True)

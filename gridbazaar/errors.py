@@ -102,19 +102,26 @@ class BusyError(WorldError):
     """Another process writes the same folder; the message names it."""
 
 
+_ELSEWHERE = "choose another place (folder=, out=)"
 # What to do where the system refuses, by its error numbers.
 _MENDS = {
-    errno.ENOSPC: "free some space there, or choose another folder=",
-    errno.EDQUOT: "free some space there, or choose another folder=",
-    errno.EFBIG: "raise the limit of a file's size, or choose another folder=",
-    errno.EROFS: "make the place writable, or choose another folder=",
-    errno.EACCES: "make the place accessible to you, or choose another folder=",
-    errno.EPERM: "make the place accessible to you, or choose another folder=",
-    errno.ENOTDIR: "a file stands where a folder must be; move it, or choose another folder=",
-    errno.EEXIST: "a file stands where a folder must be; move it, or choose another folder=",
+    errno.ENOSPC: f"free some space there, or {_ELSEWHERE}",
+    errno.EDQUOT: f"free some space there, or {_ELSEWHERE}",
+    errno.EFBIG: f"raise the limit of a file's size, or {_ELSEWHERE}",
+    errno.EROFS: f"make the place writable, or {_ELSEWHERE}",
+    errno.EACCES: f"make the place accessible to you, or {_ELSEWHERE}",
+    errno.EPERM: f"make the place accessible to you, or {_ELSEWHERE}",
+    errno.ENOTDIR: f"a file stands where a folder must be; move it, or {_ELSEWHERE}",
+    errno.EEXIST: f"a file stands where a folder must be; move it, or {_ELSEWHERE}",
     errno.EMFILE: "raise the number of open files, as by `ulimit -n 4096`",
-    errno.EIO: "the device failed; look after it, or choose another folder=",
+    errno.EIO: f"the device failed; look after it, or {_ELSEWHERE}",
 }
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory was refused; PyTorch says so by a RuntimeError."""
+    refused = isinstance(error, RuntimeError) and "you tried to allocate" in str(error)
+    return refused or isinstance(error, MemoryError)
 
 
 def in_one_line(error: BaseException) -> str:
@@ -122,7 +129,7 @@ def in_one_line(error: BaseException) -> str:
     parts = [str(error)]
     if isinstance(error, OSError) and error.errno in _MENDS:
         parts.append(_MENDS[error.errno])
-    elif isinstance(error, MemoryError):
+    elif is_out_of_memory(error):
         parts = ["out of memory", "take fewer markets or days at a time, or a smaller task"]
     elif not isinstance(error, GridBazaarError):
         parts = [f"{type(error).__name__}: {error}".removesuffix(": ")]

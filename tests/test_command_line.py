@@ -272,6 +272,14 @@ def test_scripts_name_themselves_in_errors(capsys):
             "gridbazaar evaluate: [Errno 30] Read-only file system: 'results'; make the place writ",
         ),
         (MemoryError(), 1, "gridbazaar evaluate: out of memory; take fewer markets"),
+        (
+            RuntimeError(
+                "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+            ),
+            1,
+            "gridbazaar evaluate: out of memory; take fewer markets or days at a time, or a "
+            "smaller task\n",
+        ),
         (BusyError("results/x is being written"), 1, "gridbazaar evaluate: results/x is being w"),
         (RunError("two\nlines"), 2, "gridbazaar evaluate: two lines"),
         (KeyboardInterrupt(), 130, "interrupted; nothing was written"),

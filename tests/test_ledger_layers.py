@@ -429,6 +429,12 @@ def test_impossible_postings_are_refused(field, wrong):
         ({"name": "channels", "roundtrip_s": 1}, ConfigError, "did you mean 'round_trip_s'"),
         ({"round_trip_s": 1}, ConfigError, r"layers\.name is missing"),
         ({"name": "sharding", "shards": 0}, ConfigError, r"layers\.sharding\.shards is 0"),
+        ({"name": "sharding", "shards": 10**18}, ConfigError, "less than or equal to 1000"),
+        (
+            {"name": "secret_store", "servers": 10**9, "threshold": 2},
+            ConfigError,
+            "less than or equal to 1000",
+        ),
         ({"name": "channels", "dispute_probability": 1.5}, ConfigError, "less than or equal to 1"),
         ({"name": "channels", "carries": "energy"}, ConfigError, "'payments' or 'orders'"),
         ({"name": "two_chains", "settlement_ledger": "blok"}, UnknownNameError, "mean 'block'"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gridbazaar import ledger_sim
-from gridbazaar.errors import LedgerError
+from gridbazaar.errors import ConfigError, LedgerError
 from gridbazaar.ledger_sim import Transactions
 from gridbazaar.ledger_sim.consensus.tangle_graph import (
     GROWTH,
@@ -155,3 +155,9 @@ def test_without_a_coordinator_confirmation_follows_the_load():
 def test_impossible_tangles_are_refused(call, says):
     with pytest.raises(LedgerError, match=says):
         call()
+
+
+@pytest.mark.parametrize("option", ["parents", "choices", "confirming_weight"])
+def test_a_graph_too_large_to_grow_is_refused_at_once(option):
+    with pytest.raises(ConfigError, match=f"{option} is 1,?000,?000.*less than or equal to"):
+        ledger_sim.make(read("tangle").model_dump() | {option: 1_000_000})

@@ -278,6 +278,6 @@ def test_a_place_that_cannot_be_written_is_known_before_anything_is_played(tmp_p
     (tmp_path / "file").touch()
     assert command_line.main(["evaluate", *words(tmp_path / "file" / "results")]) == 1
     err = capsys.readouterr().err
-    assert "move it, or choose another folder=" in err
+    assert "move it, or choose another place (folder=, out=)" in err
     assert err.count("\n") == 1
     assert not quick

@@ -49,7 +49,7 @@ class TangleConfig(ChainConfig):
     )
     nodes: int = Field(ge=1, description="to whom milestones go", json_schema_extra={"unit": "1"})
     parents: int = Field(
-        ge=1, description="tips that a milestone approves", json_schema_extra={"unit": "1"}
+        ge=1, le=8, description="tips that a milestone approves", json_schema_extra={"unit": "1"}
     )
     work_s: NonNegative = Field(
         description="of a sender's small proof of work", json_schema_extra={"unit": "s"}
@@ -60,11 +60,16 @@ class TangleConfig(ChainConfig):
         "transactions that approve one, at the pace at which the market and others send",
     )
     choices: int = Field(
-        default=2, ge=2, description="k, tips that each approves", json_schema_extra={"unit": "1"}
+        default=2,
+        ge=2,
+        le=100,
+        description="k, tips that each approves",
+        json_schema_extra={"unit": "1"},
     )
     confirming_weight: int = Field(
         default=50,
         ge=1,
+        le=10_000,
         description="transactions, its own included, that make one final",
         json_schema_extra={"unit": "1"},
     )

@@ -27,7 +27,10 @@ class SecretStoreConfig(LayerConfig):
     """Parameters of the secret store."""
 
     servers: int = Field(
-        ge=1, description="n, that hold a part of each key", json_schema_extra={"unit": "1"}
+        ge=1,
+        le=1000,
+        description="n, that hold a part of each key",
+        json_schema_extra={"unit": "1"},
     )
     threshold: int = Field(
         ge=1, description="parts that a reader needs, of the n", json_schema_extra={"unit": "1"}

@@ -29,7 +29,7 @@ from gridbazaar.rows import pick_rows, replace_rows
 class ShardingConfig(LayerConfig):
     """Parameters of the sharding."""
 
-    shards: int = Field(ge=1, description="S", json_schema_extra={"unit": "1"})
+    shards: int = Field(ge=1, le=1000, description="S", json_schema_extra={"unit": "1"})
     boss: bool = Field(
         default=False,
         description="whether one more shard verifies the others' blocks and merges them",
