@@ -132,7 +132,8 @@ def test_all_accounts_sum_to_zero_and_the_pool_never_loses(cleared, net, positio
     assert abs(sum(account.item() for account in out.accounts.values())) < 1e-9
     assert out.penalty.max() <= 0
     assert out.network.max() <= 0
-    assert out.accounts["pool"].item() >= -1e-9
+    # Power below LEAST_KW is none to the pool, so that up to 1e-6 kW x 0.25 h may go unpaid.
+    assert out.accounts["pool"].item() >= -1e-7
 
 
 def test_the_reward_is_its_parts_and_violations_are_shared_by_power():
