@@ -65,6 +65,7 @@ def pool(deviation_kw: Tensor, firmed_kw: Tensor, prices: PoolPrices, slot_h: fl
     bought = sold - torch.stack([deviation_kw, firmed_kw])
     all_sold, all_bought = sold.sum((0, -1)).unsqueeze(-1), bought.sum((0, -1)).unsqueeze(-1)
     met = torch.minimum(all_sold, all_bought)
+    met = torch.where(met < LEAST_KW, 0.0, met)  # else one side is paid for what the other is not
     sold_met = sold * (met / all_sold.clamp(min=LEAST_KW))
     bought_met = bought * (met / all_bought.clamp(min=LEAST_KW))
     # Whoever firms a shortage sells at its price, whoever firms a surplus buys at its.
