@@ -36,7 +36,7 @@ def compose(entry: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
     Raises ConfigError for an unknown key or option, with the nearest known name.
     """
-    words = tuple(_complete(word) for word in expand(overrides, without=(BIDDER,)))
+    words = tuple(with_version(word) for word in expand(overrides, without=(BIDDER,)))
     values = copy.deepcopy(_recalled(entry, words, _files()))
     ledger = values.get("ledger")
     if isinstance(ledger, dict) and "layers" in ledger:
@@ -71,7 +71,7 @@ def complete_ledger(ledger: dict[str, Any]) -> dict[str, Any]:
 
     A layer that is named by a word, or with some of its parameters, takes the others from
     configs/layer/. A parameter `..._ledger` that is an option of ledger, or the path of a YAML
-    file, becomes that ledger, in slots as long as this one's.
+    file, becomes that ledger, in slots as long as this one's; so does some of its parameters.
 
     Raises:
         UnknownNameError: for an unknown ledger, with the nearest known one.
@@ -80,16 +80,22 @@ def complete_ledger(ledger: dict[str, Any]) -> dict[str, Any]:
     layers = ledger.get("layers") or []
     if not isinstance(layers, list):
         raise ConfigError(f"ledger.layers is {layers!r}: expected a list, as in [pseudonyms]")
+    for layer in layers:
+        if not isinstance(layer, str | dict):
+            raise ConfigError(
+                f"ledger.layers holds {layer!r}: expected names, or mappings, as in "
+                "[{name: noise}]"
+            )
     return {**ledger, "layers": [_complete_layer(layer, ledger) for layer in layers]}
 
 
 def _complete_layer(layer: Any, ledger: dict[str, Any]) -> Any:
     values = _completed("layer", layer)
-    if not isinstance(values, dict):
-        return layer
     for key, value in values.items():
         if key.endswith("_ledger") and isinstance(value, str):
             values[key] = {**_ledger_called(value), "slot_s": ledger["slot_s"]}
+        elif key.endswith("_ledger") and isinstance(value, dict):
+            values[key] = _completed("ledger", {"slot_s": ledger["slot_s"], **value})
     return values
 
 
@@ -196,7 +202,7 @@ def _doubled(found: re.Match[str]) -> str:
     return found[1] * 2 + ("\\'" if found[2] else "")
 
 
-def _complete(word: str) -> str:
+def with_version(word: str) -> str:
     """Let `task=semiurb4` mean its newest version, `task=semiurb4-v1`."""
     group, equals, name = word.partition("=")
     if equals and name and group in groups() and name not in options(group):
@@ -220,6 +226,7 @@ def _explain(folder: Path, entry: str, overrides: Sequence[str], error: Exceptio
     known = _known_keys(folder, entry, chosen)
     for word in overrides:
         key, equals, value = word.lstrip("+~").partition("=")
+        key = key.partition("@")[0] if key.partition("@")[0] in known_groups else key
         if not equals and not word.startswith("~"):
             return f"{word!r} is no override; write key=value, as in market=uniform_auction"
         if key in known_groups and value not in options(key):
@@ -232,11 +239,22 @@ def _explain(folder: Path, entry: str, overrides: Sequence[str], error: Exceptio
         if whole := _whole(key, known):
             return f"unknown key {key!r}: {whole} is given as a whole, {whole}=..."
         if key not in known and key not in known_groups:
-            near = [name for name in known if name.startswith(f"{key.split('.')[0]}.")] or known
-            return f"unknown key {key!r}: {nearest(key, near)}"
+            return f"unknown key {key!r}: {nearest(key, _beside(key, known))}"
         if value.startswith("{") and f"override {word}" in str(error):
             return f"{word!r}: {key} takes no mapping; it is a list or one value, as {key}=[]"
+        if value.startswith("[") and f"override {word}" in str(error):
+            return f"{word!r}: {key} takes no list; it is one value, or a mapping"
     return " ".join(str(error).split("\n", 1)[0].split())
+
+
+def _beside(key: str, known: Sequence[str]) -> Sequence[str]:
+    """Return the known keys next to an unknown one, or all where nothing above it is known."""
+    above = key.rpartition(".")[0]
+    while above:
+        if near := [name for name in known if name.rpartition(".")[0] == above]:
+            return near
+        above = above.rpartition(".")[0]
+    return known
 
 
 def _whole(key: str, known: Sequence[str]) -> str | None:

@@ -9,10 +9,20 @@ from pathlib import Path
 
 import yaml
 
+from gridbazaar.configs.composition import with_version
 from gridbazaar.configs.search_path import FOLDER, groups, options, path_of
+from gridbazaar.errors import UnknownNameError
 
 _LINE = re.compile(r"^( *)(- )?(\w+): *([^#]*?) *(?:# (.*))?$")
 _WIDTH, _LEFT = 100, 34
+_NO_NAMES = ("", "all", "null")
+# How words choose one of a group that is no key of its own, and what stands before its options.
+_WITHIN = {
+    "tariff": ("tariff@task.tariff={name}", "task.tariff."),
+    "devices": ("+devices@task.devices.{name}={name}", "task.devices.{name}."),
+    "incentive": ("incentives=[{{name: {name}, ...}}], within the braces", ""),
+    "layer": ("ledger.layers=[{{name: {name}, ...}}], within the braces", ""),
+}
 
 
 def option_help(entry: str, words: Sequence[str] = ()) -> str:
@@ -20,25 +30,40 @@ def option_help(entry: str, words: Sequence[str] = ()) -> str:
 
     Groups such as task name how many files there are to choose from; the options of the algorithm,
     and of what the words choose of other groups, follow.
+
+    Raises UnknownNameError where the words choose what a group has not; gives the nearest.
     """
-    lines, chosen = [], dict(word.partition("=")[::2] for word in words)
+    lines, chosen = [], list(_chosen(words))
     for is_group, key, default, meaning in _options(FOLDER / f"{entry}.yaml"):
         if is_group:
             lines += _option(key, default, f"one of {len(options(key))} names, see --list")
             if key == "algorithm":
-                chosen.setdefault(key, default)
+                chosen += [] if key in dict(chosen) else [(key, default)]
         else:
             lines += _option(key, default, meaning)
-    for group, name in chosen.items():
-        if group in groups() and name in options(group):
-            own = [
-                line
-                for inner, key, default, meaning in _options(path_of(group, name))
-                if not inner and key not in ("name", "description")
-                for line in _option(f"{group}.{key}", default, meaning)
-            ]
-            lines += ["", f"With {group}={name}:", *own] if own else []
+    for group, name in dict.fromkeys(chosen):
+        words_for, before = _WITHIN.get(group, (f"{group}={name}", f"{group}."))
+        own = [
+            line
+            for inner, key, default, meaning in _options(path_of(group, name))
+            if not inner and key not in ("name", "description")
+            for line in _option(f"{before.format(name=name)}{key}", default, meaning)
+        ]
+        lines += ["", f"With {words_for.format(name=name)}:", *own] if own else []
     return "\n".join(lines)
+
+
+def _chosen(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each group and name that the words choose, one or several."""
+    for word in words:
+        group, _, value = with_version(word.lstrip("+")).partition("=")
+        group = group.partition("@")[0]
+        if group in groups() and not value.startswith("{"):
+            for name in re.split(r"[\[\],\s]+", value):
+                if name in options(group):
+                    yield group, name
+                elif name not in _NO_NAMES and group != "bidder":  # which may be a folder
+                    raise UnknownNameError(group, name, options(group))
 
 
 def _options(path: Path) -> Iterator[tuple[bool, str, str, str]]:

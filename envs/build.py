@@ -77,11 +77,15 @@ def assemble(
     market, rules = market or make_market(world.market), world.task.rules
     slot_s = community.slot_s
     ledger = make_ledger(_in_slots(world.ledger, slot_s))
-    if ledger.slot_s != slot_s or rules.gate_closure_s > slot_s:
+    if ledger.slot_s != slot_s:
         raise ConfigError(
-            f"the data's slots last {slot_s} s, but ledger.slot_s is {ledger.slot_s:g} and "
-            f"task.rules.gate_closure_s {rules.gate_closure_s:g}; the first must equal a slot "
-            "and the second lie within it"
+            f"ledger.slot_s is {ledger.slot_s:g}, but the data's slots last {slot_s} s; expected "
+            "the same, or leave it out"
+        )
+    if rules.gate_closure_s > slot_s:
+        raise ConfigError(
+            f"task.rules.gate_closure_s is {rules.gate_closure_s:g}, but the data's slots last "
+            f"{slot_s} s; expected a time within the slot"
         )
     incentives = make_programme(world.incentives)
     return Simulation(community, delivery, market, ledger, rules, num_envs, split, seed, incentives)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -243,7 +244,8 @@ def _check_changes(config: EvaluationConfig) -> None:
                 "own; name a market, as in market=uniform_auction"
             )
         for name in config.market:
-            make_market(config.world(name, IDEAL).market)
+            with _naming(config.market_changes, f"market={name}"):
+                make_market(config.world(name, IDEAL).market)
     if config.ledger_changes:
         if config.ledger == (IDEAL,):
             raise ConfigError(
@@ -251,7 +253,17 @@ def _check_changes(config: EvaluationConfig) -> None:
                 "is; name another, as in ledger=block"
             )
         for name in config.ledger:
-            ledger_sim.make(config.world(config.market[0], name).ledger)
+            with _naming(config.ledger_changes, f"ledger={name}"):
+                ledger_sim.make(config.world(config.market[0], name).ledger)
+
+
+@contextmanager
+def _naming(changes: Sequence[str], what: str) -> Iterator[None]:
+    """Let an error say which of several markets or ledgers refuses words that change all."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{' '.join(changes)} cannot change {what}: {error}") from None
 
 
 def _is_folder(name: str) -> bool:

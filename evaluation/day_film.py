@@ -102,6 +102,7 @@ def film(config: FilmConfig, quiet: bool = False) -> Path:
     out = Path(config.out)
     if out.exists() and not config.overwrite:
         raise ResultsError(f"{out} exists; choose another name, or replace it with overwrite=true")
+    files.make_ready(out)
     end = out.suffix.lower()
     if end in VIDEOS:
         from gridbazaar.evaluation import video  # missing before a day is played
@@ -126,7 +127,6 @@ def film(config: FilmConfig, quiet: bool = False) -> Path:
         else:
             palette = _palette([picture.frame(stage, seen[: k + 1]) for k in _samples(chosen)])
             _write_animation(content, end.removeprefix("."), pictures, palette, config.fps)
-    out.parent.mkdir(parents=True, exist_ok=True)
     files.write(out, content.getvalue())
     return out
 

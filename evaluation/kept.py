@@ -35,7 +35,8 @@ class KeptOutcomes:
         config: of the evaluation.
 
     Raises:
-        ResultsError: there is nothing to resume, or it was begun by other words or versions.
+        ResultsError: there is nothing to resume, or it was begun by other words or versions; or
+            outcomes are kept, and the words say neither to resume nor to overwrite.
         OSError: the place cannot be written.
     """
 
@@ -54,6 +55,11 @@ class KeptOutcomes:
         if config.resume:
             _compare(_read(folder), json.loads(json.dumps(begun)), folder)
             return
+        if self.count and not config.overwrite:
+            raise ResultsError(
+                f"{folder} keeps {self.count} outcomes of an interrupted evaluation; go on with "
+                "resume=true, or begin anew with overwrite=true"
+            )
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         files.write(folder / _BEGUN, json.dumps(begun, indent=1))
@@ -124,7 +130,9 @@ def _read(folder: Path) -> Any:
             f"nothing to resume: {path} does not exist; start without resume=true"
         ) from None
     except ValueError as error:
-        raise ResultsError(f"{path} cannot be read ({error}); start without resume=true") from None
+        raise ResultsError(
+            f"{path} cannot be read ({error}); begin anew with overwrite=true instead of resume"
+        ) from None
 
 
 def _compare(begun: Any, now: Mapping[str, Any], where: Path) -> None:
@@ -137,7 +145,7 @@ def _compare(begun: Any, now: Mapping[str, Any], where: Path) -> None:
                 raise ResultsError(
                     f"the evaluation in {where} was begun with {part} {key}="
                     f"{_short(former.get(key))}, now it is {_short(value)}; resume it with the "
-                    "same, or start without resume=true"
+                    "same, or begin anew with overwrite=true instead of resume"
                 )
 
 

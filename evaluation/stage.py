@@ -12,7 +12,7 @@ from torch import Tensor
 from gridbazaar.agents.bidders import Bidder
 from gridbazaar.agents.run_set import members
 from gridbazaar.envs import build
-from gridbazaar.envs.build import make_market
+from gridbazaar.envs.build import assemble, make_market
 from gridbazaar.envs.config import WorldConfig
 from gridbazaar.envs.day import seeds_of
 from gridbazaar.envs.day_record import Facts
@@ -55,6 +55,7 @@ class Stage:
         self._worlds: dict[tuple[str, str, bool], tuple[Simulation, Stopwatch]] = {}
         self._ledgers = {name: config.ledger_label(name) for name in (IDEAL, *config.ledger)}
         probe, _ = self._build(GRID_ONLY, IDEAL, 1)
+        self._try_worlds(probe)
         self._bidders = {
             member: make(member, probe.game, config.device)
             for name in (config.baseline, *config.bidder)
@@ -84,6 +85,23 @@ class Stage:
         self.bounded = not missing
         if missing:
             _log.warning("%s", missing)
+
+    def _try_worlds(self, probe: Simulation) -> None:
+        """Let a market or ledger that this task cannot have say so before hours are played."""
+        c = self._config
+        first = c.reference_of_markets
+        for market in c.market:
+            self._tried(market, IDEAL, probe)
+        for ledger in c.ledger:
+            trial = self._tried(first, ledger, probe)
+            observation = trial.reset()
+            trial.step(observation.new_zeros(1, trial.num_seats, len(trial.game.layout.actions)))
+
+    def _tried(self, market: str, ledger: str, probe: Simulation) -> Simulation:
+        """Return one market of a world, in the community that is placed already."""
+        c = self._config
+        world = c.world(market, ledger)
+        return assemble(world, probe.community, probe.delivery, 1, c.split, c.seed)
 
     def solve(self, progress: Progress = lambda items, _: items) -> None:
         """Find the optimum's plan of each day, none where one of them has none."""

@@ -117,6 +117,20 @@ def _as_written(item: ErrorDetails, values: Mapping[str, Any]) -> list[int | str
     return path
 
 
+def _message(item: ErrorDetails) -> str:
+    """Return what is wrong with an entry, in our words where pydantic's are for programmers."""
+    ctx = item.get("ctx", {})
+    match item["type"]:
+        case "union_tag_invalid":
+            key, tags = str(ctx["discriminator"]).strip("'"), ctx["expected_tags"]
+            return f"{key} is {ctx['tag']!r}: expected one of {tags}"
+        case "too_short" if ctx.get("actual_length") == 0:
+            return f"expected at least {ctx['min_length']}"
+        case "string_pattern_mismatch":
+            return f"expected text of the form {ctx['pattern'].strip('^$')}"
+    return item["msg"].removeprefix("Value error, ")
+
+
 def _described(item: ErrorDetails, where: str, values: Mapping[str, Any]) -> str:
     path_of = _as_written(item, values)
     parts = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path_of)
@@ -127,7 +141,7 @@ def _described(item: ErrorDetails, where: str, values: Mapping[str, Any]) -> str
         return f"unknown key {key!r}: {item['msg']}" if unknown else f"{key} {item['msg']}"
     if item["type"] == "missing":
         return f"{path} is missing; add it to the YAML"
-    message = item["msg"].removeprefix("Value error, ")
+    message = _message(item)
     if isinstance(item["input"], Mapping):  # the message says what in it is wrong
         return f"{path}: {message}" if path else message
     given = repr(item["input"])

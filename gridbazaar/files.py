@@ -46,6 +46,22 @@ def write(path: Path, content: str | bytes) -> None:
             partial.unlink(missing_ok=True)
 
 
+def make_ready(path: Path) -> None:
+    """Make the folder of a file that takes long to come, and see that it can be written there.
+
+    Raises:
+        OSError: it cannot.
+    """
+    path = real(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    trial = hidden(path, "trial")
+    try:
+        trial.touch()
+    finally:
+        with suppress(OSError):
+            trial.unlink(missing_ok=True)
+
+
 def point(link: Path, name: str) -> None:
     """Let a symbolic link name another path, in one step."""
     fresh = hidden(link, "partial")
@@ -120,6 +136,7 @@ def claim(folder: Path) -> Iterator[None]:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = hidden(folder, "lock")
+    path.touch()  # where it cannot be made, FileLock would call it held
     lock = FileLock(path, blocking=False, fallback_to_soft=False)
     try:
         lock.acquire()

@@ -59,6 +59,29 @@ def test_help_shows_how_the_command_is_called(words, capsys):
     assert not err
 
 
+@pytest.mark.parametrize(
+    ("word", "parts"),
+    [
+        ("market=[vcg,uniform_auction]", ("With market=uniform_auction:\n  market.k=",)),
+        ("task=semiurb4", ("With task=semiurb4-v1:\n  task.seed=0",)),
+        ("tariff@task.tariff=flat", ("\nWith tariff@task.tariff=flat:\n  task.tariff.kind=",)),
+        ("devices=heat_pump", ("=heat_pump:\n  task.devices.heat_pump.time_constant_h=",)),
+        ("incentive=solarcoin", ("{name: solarcoin, ...}", "\n  kwh_per_coin=1 ")),
+        ("layer=noise", ("ledger.layers=[{name: noise, ...}]", "\n  epsilon=1.0 ")),
+    ],
+)
+def test_help_shows_the_options_of_what_is_chosen_as_they_are_written(word, parts, capsys):
+    assert command_line.main(["evaluate", "--help", word]) == 0
+    shown = capsys.readouterr().out
+    for part in parts:
+        assert part in shown
+
+
+def test_help_for_what_is_not_there_names_the_nearest(capsys):
+    assert command_line.main(["evaluate", "--help", "market=uniform_acution"]) == 2
+    assert "did you mean 'uniform_auction'?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("command", "entry"), [("train", "train"), ("evaluate", "evaluate")])
 def test_help_names_every_option_with_its_default(command, entry, capsys):
     assert command_line.main([command, "--help", "ledger=block"]) == 0

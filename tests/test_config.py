@@ -94,6 +94,15 @@ def test_keys_are_judged_under_the_options_that_were_chosen():
         (("task.feeder.loading_percent=.nan",), ("loading_percent", "nan")),
         (("task.feeder.voltage_band=[1.1,0.9]",), ("task.feeder", "1.1 to 0.9")),
         (("task.name=Nameless",), ("task.name", "Nameless")),
+        (("task.data.source=foo",), ("task.data", "source is 'foo'", "'simbench', 'files'")),
+        (("ledger.layers=[null]",), ("ledger.layers holds None", "[{name: noise}]")),
+        (("ledger.layers=[4]",), ("ledger.layers holds 4", "expected names")),
+        (("task.seed=[1,2]",), ("task.seed", "[1, 2]")),
+        (("tariff@task.tariff=flatt",), ("unknown tariff 'flatt'", "did you mean 'flat'")),
+        (
+            ("task.devices.flexible_load.window_h=0",),
+            ("flexible_load.window_h", "known are task.devices.storage, task.devices.vehicle"),
+        ),
     ],
 )
 def test_an_impossible_value_is_named_with_its_path(override, parts):
@@ -115,7 +124,7 @@ def test_a_word_without_equals_is_explained():
         ("market.name=unifrom_auction", KeyError, ("did you mean 'uniform_auction'",)),
         ("ledger.name=ideel", KeyError, ("did you mean 'ideal'",)),
         ("ledger.slot_s=600", ConfigError, ("ledger.slot_s", "600", "900")),
-        ("task.rules.gate_closure_s=1000", ConfigError, ("gate_closure_s", "1000")),
+        ("task.rules.gate_closure_s=1000", ConfigError, ("gate_closure_s is 1000", "900")),
     ],
 )
 def test_what_only_the_builder_can_judge_is_refused_there(town, override, error, parts):

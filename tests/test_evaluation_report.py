@@ -10,7 +10,7 @@ import torch
 
 from gridbazaar.agents.load import load
 from gridbazaar.envs.kpis import GROUPS, KPIS
-from gridbazaar.errors import ConfigError, UnknownNameError
+from gridbazaar.errors import ConfigError, LedgerError, UnknownNameError
 from gridbazaar.evaluation.comparison import FIGURES
 from gridbazaar.evaluation.config import configure, label
 from gridbazaar.evaluation.mechanisms import COLUMNS
@@ -321,6 +321,20 @@ def test_more_days_than_there_are_is_said(caplog):
     caplog.clear()
     Stage(configure(["name=x", "task=small", "bidder=truthful", f"days={known}"]), load)
     assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("ledger.slot_s=60", r"ledger\.slot_s is 60"),
+        ("ledger.layers=[{name: commit_reveal, reveal_s: 1e9}]", r"commit_reveal\.reveal_s"),
+        ("ledger.layers=[{name: blind_credentials, unregistered: [99]}]", "seat 99"),
+    ],
+)
+def test_a_world_that_cannot_be_is_refused_before_any_is_played(word, message):
+    config = configure(["name=x", "task=small", "bidder=truthful", "ledger=[ideal,block]", word])
+    with pytest.raises((ConfigError, LedgerError), match=message):
+        Stage(config, load)
 
 
 def test_two_folders_of_one_label_are_refused(tmp_path):

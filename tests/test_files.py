@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from faults import at_every_operation
@@ -132,6 +133,14 @@ def claiming(folder):
     process = subprocess.Popen([sys.executable, "-c", script, folder], stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"claimed\n"
     return process
+
+
+def test_a_claim_that_cannot_be_made_is_not_called_held(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"), files.claim(tmp_path / "file" / "results"):
+        pass
+    with pytest.raises(OSError, match="proc"), files.claim(Path("/proc/results")):
+        pass
 
 
 def test_a_claim_names_its_process_and_dies_with_it(tmp_path):

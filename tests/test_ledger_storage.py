@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gridbazaar import ledger_sim
-from gridbazaar.configs import complete_ledger
+from gridbazaar.configs import complete_ledger, option
 from gridbazaar.errors import ConfigError, LedgerError
 from gridbazaar.ledger_sim import MarketTransactions, Transactions, gas
 from gridbazaar.ledger_sim.record.cross_check import check_copy, inconsistencies
@@ -62,6 +62,15 @@ def test_a_side_chain_takes_the_data_off_the_main_chain():
         torch.testing.assert_close(one.stored_bytes - one.header_bytes, 100.0 * sent.sent.sum(1))
         assert (one.header_bytes > other.header_bytes).all()
         assert posted.stored_bytes.tolist() == [100.0 * 3 + 300.0 * (1 + slot % 2)] * B
+
+
+@pytest.mark.parametrize("more", [{}, {"interval_s": 5.0}])
+def test_a_side_ledger_in_part_takes_the_rest_from_its_file(more):
+    side = {"name": "block", **more}
+    layer = {"name": "side_chain", "side_ledger": side, "slots_per_anchor": 2}
+    (found,) = block([layer], slot_s=300.0)["layers"]
+    assert found["side_ledger"] == {**option("ledger", "block"), "slot_s": 300.0, **more}
+    assert block([found], slot_s=300.0)["layers"] == [found]
 
 
 def test_what_is_stored_belongs_to_the_state():

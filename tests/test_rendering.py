@@ -343,6 +343,14 @@ class TestFilm:
             configure([word])
         assert "\n" not in str(found.value)
 
+    def test_a_place_that_cannot_be_written_is_told_before_the_day_is_played(
+        self, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(day_film, "build", lambda *_: pytest.fail("the day was played"))
+        (tmp_path / "file").touch()
+        with pytest.raises(OSError, match="file"):
+            film(configure([*self.WORDS, f"out={tmp_path / 'file' / 'day.gif'}"]), quiet=True)
+
     def test_a_day_that_is_not_there_is_refused_and_nothing_is_written(self, tmp_path):
         out = tmp_path / "day.gif"
         with pytest.raises(ConfigError, match="day is 4000"):

@@ -214,6 +214,23 @@ def test_other_words_do_not_resume(word, message, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("quick")
+def test_kept_outcomes_are_given_up_for_overwrite_alone(tmp_path, monkeypatch):
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "write", fail)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(tmp_path)
+    before = content(tmp_path)
+    with pytest.raises(ResultsError, match=r"keeps 2 outcomes.*resume=true.*overwrite=true"):
+        evaluate(tmp_path)
+    assert content(tmp_path) == before
+    evaluate(tmp_path, "overwrite=true")
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_damaged_outcome_is_named_and_runs_no_code(tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt

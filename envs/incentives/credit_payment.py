@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from gridbazaar.config import Money, NonNegative
+from gridbazaar.config import Money, NonNegative, bounded
 from gridbazaar.envs.incentives.protocol import INCENTIVES, Incentive, IncentiveConfig, Outcome
 from gridbazaar.envs.incentives.reading import Reading
 
 _DAY_H, _WALLET = 24, "wallet_eur"
+_Rate = Annotated[
+    NonNegative, bounded(0, 24, "a day", "at more a debt would double within the hour")
+]
 
 
 class CreditConfig(IncentiveConfig):
@@ -21,10 +24,10 @@ class CreditConfig(IncentiveConfig):
 
     opening_eur: Money = Field(description="EUR that a seat holds as the day begins")
     limit_eur: Money = Field(description="EUR, most that the bank lends to a seat")
-    interest_per_day: NonNegative = Field(
+    interest_per_day: _Rate = Field(
         description="on what is borrowed", json_schema_extra={"unit": "1/day"}
     )
-    penalty_per_day: NonNegative = Field(
+    penalty_per_day: _Rate = Field(
         description="on what is owed beyond the limit", json_schema_extra={"unit": "1/day"}
     )
 

@@ -85,7 +85,7 @@ class ElectedConfig(ChainConfig):
     @model_validator(mode="after")
     def _seats_filled(self) -> ElectedConfig:
         if self.election is not None:
-            check_accounts(self.election.candidates)
+            check_accounts(self.election.candidates, "election.candidates")
             if self.election.candidates < self.validators:
                 raise ValueError(
                     f"election.candidates is {self.election.candidates}; there are "

@@ -27,12 +27,12 @@ class IncomeConfig(Config):
     )
 
 
-def check_accounts(validators: int) -> None:
+def check_accounts(count: int, of: str = "validators") -> None:
     """Raise `ValueError` where there are too many for an account each in every environment."""
-    if validators > MOST_ACCOUNTS:
+    if count > MOST_ACCOUNTS:
         raise ValueError(
-            f"validators is {validators:,}: stakes and income have an account for each, and room "
-            f"for {MOST_ACCOUNTS:,}; lower validators, or leave stake and income null"
+            f"{of} is {count:,}: stakes and income have an account for each, and room "
+            f"for {MOST_ACCOUNTS:,}; lower it, or leave stake, income and election null"
         )
 
 
