@@ -156,7 +156,7 @@ def configure(words: Sequence[str]) -> EvaluationConfig:
         UnknownNameError: there is no such bidder, market or ledger; gives the nearest.
     """
     words = expand(words)
-    changes = {key: [w for w in words if w.startswith(f"{key}.")] for key in _CHANGES}
+    changes = {key: [w for w in words if w.lstrip("+~").startswith(f"{key}.")] for key in _CHANGES}
     taken = {word for changing in changes.values() for word in changing}
     lists, others = _split(word for word in words if word not in taken)
     values: dict[str, Any] = {**compose("evaluate", others), **lists}

@@ -222,7 +222,7 @@ def test_one_preset_at_a_time():
         expand(["preset="])
 
 
-def test_markets_of_an_evaluation_take_words_and_the_grid_alone_does_not():
+def test_markets_and_ledgers_of_an_evaluation_take_words_and_the_grid_alone_does_not():
     config = configure(["name=x", "market=[uniform_auction,pay_as_bid,grid_only]", "market.k=0.3"])
     assert [config.world(m, "ideal").market.get("k") for m in config.market] == [0.3, 0.3, None]
     with pytest.raises(ConfigError, match=r"market\.k=0\.3 changes nothing: grid_only"):
@@ -231,6 +231,10 @@ def test_markets_of_an_evaluation_take_words_and_the_grid_alone_does_not():
         configure(["name=x", "market=[uniform_auction,vcg]", "market.k=0.3"])
     with pytest.raises(ConfigError, match=r"market\.k is 3"):
         configure(["name=x", "market=uniform_auction", "market.k=3"])
+    fees = ["ledger.fees.rule=eip1559", "~ledger.fees.price", "~ledger.fees.burned_share"]
+    fees += ["+ledger.fees.base_fee_wei=1e9", "+ledger.fees.eur_per_coin=2000"]
+    config = configure(["name=x", "ledger=[ideal,block]", *fees])
+    assert config.world("uniform_auction", "block").ledger["fees"]["rule"] == "eip1559"
     with pytest.raises(ConfigError, match=r"market_changes is .*: expected a list of words, as in"):
         configure(["name=x", "market_changes=3"])
 
