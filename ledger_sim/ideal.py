@@ -81,5 +81,4 @@ class IdealLedger:
     def submit_market(self, market: MarketTransactions) -> MarketReceipts:
         """Take the market's own transactions at once, for nothing."""
         nothing = torch.zeros_like(market.messages)
-        written = market.messages + market.settled
-        return MarketReceipts(nothing, nothing, nothing, written, nothing)
+        return MarketReceipts(nothing, nothing, nothing, market.written, nothing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import torch
@@ -209,7 +209,10 @@ class MarketTransactions:
         messages: float [B], messages in all rounds.
         orders: float [B], orders in the book.
         traders: float [B], accounts that trade.
-        gas: float [B], what clearing and settlement take, 0 for none; None: as the ledger counts.
+        gas: float [B], what clearing and settlement take, and what is written beside them; 0 for
+            none; None: as the ledger counts.
+        beside: float [B], transactions that are written beside the settlement, a layer's sums say;
+            None: none.
         refused: float [B], proposals of a clearing that were checked and refused before the one
             that is settled; None: the first one is.
         metered_kwh: float [B, N], what each account fed in (positive) or took in the interval that
@@ -224,13 +227,14 @@ class MarketTransactions:
     orders: Tensor
     traders: Tensor
     gas: Tensor | None = None
+    beside: Tensor | None = None
     refused: Tensor | None = None
     metered_kwh: Tensor | None = None
     contract: Contract = "auction"
     payments: Tensor | None = None
 
     def __post_init__(self) -> None:
-        names = ("rounds", "messages", "orders", "traders", "gas", "refused")
+        names = ("rounds", "messages", "orders", "traders", "gas", "beside", "refused")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         for name, value in given.items():
             if value.shape != self.rounds.shape:
@@ -248,6 +252,16 @@ class MarketTransactions:
     def settled(self) -> Tensor:
         """Whether clearing and settlement are written, [B] of 0 and 1."""
         return ((self.traders if self.gas is None else self.gas) > 0).to(self.messages)
+
+    @property
+    def written(self) -> Tensor:
+        """Number of transactions, [B]: messages, settlement and what stands beside it."""
+        written = self.messages + self.settled
+        return written if self.beside is None else written + self.beside
+
+    def and_beside(self, gas: Tensor, more: Tensor) -> MarketTransactions:
+        """Return them with `more` [B] transactions beside, and what all take then, [B]."""
+        return replace(self, gas=gas, beside=more if self.beside is None else self.beside + more)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,11 @@ def everyone(batch=2, submitted_s=800.0):
     return Transactions(torch.ones_like(like, dtype=torch.bool), like + submitted_s, like)
 
 
+def nobody(batch):
+    like = torch.zeros(batch, N, dtype=torch.float64)
+    return Transactions(torch.zeros_like(like, dtype=torch.bool), like, like)
+
+
 @pytest.fixture(params=ledger_sim.LAYERS.names())
 def name(request):
     return request.param
@@ -469,6 +474,51 @@ def test_calls_out_of_order_are_refused():
     fewer = Transactions(*(getattr(everyone(), f)[:, :2] for f in ("sent", "submitted_s", "tip")))
     with pytest.raises(LedgerError, match="2 accounts, but 6"):
         ledger.step(fewer, DEADLINE_S)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        ["noise"],
+        ["aggregated_disclosure"],
+        ["homomorphic_aggregation"],
+        [{"name": "secret_store", "availability": 1.0}],
+        ["noise", "aggregated_disclosure"],
+        [{"name": "sharding", "shards": 2}, "noise"],
+        [
+            {"name": "side_chain", "side_ledger": {"name": "block", "transaction_energy_kwh": 0.5}},
+            "noise",
+        ],
+    ],
+    ids=str,
+)
+def test_whatever_is_written_takes_its_bytes_and_its_energy(layers):
+    """Of a chain that counts energy by transactions, and has as many bytes for each."""
+    config = block(layers, transaction_energy_kwh=0.5)
+    size = config["network"]["transaction_bytes"]
+    for _, written in run(config, day()):
+        torch.testing.assert_close(written.energy_kwh, 0.5 * written.transactions)
+        torch.testing.assert_close(written.stored_bytes, size * written.transactions)
+
+
+def test_an_order_across_shards_takes_bytes_and_energy_twice():
+    busy = BUSY | {"transaction_energy_kwh": 0.5}
+    config, days = block([{"name": "sharding", "shards": 2}], **busy), day(slots=12)
+    ledger, size = ledger_sim.make(config), config["network"]["transaction_bytes"]
+    ledger.reset(torch.arange(4))
+    seats, slots = torch.arange(N).expand(4, N), torch.zeros(4, N, dtype=torch.int64)
+    row = torch.arange(4).unsqueeze(1).expand(4, N)
+    halves, kwh, kept = torch.zeros(3, 4, dtype=torch.float64)
+    for number, transactions in enumerate([*days, *[nobody(4)] * 40]):
+        got = ledger.step(transactions, DEADLINE_S)
+        cross = ledger.crosses(row, seats, slots + number)
+        halves += (transactions.sent * (1 + cross.double())).sum(1)
+        kwh += got.energy_kwh
+        kept += got.stored_bytes - got.header_bytes
+        ledger.submit_market(market_transactions(4))
+    assert not got.backlog.any()
+    torch.testing.assert_close(kwh, 0.5 * halves)
+    torch.testing.assert_close(kept, size * halves)
 
 
 def test_what_goes_across_shards_takes_bytes_twice_as_well_as_fees():

@@ -195,7 +195,7 @@ class Blockchain:
         burned = fee * self._fees.burned_share
         fee = fee + settled * self.consensus.solver_reward
         delay_s = blocks.clamp(min=0) * interval_s
-        energy_kwh = market_energy_kwh(self.consensus, messages + settled, gas)
+        energy_kwh = market_energy_kwh(self.consensus, market.written, gas)
         if market.refused is not None:
             delay_s = delay_s + market.refused * self.consensus.refused_s
             energy_kwh = energy_kwh + market.refused * self.consensus.refused_kwh
@@ -206,11 +206,11 @@ class Blockchain:
             fee=fee,
             burned=burned,
             delay_s=delay_s,
-            transactions=messages + settled,
+            transactions=market.written,
             energy_kwh=(energy_kwh * work).to(messages.dtype),
             incomes=market_payout(self.consensus, seed, slot, fee - burned),
             award=None if metered_kwh is None else self.consensus.award_eur(metered_kwh),
-            stored_bytes=(messages + settled) * self.config.network.transaction_bytes,
+            stored_bytes=market.written * self.config.network.transaction_bytes,
         )
 
     def proposals(self) -> Proposals | None:

@@ -68,12 +68,8 @@ class AggregatedDisclosure(Layer):
         takes = (self.settlement_gas(in_period) + self._publishing_gas()) * due
         left = self._payments.left(self.slot)
         self._most = (in_period.orders, in_period.traders, in_period.gas) if left else _NOTHING
-        written = self.inner.submit_market(replace(market, gas=takes))
-        return replace(
-            written,
-            delay_s=written.delay_s + left * self.slot_s,
-            transactions=written.transactions + due,
-        )
+        written = self.inner.submit_market(market.and_beside(takes, due))
+        return replace(written, delay_s=written.delay_s + left * self.slot_s)
 
     def _publishing_gas(self) -> float:
         """Return the gas of the transaction that publishes the sums."""

@@ -168,7 +168,7 @@ class Channels(Layer):
         """Pay in the channels; clear on the chain where the orders are there."""
         nothing = torch.zeros_like(market.messages)
         if self.config.carries == "orders":
-            silent = replace(market, rounds=nothing, messages=nothing, gas=nothing)
+            silent = replace(market, rounds=nothing, messages=nothing, gas=nothing, beside=None)
             talk_s = market.rounds * self.config.round_trip_s
             return replace(self.inner.submit_market(silent), delay_s=talk_s)
         return self.inner.submit_market(replace(market, gas=self.clearing_gas(market)))

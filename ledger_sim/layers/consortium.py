@@ -89,7 +89,7 @@ class Consortium(Layer):
         nothing = torch.zeros_like(market.messages)
         root = due * (gas.root_gas() if is_evm(self.public) else 1.0)
         anchor = self.public.submit_market(
-            replace(market, rounds=nothing, messages=nothing, gas=root)
+            replace(market, rounds=nothing, messages=nothing, gas=root, beside=None)
         )
         together = added(written, anchor)
         return (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pydantic import Field
 
 from gridbazaar.config import Positive
@@ -45,5 +43,4 @@ class Noise(Layer):
         takes = self.settlement_gas(market)
         published = (takes > 0).to(takes)
         takes = takes + published * self.gas(gas.root_gas())
-        written = self.inner.submit_market(replace(market, gas=takes))
-        return replace(written, transactions=written.transactions + published)
+        return self.inner.submit_market(market.and_beside(takes, published))

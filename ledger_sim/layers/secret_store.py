@@ -135,13 +135,9 @@ class SecretStore(Layer):
         takes = takes + self.gas(gas.root_gas()) * settled
         nothing = torch.zeros_like(market.messages)
         written = self.inner.submit_market(
-            replace(market, rounds=nothing, messages=nothing, gas=takes)
+            replace(market, rounds=nothing, messages=nothing).and_beside(takes, settled)
         )
         last_s = self._answers_s(self.slot).sort(1).values[:, self.config.threshold - 1]
         # Where too few answer, the slot is lost, and nobody waits longer.
         waited_s = torch.where(last_s < torch.inf, last_s, 0.0) * settled
-        return replace(
-            written,
-            delay_s=written.delay_s + waited_s.to(written.delay_s),
-            transactions=written.transactions + settled,
-        )
+        return replace(written, delay_s=written.delay_s + waited_s.to(written.delay_s))

@@ -12,7 +12,7 @@ from torch import Tensor
 from gridbazaar import randomness
 from gridbazaar.ledger_sim import gas
 from gridbazaar.ledger_sim.layers.pending import PendingOrders
-from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig
+from gridbazaar.ledger_sim.layers.protocol import LAYERS, Layer, LayerConfig, chain_config
 from gridbazaar.ledger_sim.protocol import (
     Inclusions,
     Ledger,
@@ -68,10 +68,10 @@ class Sharding(Layer):
 
     Each shard is a full copy of the ledger beneath, with its own validators, blocks and queue, so
     that room and energy are S times as large. A seat's home is drawn for the day. An order meets a
-    counterpart in another shard with probability 1 - 1/S: such an order takes twice the gas (the
-    second half stands for the shard that it goes to, and weighs on its own, which is as busy), and
-    comes in after twice the time that its own shard took. Each shard settles its part, with the
-    same share across shards.
+    counterpart in another shard with probability 1 - 1/S: such an order takes twice the gas, bytes
+    and energy (the second half stands for the shard that it goes to, and weighs on its own, which
+    is as busy), and comes in after twice the time that its own shard took. Each shard settles its
+    part, with the same share across shards.
 
     With `boss`, the shards' blocks are sub-blocks (EPS 8): one more copy of the ledger, which no
     seat is at home in, verifies them and merges them into the final block, one transaction a slot.
@@ -84,6 +84,9 @@ class Sharding(Layer):
         super().__init__(inner)
         self.config = config
         self._copies = config.shards + config.boss
+        chain = chain_config(inner)
+        self._half_kwh = (chain and chain.transaction_energy_kwh) or 0.0
+        self._half_bytes = chain.network.transaction_bytes if chain else 0.0
 
     def reset(self, seed: Tensor) -> None:
         """Start a day in every shard; `seed` int64 [B]. Shard 0 has the seed itself."""
@@ -147,6 +150,7 @@ class Sharding(Layer):
         latency_s = torch.where(cross, 2 * first_s, first_s)
         block_s = submitted_s + latency_s.double()
         beyond = (block_s > self.slot_s) & (block_s < torch.inf) & cross
+        halves = self._second_halves(cross & (first_s < torch.inf), got.earlier)
         earlier = self._earlier(got.earlier, deadline_s)
         self._between = self._between.with_seats(beyond, self.slot, block_s + start_s)
         self._in_shard = self._in_shard.with_seats(
@@ -165,12 +169,12 @@ class Sharding(Layer):
             burned=self._of_shards(got.burned).sum(1),
             validator_income=self._of_shards(got.validator_income).sum(1),
             messages=self._of_shards(got.messages).sum(1),
-            energy_kwh=self._of_shards(got.energy_kwh).sum(1),
+            energy_kwh=self._of_shards(got.energy_kwh).sum(1) + halves * self._half_kwh,
             earlier=earlier,
             minted=self._summed(got.minted),
             incomes=self._accounts(got.incomes),
             slashed=self._accounts(got.slashed),
-            stored_bytes=self._summed(got.stored_bytes),
+            stored_bytes=self._summed(got.stored_bytes, halves * self._half_bytes),
             header_bytes=self._summed(got.header_bytes),
         )
 
@@ -178,8 +182,22 @@ class Sharding(Layer):
         """Return the accounts of all shards' validators, [B, S V] from [B S, V]."""
         return None if of_shards is None else of_shards.reshape(len(self.seed), -1)
 
-    def _summed(self, value: Tensor | None) -> Tensor | None:
-        return None if value is None else self._of_shards(value).sum(1)
+    def _summed(self, value: Tensor | None, more: Tensor | float = 0.0) -> Tensor | None:
+        return None if value is None else self._of_shards(value).sum(1) + more
+
+    def _second_halves(self, first: Tensor, came: Inclusions | None) -> Tensor:
+        """Return how many orders across shards came into a block of their own shard now, [B].
+
+        Args:
+            first: bool [B, N], those among the slot's own orders.
+            came: earlier slots' orders that came into one.
+        """
+        halves = first.sum(1)
+        if came is None:
+            return halves
+        row = came.environment // self._copies
+        cross = self.crosses(row, came.seat, came.slot)
+        return halves + torch.bincount(row[cross], minlength=len(halves))
 
     def _finality_s(self, of_copies: Tensor) -> Tensor:
         """Return when a slot is final, [B] from [B, copies]: its sub-blocks, then the boss's."""
@@ -243,6 +261,7 @@ class Sharding(Layer):
                 orders=self._parts(market.orders),
                 traders=self._parts(market.traders),
                 gas=None if takes is None else self._parts(takes, merged),
+                beside=None if market.beside is None else self._parts(market.beside),
                 contract=market.contract,
                 # Every shard checks all proposals; what it refuses is in no sub-block.
                 refused=None if market.refused is None else self._parts(market.refused * shards),
@@ -276,14 +295,15 @@ class Sharding(Layer):
         if incomes is not None:
             of_shards = shards * incomes.shape[1] // self._copies
             incomes = torch.cat([incomes[:, :of_shards] * legs, incomes[:, of_shards:]], 1)
-        across = 2 if shards > 1 else 1
+        across, count = 2 if shards > 1 else 1, total(written.transactions)
         award, stored = written.award, written.stored_bytes
         return MarketReceipts(
             fee=total(written.fee),
             burned=total(written.burned),
             delay_s=delay_s[:, :shards].amax(1) * across + delay_s[:, shards:].sum(1),
-            transactions=total(written.transactions),
-            energy_kwh=self._of_shards(written.energy_kwh).sum(1),
+            transactions=count,
+            energy_kwh=self._of_shards(written.energy_kwh).sum(1)
+            + self._half_kwh * (count - self._of_shards(written.transactions).sum(1)),
             incomes=incomes,
             award=award if award is None else award.view(len(self.seed), self._copies, -1).mean(1),
             stored_bytes=None if stored is None else total(stored),

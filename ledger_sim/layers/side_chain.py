@@ -97,7 +97,9 @@ class SideChain(Layer):
         paid = settled * (gas.batch_gas(market.traders) if self._main_evm else 1.0)
         root = due * (gas.root_gas() if self._main_evm else 1.0)
         nothing = torch.zeros_like(market.messages)
-        pays = replace(market, rounds=nothing, messages=nothing, refused=None, metered_kwh=None)
+        pays = replace(
+            market, rounds=nothing, messages=nothing, beside=None, refused=None, metered_kwh=None
+        )
         stored = self.side.submit_market(
             replace(market, refused=None, gas=self.clearing_gas(market))
         )

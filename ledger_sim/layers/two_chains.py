@@ -96,7 +96,7 @@ class TwoChains(Layer):
         nothing = torch.zeros_like(market.messages)
         here = self.inner.submit_market(replace(market, gas=self.clearing_gas(market)))
         there = self.other.submit_market(
-            replace(market, rounds=nothing, messages=nothing, refused=None, gas=paid)
+            replace(market, rounds=nothing, messages=nothing, refused=None, gas=paid, beside=None)
         )
         found = (self.altered(self.slot) & self.config.verified).to(settled) * settled
         written = repeated(there, 1 + found)
