@@ -4,7 +4,7 @@
     python studies/communities/run.py --markets uniform_auction --ledgers block ripple --days 5
     python studies/communities/run.py --from results/communities.csv   # plays nothing
 
-Test days, evenly spaced, on which all seats bid `own_use`. Shares of one task's homes and chargers
+Test days, evenly spaced, on which all seats bid `truthful`. Shares of one task's homes and chargers
 are drawn, so that size changes and little else; other tasks are played whole. A ledger's layers
 follow it, the lowest first: `proof_of_stake+channels`. docs/communities.md defines every figure.
 """
@@ -30,7 +30,7 @@ from gridbazaar.envs.simulation import Simulation
 from gridbazaar.errors import GridBazaarError
 from gridbazaar.evaluation.config import GRID_ONLY, IDEAL, configure
 from gridbazaar.evaluation.rollout import play
-from gridbazaar.evaluation.stage import choose_days
+from gridbazaar.evaluation.stage import choose_days, without_positions
 from gridbazaar.ledger_sim.layers.protocol import chain_config
 from gridbazaar.studies import places
 from gridbazaar.studies.communities.members import Sample, build_sample
@@ -38,7 +38,7 @@ from gridbazaar.studies.communities.plot import draw
 from gridbazaar.studies.communities.report import tables, with_shares
 from gridbazaar.studies.pages import write
 
-BASELINE, BIDDER = "stand_alone", "own_use"
+BASELINE, BIDDER = "stand_alone", "truthful"
 MARKETS_PLAYED = ("uniform_auction", "continuous", "iterative")
 LAYERED = (
     "proof_of_work+channels",
@@ -84,7 +84,9 @@ class Days:
         self.baseline = self.means(BASELINE, GRID_ONLY, ledger_of(IDEAL))
 
     def _world(self, market: str, ledger: ledger_sim.Ledger, num_envs: int) -> Simulation:
-        kind, rules = MARKETS[market], self.sample.world.task.rules
+        sample = self.sample.world
+        world = without_positions(sample) if market == GRID_ONLY else sample
+        kind, rules = MARKETS[market], world.task.rules
         mechanism = kind(MARKETS.configure(configs.option("market", market), "market"))
         community, delivery = self.sample.community, self.sample.delivery
         return Simulation(community, delivery, mechanism, ledger, rules, num_envs, "test", seed=0)
