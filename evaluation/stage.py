@@ -69,6 +69,12 @@ class Stage:
                 config.split,
                 len(self.first_slot),
             )
+        if _of_one_weekday(self.first_slot // probe.slots):
+            _log.warning(
+                "days=%d: all of them are the same day of the week; days=%d mixes them",
+                len(self.first_slot),
+                len(self.first_slot) + 1,
+            )
         self._days = self.first_slot.repeat(config.repeats)
         self._seed = seeds_of(config.seed, len(self._days))
         self.facts = Facts.of(probe.community, config.carbon_kg_per_kwh)
@@ -233,6 +239,11 @@ def _apart(simulation: Simulation, split: str, most: int) -> tuple[Tensor, Tenso
         f"exploitability=true chooses deviations on days of another split than {split}, and the "
         "data have none; give more days of data, or leave it out"
     )
+
+
+def _of_one_weekday(days: Tensor) -> bool:
+    """Return whether several days, by their numbers in the data, lie whole weeks apart."""
+    return len(days) > 1 and not ((days - days[0]) % 7).any()
 
 
 def _spread(count: int, chosen: int) -> Tensor:

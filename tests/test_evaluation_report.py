@@ -314,6 +314,14 @@ def test_wrong_words_are_explained(word, kind, message):
         configure(["name=x", word])
 
 
+@pytest.mark.parametrize(("days", "said"), [(13, True), (14, False), (1, False)])
+def test_days_that_are_all_mondays_are_said(days, said, caplog):
+    stage = Stage(configure(["name=x", "bidder=truthful", f"days={days}"]), load)
+    assert (f"days={days}: all of them are the same day of the week" in caplog.text) == said
+    weekdays = (stage.first_slot // 96) % 7
+    assert (len(weekdays.unique()) == 1) == (days in (1, 13))
+
+
 def test_more_days_than_there_are_is_said(caplog):
     stage = Stage(configure(["name=x", "task=small", "bidder=truthful", "days=1000"]), load)
     known = len(stage.first_slot)
