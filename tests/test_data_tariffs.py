@@ -59,7 +59,7 @@ def windows(*parts):
     [
         (windows(("00:00", "12:00", 0.1), ("11:00", "24:00", 0.1)), "overlap at 11:00"),
         (windows(("00:00", "12:00", 0.1), ("13:00", "24:00", 0.1)), "no window holds 12:00"),
-        (windows(("00:00", "25:00", 0.1)), "pattern"),
+        (windows(("00:00", "25:00", 0.1)), "expected text of the form"),
         (windows((0, "24:00", 0.1)), "string"),
         (windows(("00:00", "24:00", -0.1)), "greater than or equal to 0"),
         ({"feed_in": 0.5}, "feed_in 0.5 is above retail 0.3969 in the window 00:00-24:00"),
