@@ -10,7 +10,7 @@ SPREAD := --dist loadfile --no-loadscope-reorder
 DEMO_TRAIN ?= algorithm=apg num_envs=16 total_agent_steps=5_600_000 algorithm.smoothing_iterations=90 \
 	validate_every=10
 DEMO_EVALUATE ?= 'bidder=[all,runs/demo]' 'ledger=[ideal,block]' days=28
-DEMO_DEVIATE ?= 'bidder=[truthful,runs/demo]' days=13 exploitability=true planner=false
+DEMO_DEVIATE ?= 'bidder=[truthful,runs/demo]' days=14 exploitability=true planner=false
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
