@@ -150,8 +150,10 @@ class Sharding(Layer):
         latency_s = torch.where(cross, 2 * first_s, first_s)
         block_s = submitted_s + latency_s.double()
         beyond = (block_s > self.slot_s) & (block_s < torch.inf) & cross
-        halves = self._second_halves(cross & (first_s < torch.inf), got.earlier)
-        earlier = self._earlier(got.earlier, deadline_s)
+        halves = (cross & (first_s < torch.inf)).sum(1)
+        earlier, late_halves = self._earlier(got.earlier)
+        if late_halves is not None:
+            halves = halves + late_halves
         self._between = self._between.with_seats(beyond, self.slot, block_s + start_s)
         self._in_shard = self._in_shard.with_seats(
             transactions.sent & (first_s == torch.inf), self.slot, submitted_s + start_s
@@ -185,20 +187,6 @@ class Sharding(Layer):
     def _summed(self, value: Tensor | None, more: Tensor | float = 0.0) -> Tensor | None:
         return None if value is None else self._of_shards(value).sum(1) + more
 
-    def _second_halves(self, first: Tensor, came: Inclusions | None) -> Tensor:
-        """Return how many orders across shards came into a block of their own shard now, [B].
-
-        Args:
-            first: bool [B, N], those among the slot's own orders.
-            came: earlier slots' orders that came into one.
-        """
-        halves = first.sum(1)
-        if came is None:
-            return halves
-        row = came.environment // self._copies
-        cross = self.crosses(row, came.seat, came.slot)
-        return halves + torch.bincount(row[cross], minlength=len(halves))
-
     def _finality_s(self, of_copies: Tensor) -> Tensor:
         """Return when a slot is final, [B] from [B, copies]: its sub-blocks, then the boss's."""
         shards = self.config.shards
@@ -217,12 +205,15 @@ class Sharding(Layer):
             gas=None if taken is None else taken.repeat_interleave(copies, 0),
         )
 
-    def _earlier(self, came: Inclusions | None, deadline_s: float) -> Inclusions | None:
-        """Return earlier slots' orders that come in now: directly, or from another shard."""
+    def _earlier(self, came: Inclusions | None) -> tuple[Inclusions | None, Tensor | None]:
+        """Return earlier slots' orders that come in now: directly, or from another shard.
+
+        Beside them, how many across shards [B] came into a block of their own; None: none.
+        """
         start_s = self.slot * self.slot_s
         ready, self._between = self._between.released(start_s, start_s + self.slot_s)
         if came is None:
-            return ready
+            return ready, None
         environment = came.environment // self._copies
         found = self._in_shard.find(environment, came.seat, came.slot)
         wait_s = came.block_s.double() + start_s - self._in_shard.time_s[found]
@@ -239,7 +230,8 @@ class Sharding(Layer):
         direct = Inclusions(
             environment[here], came.seat[here], came.slot[here], block_s[here], came.fee[here]
         )
-        return direct if ready is None else _together(direct, ready)
+        halves = torch.bincount(environment[cross], minlength=len(self.seed))
+        return direct if ready is None else _together(direct, ready), halves
 
     def _of_shards(self, value: Tensor) -> Tensor:
         return value.view(-1, self._copies)
